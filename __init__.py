@@ -1,0 +1,12 @@
+"""ComfyUI-ART: learned step schedules for ComfyUI's samplers.
+
+ComfyUI loads this file as a custom node. Everything that needs the host is imported
+inside the entry point, so that `art_nodes.core` and the tests work without it.
+"""
+
+
+async def comfy_entrypoint():
+    """The pack's extension; called by ComfyUI once at start-up."""
+    from .art_nodes.nodes import ARTExtension
+
+    return ARTExtension()

@@ -1,0 +1,18 @@
+"""The pack's nodes, as ComfyUI's V3 API takes them. Imported inside the host only."""
+
+from comfy_api.latest import ComfyExtension
+
+from .demo_model import ARTDemoModel
+
+# Every node of the pack, in the order of the menu.
+NODES = [
+    ARTDemoModel,
+]
+
+
+class ARTExtension(ComfyExtension):
+    """What the top-level comfy_entrypoint hands to the host."""
+
+    async def get_node_list(self):
+        """The node classes of the pack."""
+        return list(NODES)

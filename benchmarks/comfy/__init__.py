@@ -1,0 +1,1 @@
+"""A real ComfyUI for the tests and the demo: installed, started and talked to over HTTP."""
