@@ -1,0 +1,19 @@
+"""The mathematics of ART: orbits, stiffness, the clock and the actor-critic. Torch and numpy only.
+
+    bank = record_orbits(denoiser, noise, sigma_max, sigma_min)
+    schedule = learn_schedule(bank)
+    sigmas = schedule.sigmas(10)
+"""
+
+from .bank import OrbitBank, record_orbits, recording_grid
+from .checks import ScheduleFileError
+from .clock import grid_cost, optimal_cost
+from .compare import compare
+from .learn import TrainConfig, TrainRecord, learn, learn_schedule
+from .optimal import optimal_schedule
+from .schedule import Schedule
+
+__all__ = [
+    "OrbitBank", "Schedule", "ScheduleFileError", "TrainConfig", "TrainRecord", "compare", "grid_cost", "learn",
+    "learn_schedule", "optimal_cost", "optimal_schedule", "record_orbits", "recording_grid",
+]

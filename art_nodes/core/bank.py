@@ -1,0 +1,174 @@
+"""The orbit bank: recorded stiffness that a clock can be learned on without a model.
+
+A clock only re-times an orbit, it never bends it. So a set of orbits recorded once
+on a fine grid answers every later question about any clock.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
+from .exact import Denoiser
+from .stiffness import stiffness_cells
+
+FORMAT = "art-orbit-bank"
+# Elements of a sample kept for the secants. The norm of a random subset of n elements
+# is unbiased in its square and off by about 1/sqrt(2n): 0.6 % here.
+MAX_ELEMENTS = 16384
+
+
+@dataclass(frozen=True)
+class OrbitBank:
+    """Stiffness along B recorded orbits.
+
+    sigmas: (N,) float64, strictly descending, > 0: the nodes; the first is sigma_max.
+    stiffness: (B, N) float64, > 0: |Q| on the cell below each node; the last reaches down to 0.
+    calls: model calls that the recording took, each over a whole batch.
+    sample_calls: the same counted per sample.
+    """
+
+    sigmas: np.ndarray
+    stiffness: np.ndarray
+    calls: int = 0
+    sample_calls: int = 0
+    metadata: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        sigmas, q = self.sigmas, self.stiffness
+        if q.ndim != 2 or q.shape[0] < 1 or sigmas.ndim != 1 or q.shape[1] != len(sigmas) or len(sigmas) < 2:
+            raise ValueError(
+                "a bank needs at least one orbit of at least two nodes, stiffness (orbits, nodes); "
+                f"got sigmas {sigmas.shape}, stiffness {q.shape}; record orbits with record_orbits(...)"
+            )
+        if not (np.isfinite(sigmas).all() and (sigmas > 0).all() and (np.diff(sigmas) < 0).all()):
+            raise ValueError("a bank's sigmas must be finite, > 0 and strictly descending; record it afresh")
+        if not (np.isfinite(q).all() and (q > 0).all()):
+            raise ValueError("a bank's stiffness must be finite and > 0; record it afresh")
+
+    @property
+    def sigma_max(self) -> float:
+        """The sigma at which the orbits start; also the horizon T of the clock."""
+        return float(self.sigmas[0])
+
+    @property
+    def sigma_min(self) -> float:
+        """The smallest sigma at which the model was called."""
+        return float(self.sigmas[-1])
+
+    @property
+    def edges(self) -> np.ndarray:
+        """(N + 1,) cell borders in sigma, descending, the last exactly 0."""
+        return np.append(self.sigmas, 0.0)
+
+    @property
+    def mean_stiffness(self) -> np.ndarray:
+        """E|Q| on each cell; (N,)."""
+        return self.stiffness.mean(axis=0)
+
+    @classmethod
+    def merge(cls, banks: Iterable["OrbitBank"]) -> "OrbitBank":
+        """All orbits of several recordings over the same range; other grids are laid onto a common one."""
+        banks = list(banks)
+        if not banks:
+            raise ValueError("an empty list of banks cannot be merged; record at least one bank")
+        first = banks[0]
+        if any(not np.isclose(b.sigma_max, first.sigma_max, rtol=1e-4) for b in banks):
+            ranges = sorted({b.sigma_max for b in banks})
+            raise ValueError(f"banks to merge must start at the same sigma; got {ranges}; record them over one range")
+        same = all(np.array_equal(b.sigmas, first.sigmas) for b in banks)
+        sigmas = first.sigmas if same else np.unique(np.concatenate([b.sigmas for b in banks]))[::-1].copy()
+        stiffness = np.concatenate([b._on(sigmas) for b in banks])
+        return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata)
+
+    def _on(self, sigmas: np.ndarray) -> np.ndarray:
+        """Stiffness read on another set of nodes, cell by cell; (B, len(sigmas))."""
+        middle = 0.5 * (sigmas + np.append(sigmas[1:], 0.0))
+        cell = np.searchsorted(-self.sigmas, -middle, side="right") - 1
+        return self.stiffness[:, np.clip(cell, 0, len(self.sigmas) - 1)]
+
+    def save(self, path) -> None:
+        """Write the bank as safetensors."""
+        counts = {"calls": self.calls, "sample_calls": self.sample_calls, "metadata": self.metadata}
+        tensors = {"sigmas": np.ascontiguousarray(self.sigmas), "stiffness": np.ascontiguousarray(self.stiffness)}
+        save_file(tensors, str(path), {"format": FORMAT, "bank": json.dumps(counts)})
+
+    @classmethod
+    def load(cls, path) -> "OrbitBank":
+        """Read a bank; ScheduleFileError names the file if it is not one."""
+        try:
+            with safe_open(str(path), framework="numpy") as file:
+                header = file.metadata() or {}
+                if header.get("format") != FORMAT:
+                    raise ScheduleFileError(f"{Path(path).name} is no orbit bank; choose a file made by OrbitBank.save")
+                counts = json.loads(header["bank"])
+                return cls(file.get_tensor("sigmas"), file.get_tensor("stiffness"), **counts)
+        except ScheduleFileError:
+            raise
+        except FileNotFoundError:
+            raise ScheduleFileError(f"{path} does not exist; record a bank and save it first") from None
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+            raise ScheduleFileError(f"{Path(path).name} is damaged ({error}); record it afresh") from error
+
+
+def recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray:
+    """(nodes,) descending sigmas, even in sigma^(1/7): fine where images take shape, yet not crowded at 0."""
+    u = np.linspace(0, 1, nodes)
+    grid = (sigma_max ** (1 / 7) * (1 - u) + sigma_min ** (1 / 7) * u) ** 7
+    grid[0], grid[-1] = sigma_max, sigma_min
+    return grid
+
+
+def _kept_elements(noise: torch.Tensor) -> torch.Tensor:
+    """Indices of the elements whose predictions are kept: all, or a fixed random subset of a large sample."""
+    count = noise[0].numel()
+    if count <= MAX_ELEMENTS:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MAX_ELEMENTS].sort().values
+
+
+@torch.no_grad()
+def record_orbits(
+    denoiser: Denoiser,
+    noise: torch.Tensor,
+    sigma_max: float,
+    sigma_min: float,
+    *,
+    nodes: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+    sigmas=None,
+) -> OrbitBank:
+    """Follow the ODE from `noise` and record |Q|; one model call a node.
+
+    noise: (B, ...) start states, already scaled by sigma_max.
+    progress: called as progress(calls done, calls in all) after each model call.
+    sigmas: the nodes themselves, descending from sigma_max to sigma_min, instead of a count; for models
+        that know only a table of noise levels.
+    The orbit is integrated by the second-order two-step exponential scheme, which
+    needs no calls beyond those at the nodes; its error is O(spacing^2).
+    Raises ValueError for a bad range, fewer than 8 nodes, or a denoiser that answers
+    NaN or another shape.
+    """
+    high, low = check_sigma_range(sigma_max, sigma_min)
+    check_noise(noise)
+    grid = recording_grid(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
+    kept = _kept_elements(noise).to(noise.device)
+    x, previous, last_step, recorded = noise.float(), None, None, []
+    for i, sigma in enumerate(grid):
+        batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
+        denoised = check_denoised(denoiser(x, batch_sigma), x, sigma).float()
+        recorded.append(denoised.flatten(1)[:, kept].cpu())
+        if progress is not None:
+            progress(i + 1, len(grid))
+        if i + 1 < len(grid):
+            step = float(np.log(sigma / grid[i + 1]))
+            target = denoised if previous is None else denoised + (denoised - previous) * (0.5 * step / last_step)
+            ratio = float(grid[i + 1] / sigma)
+            x, previous, last_step = ratio * x + (1 - ratio) * target, denoised, step
+    return OrbitBank(grid, stiffness_cells(grid, torch.stack(recorded)), len(grid), len(grid) * len(noise))

@@ -1,0 +1,86 @@
+"""Errors that name the rule, the value that broke it, and the way out."""
+
+import math
+
+import numpy as np
+import torch
+
+MIN_NODES = 8
+
+
+class ScheduleFileError(ValueError):
+    """A schedule or bank file that is damaged, foreign or unsafe; the message names the file."""
+
+
+def check_steps(steps: int) -> int:
+    """Return `steps` as an int >= 1, or raise ValueError."""
+    if isinstance(steps, bool) or int(steps) != steps or steps < 1:
+        raise ValueError(f"steps must be a whole number >= 1; got {steps!r}; ask for at least one sampling step")
+    return int(steps)
+
+
+def check_sigma_range(sigma_max: float, sigma_min: float) -> tuple[float, float]:
+    """Return the range as floats with 0 < sigma_min < sigma_max < inf, or raise ValueError."""
+    high, low = float(sigma_max), float(sigma_min)
+    if not (math.isfinite(high) and math.isfinite(low) and 0 < low < high):
+        raise ValueError(
+            f"sigmas must be finite and 0 < sigma_min < sigma_max; got sigma_max={high}, sigma_min={low}; "
+            "pass the range the model was trained on, for SDXL 14.6146 and 0.0292"
+        )
+    return high, low
+
+
+def check_nodes(nodes: int) -> int:
+    """Return the number of recording nodes as an int >= 8, or raise ValueError."""
+    if int(nodes) != nodes or nodes < MIN_NODES:
+        raise ValueError(f"nodes must be a whole number >= {MIN_NODES}; got {nodes}; 64 is a good choice")
+    return int(nodes)
+
+
+def check_grid(sigmas, sigma_max: float, sigma_min: float) -> np.ndarray:
+    """Return recording nodes (N,) that fall strictly from sigma_max to sigma_min, or raise ValueError."""
+    grid = np.array(sigmas, dtype=np.float64)
+    if grid.ndim != 1 or len(grid) < MIN_NODES or not np.isfinite(grid).all() or not (np.diff(grid) < 0).all():
+        raise ValueError(
+            f"sigmas must be at least {MIN_NODES} finite, strictly descending nodes; got {grid.tolist()[:12]}; "
+            "leave them out to record on a standard grid"
+        )
+    if not np.allclose([grid[0], grid[-1]], [sigma_max, sigma_min], rtol=1e-4):
+        raise ValueError(
+            f"sigmas must run from sigma_max={sigma_max:g} to sigma_min={sigma_min:g}; "
+            f"got {grid[0]:g} to {grid[-1]:g}; pass the ends of the nodes as the range"
+        )
+    return grid
+
+
+def check_start(sigma: float) -> float:
+    """Return the sigma at which a model starts sampling as a float, finite and > 0, or raise ValueError."""
+    if not (math.isfinite(sigma) and sigma > 0):
+        raise ValueError(f"sigma_max must be finite and > 0; got {sigma}; pass the model's largest or leave it out")
+    return float(sigma)
+
+
+def check_denoised(denoised, x: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Return what a denoiser answered, or raise ValueError if it is no prediction of x0 for `x` (B, ...)."""
+    if not isinstance(denoised, torch.Tensor) or denoised.shape != x.shape:
+        got = tuple(denoised.shape) if isinstance(denoised, torch.Tensor) else type(denoised).__name__
+        raise ValueError(
+            f"a denoiser must answer a tensor of its input's shape {tuple(x.shape)}; got {got}; "
+            "return x0, one value for each element of x"
+        )
+    if not torch.isfinite(denoised).all():
+        raise ValueError(
+            f"a denoiser must answer finite values; got NaN or infinity at sigma={sigma:.6g}; "
+            "try another precision (fp32 or bf16) or a smaller cfg"
+        )
+    return denoised
+
+
+def check_noise(noise) -> torch.Tensor:
+    """Return the start states (B, ...) if there is at least one and all are finite, or raise ValueError."""
+    if not isinstance(noise, torch.Tensor) or noise.ndim < 2 or noise.shape[0] < 1 or noise[0].numel() < 1:
+        got = tuple(noise.shape) if isinstance(noise, torch.Tensor) else type(noise).__name__
+        raise ValueError(f"noise must be a tensor (batch, ...) of one sample or more; got {got}; add a batch dimension")
+    if not torch.isfinite(noise).all():
+        raise ValueError("noise must be finite; got NaN or infinity; draw it afresh and scale it by sigma_max")
+    return noise

@@ -1,0 +1,115 @@
+"""The Gaussian policy and the critic: linear functions of a few features of the state.
+
+Features live on the time of a base clock, u in [0, 1], which the learner renews from its own
+mean clock every few iterations. So every feature is visited equally often, and the deviation
+u - s says how far an episode is ahead of its time.
+"""
+
+import numpy as np
+
+RHO = 7.0
+# |Q| of an episode's own orbit never counts for less than this share of E|Q| in the policy's
+# variance: an orbit that happens to be flat here would explore without bounds.
+VARIANCE_CLAMP = 0.25
+# Deviations beyond this share of the clock say no more than "far off".
+FAR_OFF = 0.3
+
+
+def edm_clock(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray:
+    """Where learning starts: EDM's rho = 7 grid, shifted by sigma_min so that it reaches 0; (nodes + 1,) of p."""
+    offset = sigma_min / sigma_max
+    top, bottom = (1 + offset) ** (1 / RHO), offset ** (1 / RHO)
+    u = np.linspace(0, 1, nodes + 1)
+    position = 1 + offset - (top * (1 - u) + bottom * u) ** RHO
+    position[0], position[-1] = 0.0, 1.0
+    return position
+
+
+class BaseClock:
+    """Physical time p at equally spaced times u; p(0) = 0, p(1) = 1."""
+
+    def __init__(self, position: np.ndarray):
+        self.renew(position)
+
+    def renew(self, position: np.ndarray) -> None:
+        """Take another clock, (N + 1,) strictly ascending values of p."""
+        speed = np.diff(position) * (len(position) - 1)
+        self.position, self.u = position, np.linspace(0, 1, len(position))
+        self.middle, self.log_speeds, self.last_speed = 0.5 * (position[1:] + position[:-1]), np.log(speed), speed[-1]
+
+    def time(self, position: np.ndarray) -> np.ndarray:
+        """u of physical time p, carried on at the last speed past the end."""
+        beyond = np.maximum(position - 1, 0.0) / self.last_speed
+        return np.interp(position, self.position, self.u) + beyond
+
+    def log_speed(self, position: np.ndarray) -> np.ndarray:
+        """ln(dp/du) at physical time p."""
+        return np.interp(position, self.middle, self.log_speeds)
+
+
+def hats(values: np.ndarray, count: int) -> np.ndarray:
+    """Piecewise-linear basis on [0, 1]: (E,) -> (E, count), each row sums to 1."""
+    place = np.clip(values, 0.0, 1.0) * (count - 1)
+    return np.maximum(0.0, 1 - np.abs(place[:, None] - np.arange(count)))
+
+
+class GaussianPolicy:
+    """pi(a | t, x, psi) = N(mu, lam/|Q|), docs/theory.md, eq. (9).
+
+    ln mu = ln(base speed) + w . features: hats in u (the shape of the clock), the deviation u - s
+    (feedback that keeps the time budget) and, if state-dependent, the log of the orbit's own |Q| over E|Q|.
+    """
+
+    def __init__(self, base: BaseClock, lam: float, knots: int, state_dependent: bool):
+        self.base, self.lam, self.knots, self.state_dependent = base, lam, knots, state_dependent
+        self.weights = np.zeros(knots + 1 + state_dependent)
+
+    def features(self, u: np.ndarray, time: float, q: np.ndarray, mean_q: np.ndarray) -> np.ndarray:
+        """(E, features) of a state: base time u, clock time s, the orbit's own q and E q."""
+        columns = [hats(u, self.knots), np.clip(u - time, -FAR_OFF, FAR_OFF)[:, None]]
+        if self.state_dependent:
+            columns.append(np.log(q / mean_q)[:, None])
+        return np.concatenate(columns, axis=1)
+
+    def mean(self, position: np.ndarray, features: np.ndarray) -> np.ndarray:
+        """The mean speed mu, > 0; (E,)."""
+        return np.exp(self.base.log_speed(position) + features @ self.weights)
+
+    def variance(self, q: np.ndarray, mean_q: np.ndarray) -> np.ndarray:
+        """lam/|Q|, with |Q| clamped from below; (E,)."""
+        return self.lam / np.maximum(q, VARIANCE_CLAMP * mean_q)
+
+
+class Critic:
+    """V(t, x, psi) = c . features: hats in s times a quadratic in the deviation u - s times what is known of x."""
+
+    def __init__(self, knots: int, outlook: int):
+        self.knots, self.locals = knots, 3 * (1 + outlook)
+        self.weights = np.zeros((knots, self.locals))
+
+    def features(self, u: np.ndarray, time: float, outlook: np.ndarray) -> np.ndarray:
+        """(E, 3 (1 + outlook)) features at one clock time; `outlook` (E, ...) as the environment gives it."""
+        deviation = np.clip(u - time, -FAR_OFF, FAR_OFF)
+        powers = np.stack([np.ones_like(deviation), deviation, deviation**2], axis=1)
+        known = np.concatenate([np.ones((len(u), 1)), np.minimum(outlook, 4.0)], axis=1)
+        return (powers[:, :, None] * known[:, None, :]).reshape(len(u), -1)
+
+    def value(self, features: np.ndarray) -> np.ndarray:
+        """V at K equally spaced times; features (K, E, locals) -> (K, E)."""
+        times = hats(np.arange(len(features)) / len(features), self.knots)
+        return np.einsum("kef,kf->ke", features, times @ self.weights)
+
+    def fit(self, features: np.ndarray, returns: np.ndarray, rate: float) -> None:
+        """One step along xi . (TD error): move a share `rate` towards the root of the critic's moment identity.
+
+        docs/theory.md, eq. (10): E sum xi (G - V) = 0 with xi = dV/dc and the lambda-return G (K, E)
+        is a linear system in c, assembled from one small Gram matrix a time step.
+        """
+        times = hats(np.arange(len(features)) / len(features), self.knots)
+        gram = np.einsum("kef,keg->kfg", features, features)
+        right = np.einsum("kef,ke->kf", features, returns)
+        size = self.knots * self.locals
+        matrix = np.einsum("ki,kj,kfg->ifjg", times, times, gram, optimize=True).reshape(size, size)
+        matrix += 1e-6 * np.trace(matrix) / size * np.eye(size)
+        root = np.linalg.solve(matrix, (times.T @ right).reshape(size)).reshape(self.weights.shape)
+        self.weights += rate * (root - self.weights)

@@ -1,0 +1,129 @@
+"""Schedule: a learned clock with its provenance, and the file it lives in."""
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from .bank import OrbitBank
+from .checks import ScheduleFileError, check_start, check_steps
+from .clock import grid_cost, read_clock, time_of_sigma
+
+FORMAT = "art-schedule"
+VERSION = "1"
+MAX_CLOCK_NODES = 4096
+MAX_HEADER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Where a sampler should step, learned once and read at any number of steps.
+
+    clock: (N + 1,) float64, sigma at equally spaced clock times; strictly descending, the first
+        is sigma_max, the last exactly 0.
+    provenance: plain dict: what it was learned on and how.
+    """
+
+    clock: np.ndarray
+    provenance: dict = field(default_factory=dict)
+
+    def __post_init__(self):
+        clock = np.array(self.clock, dtype=np.float64)
+        if clock.ndim != 1 or not 2 <= len(clock) <= MAX_CLOCK_NODES + 1:
+            raise ValueError(f"a clock needs 2 to {MAX_CLOCK_NODES + 1} sigmas; got {clock.shape}; learn it afresh")
+        if not np.isfinite(clock).all():
+            raise ValueError("a clock's sigmas must be finite; got NaN or infinity; learn it afresh")
+        if clock[-1] != 0 or not (np.diff(clock) < 0).all():
+            raise ValueError("a clock must fall strictly and end at exactly 0; learn it afresh")
+        clock.setflags(write=False)
+        object.__setattr__(self, "clock", clock)
+
+    @property
+    def sigma_max(self) -> float:
+        """The sigma at which the clock starts."""
+        return float(self.clock[0])
+
+    def sigmas(self, steps: int, *, denoise: float = 1.0, sigma_max: float | None = None) -> torch.Tensor:
+        """The sigmas of `steps` steps: float32 (steps + 1,), strictly descending, the last exactly 0.
+
+        denoise: share of the clock to run, in (0, 1]. As with the host's BasicScheduler the last
+            `steps` of int(steps / denoise) steps are taken.
+        sigma_max: start where the clock reaches this value (a model with a smaller range); an optimal
+            clock cut at the front is still optimal. Values above the clock's range change nothing.
+        Raises ValueError for steps < 1, denoise outside (0, 1] or a sigma_max that is not finite and > 0.
+        """
+        steps = check_steps(steps)
+        if not 0 < denoise <= 1:
+            raise ValueError(f"denoise must lie in (0, 1]; got {denoise}; use 1 to sample from pure noise")
+        start, top = 0.0, self.sigma_max
+        if sigma_max is not None:
+            top = min(check_start(sigma_max), top)
+            start = time_of_sigma(self.clock, top)
+        total = int(steps / denoise)
+        share = np.arange(total - steps, total + 1) / total
+        grid = read_clock(self.clock, start + (1 - start) * share)
+        if total == steps:
+            grid[0] = top
+        grid[-1] = 0.0
+        return _strictly_descending(torch.from_numpy(grid).float())
+
+    def cost(self, bank: OrbitBank) -> float:
+        """The objective J of this clock on a bank, as a multiple of the optimum J* (1 is best)."""
+        return grid_cost(bank, self.clock)
+
+    def save(self, path) -> None:
+        """Write the schedule as safetensors; the file appears whole or not at all."""
+        header = {"format": FORMAT, "version": VERSION, "provenance": json.dumps(self.provenance)}
+        data = save({"clock": torch.from_numpy(self.clock.copy())}, header)
+        target = Path(path)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            os.chmod(temporary, 0o644)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+
+    @classmethod
+    def load(cls, path) -> "Schedule":
+        """Read a schedule; ScheduleFileError names the file if it is missing, damaged or something else."""
+        name = Path(path).name
+        try:
+            with open(path, "rb") as raw:
+                size = int.from_bytes(raw.read(8), "little")
+            if size > MAX_HEADER_BYTES:
+                raise ScheduleFileError(f"{name} is no ART schedule (its header is too large); choose another file")
+            with safe_open(str(path), framework="pt") as file:
+                header = file.metadata() or {}
+                if header.get("format") != FORMAT:
+                    raise ScheduleFileError(f"{name} is no ART schedule; choose a file that ART Train saved")
+                if header.get("version") != VERSION:
+                    raise ScheduleFileError(f"{name} has format version {header.get('version')}; update ComfyUI-ART")
+                if file.get_slice("clock").get_shape()[0] > MAX_CLOCK_NODES + 1:
+                    raise ScheduleFileError(f"{name} holds too many clock nodes; choose another file")
+                provenance = json.loads(header.get("provenance", "{}"))
+                if not isinstance(provenance, dict):
+                    raise ScheduleFileError(f"{name} is damaged (its provenance is no table); learn it afresh")
+                return cls(file.get_tensor("clock").double().numpy(), provenance)
+        except ScheduleFileError:
+            raise
+        except FileNotFoundError:
+            raise ScheduleFileError(f"{path} does not exist; learn and save a schedule first") from None
+        except (SafetensorError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
+            raise ScheduleFileError(f"{name} is damaged ({error}); learn it afresh or restore a copy") from error
+
+
+def _strictly_descending(grid: torch.Tensor) -> torch.Tensor:
+    """Part float32 values that rounding made equal, from the end up; the last value stays exactly 0."""
+    for i in range(len(grid) - 2, -1, -1):
+        if not grid[i] > grid[i + 1]:
+            grid[i] = torch.nextafter(grid[i + 1], torch.tensor(float("inf")))
+    return grid
