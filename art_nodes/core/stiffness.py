@@ -14,6 +14,8 @@ SIGNAL_TO_NOISE = 5.0
 # |Q| is kept above this share of its mean over the orbit: below it, the optimal
 # speed |Q|^(-1/2) would be set by noise.
 RELATIVE_FLOOR = 1e-8
+# Of ln|Q| below the lowest secant that stands out of the noise.
+MAX_EXTRAPOLATION = 0.3
 
 
 def rms(values: torch.Tensor) -> torch.Tensor:
@@ -21,18 +23,23 @@ def rms(values: torch.Tensor) -> torch.Tensor:
     return values.flatten(1).double().square().mean(dim=1).sqrt()
 
 
-def rounding_noise(denoised: torch.Tensor) -> float:
-    """RMS rounding error of values that were stored in half precision; 0 for true float32 values.
+def rounding_step(denoised: torch.Tensor) -> torch.Tensor | None:
+    """Spacing of representable numbers around each value of a half-precision answer; None for true float32.
 
-    A rounded constant cannot reveal its rounding by repetition, so the grid of
-    representable numbers is recognised instead: error = spacing / sqrt(12).
+    A rounded constant cannot reveal its rounding by repetition, so the grid of bfloat16
+    or float16 numbers is recognised instead.
     """
     values = denoised.float()
     for dtype in (torch.bfloat16, torch.float16):
         if torch.equal(values.to(dtype).float(), values):
-            spacing = torch.finfo(dtype).eps * torch.exp2(torch.floor(torch.log2(values.abs().clamp_min(1e-30))))
-            return float((spacing.double() ** 2).mean().sqrt() / 12**0.5)
-    return 0.0
+            return torch.finfo(dtype).eps * torch.exp2(torch.floor(torch.log2(values.abs().clamp_min(1e-30))))
+    return None
+
+
+def rounding_noise(denoised: torch.Tensor) -> float:
+    """RMS noise in values rounded to half precision and dithered by one step (see `record_orbits`); else 0."""
+    step = rounding_step(denoised)
+    return 0.0 if step is None else float((step.double() ** 2).mean().sqrt() / 6**0.5)
 
 
 def noise_floor(sigmas: np.ndarray, denoised: torch.Tensor) -> np.ndarray:
@@ -72,32 +79,42 @@ def secant_nodes(denoised: torch.Tensor, floor: np.ndarray) -> list[int]:
     return kept[::-1]
 
 
+def secants(sigmas: np.ndarray, denoised: torch.Tensor) -> tuple[np.ndarray, np.ndarray, bool]:
+    """|Q| between kept nodes: centres (S,), values (S, B), and whether the lowest secant had to be widened."""
+    floor = noise_floor(sigmas, denoised)
+    kept = secant_nodes(denoised, floor)
+    centres, values = [], []
+    for i, j in zip(kept[:-1], kept[1:], strict=True):
+        change2 = (denoised[i] - denoised[j]).double().square().mean(dim=1).numpy()
+        noise2 = floor[i] ** 2 + floor[j] ** 2
+        change = np.sqrt(np.maximum(change2 - noise2, 0.1 * change2))
+        # |Q| = |dD/dsigma|/sigma, taken as constant in the cell: near 0, where secants get wide, it nearly is
+        centres.append(0.5 * (sigmas[i] + sigmas[j]))
+        values.append(change / (centres[-1] * (sigmas[i] - sigmas[j])))
+    q = np.maximum(np.stack(values), 1e-300)
+    q = np.maximum(q, RELATIVE_FLOOR * q.mean(axis=0, keepdims=True))
+    return np.array(centres), q, kept[-2] < len(sigmas) - 2
+
+
 def stiffness_cells(sigmas: np.ndarray, denoised: torch.Tensor) -> np.ndarray:
     """|Q| on the cells between nodes, and on the cell below the last node; -> (B, N).
 
     `sigmas` (N,) descending and > 0, `denoised` (N, B, E). Cell i spans
     [sigma_{i+1}, sigma_i]; cell N-1 spans [0, sigma_{N-1}], where |Q| is held at
     its neighbour's value because D must not be called at 0. First order in the node
-    spacing. In half precision secants are widened until D's change is
-    well above its noise floor, and |Q| is interpolated between them in log-log.
+    spacing. In half precision secants are widened until D's change is well above its
+    noise floor; ln|Q| is interpolated between them, and below the lowest carried on in a straight line.
     """
-    floor = noise_floor(sigmas, denoised)
-    kept = secant_nodes(denoised, floor)
-    centres, values = [], []
-    for i, j in zip(kept[:-1], kept[1:], strict=True):
-        change2 = ((denoised[i] - denoised[j]).double().square().mean(dim=1)).numpy()
-        noise2 = floor[i] ** 2 + floor[j] ** 2
-        change = np.sqrt(np.maximum(change2 - noise2, 0.1 * change2))
-        # |Q| = |dD/dsigma|/sigma, averaged over the cell for a constant dD/dsigma
-        width = sigmas[i] - sigmas[j]
-        values.append(change * np.log(sigmas[i] / sigmas[j]) / width**2)
-        centres.append(0.5 * np.log(sigmas[i] * sigmas[j]))
-    q = np.maximum(np.stack(values), 1e-300)  # (secants, B)
-    q = np.maximum(q, RELATIVE_FLOOR * q.mean(axis=0, keepdims=True))
-    fine = 0.5 * np.log(sigmas[:-1] * sigmas[1:])
-    order = np.argsort(centres)
-    at = np.array(centres)[order]
-    log_q = np.log(q)[order]
-    columns = [np.interp(fine, at, log_q[:, b]) for b in range(q.shape[1])]
+    centres, q, widened = secants(sigmas, denoised)
+    log_q = np.log(q)
+    fine = 0.5 * (sigmas[:-1] + sigmas[1:])
+    # Logarithmic in sigma above the second lowest secant, linear below: |Q| is smooth in sigma at 0.
+    bend = centres[-2] if widened and len(centres) > 1 else 0.0
+    if bend:
+        slope = (log_q[-1] - log_q[-2]).mean() / (centres[-2] - centres[-1])
+        rise = np.clip(slope * centres[-1], -MAX_EXTRAPOLATION, MAX_EXTRAPOLATION)
+        centres, log_q = np.append(centres, 0.0), np.concatenate([log_q, log_q[-1:] + rise])
+    at = np.log(centres + bend)[::-1]
+    columns = [np.interp(np.log(fine + bend), at, log_q[::-1, b]) for b in range(log_q.shape[1])]
     cells = np.exp(np.stack(columns))  # (B, N - 1)
     return np.concatenate([cells, cells[:, -1:]], axis=1)

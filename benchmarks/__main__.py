@@ -1,0 +1,28 @@
+"""`python -m benchmarks NAME [options]`: runs one of the scripts of this folder."""
+
+import importlib
+import sys
+
+COMMANDS = {
+    "table1": "the paper's one-dimensional table against ART-RL and the closed form",
+    "demo": "train and compare on the demo model in a real ComfyUI",
+    "train-demo": "train the bundled demo model",
+    "train-classifier": "train the classifier that judges its samples",
+    "judge-demo": "share of samples that the classifier takes for the class asked for",
+}
+MODULES = {"train-classifier": "classifier"}
+
+
+def main() -> int:
+    """Run the command named on the command line; 2 and a list of what exists for any other name."""
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if name not in COMMANDS:
+        print("usage: python -m benchmarks NAME [options]\n")
+        print("\n".join(f"  {command:18s}{text}" for command, text in COMMANDS.items()))
+        return 2
+    module = importlib.import_module(f"benchmarks.{MODULES.get(name, name.replace('-', '_'))}")
+    return module.main(sys.argv[2:]) or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
