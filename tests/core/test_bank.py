@@ -1,0 +1,144 @@
+"""The orbit bank: recording, merging, files, and what it refuses."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from art_nodes.core import OrbitBank, ScheduleFileError, record_orbits, recording_grid
+from art_nodes.core.exact import gaussian
+from tests.core import targets
+
+
+def small_bank(seed=0, nodes=16, sigma_max=3.0) -> OrbitBank:
+    return record_orbits(gaussian(), targets.noise((4, 2), sigma_max, seed), sigma_max, 0.01, nodes=nodes)
+
+
+def test_counts_every_model_call_and_reports_progress():
+    seen, calls = [], []
+
+    def counting(x, sigma):
+        assert sigma.shape == (len(x),) and sigma.dtype == torch.float32
+        calls.append(float(sigma[0]))
+        return gaussian()(x, sigma)
+
+    bank = record_orbits(counting, targets.noise((4, 2), 3.0), 3.0, 0.01, nodes=16,
+                         progress=lambda done, total: seen.append((done, total)))
+    assert bank.calls == len(calls) == 16 and bank.sample_calls == 64
+    assert seen == [(i + 1, 16) for i in range(16)]
+    assert calls[0] == 3.0 and math.isclose(calls[-1], 0.01, rel_tol=1e-6) and min(calls) > 0
+    assert bank.stiffness.shape == (4, 16) and bank.stiffness.dtype == np.float64
+
+
+def test_orbit_is_integrated_to_second_order():
+    """The state at sigma_min of N(0, 1) is known: x shrinks by sqrt((1 + s^2)/(1 + T^2))."""
+    last = {}
+
+    def spying(x, sigma):
+        last["x"] = x.clone()
+        return gaussian()(x, sigma)
+
+    start = targets.noise((8, 3), 3.0)
+    truth = start * math.sqrt((1 + 0.01**2) / (1 + 3.0**2))
+    errors = []
+    for nodes in (32, 64):
+        record_orbits(spying, start, 3.0, 0.01, nodes=nodes)
+        errors.append(float((last["x"] - truth).abs().max()))
+    assert errors[0] < 0.02 and errors[1] < 0.3 * errors[0]
+
+
+def test_own_nodes():
+    grid = np.geomspace(3.0, 0.01, 20)
+    bank = record_orbits(gaussian(), targets.noise((2, 2), 3.0), 3.0, 0.01, sigmas=grid)
+    assert np.array_equal(bank.sigmas, grid)
+
+
+def test_merge_keeps_every_orbit_and_adds_the_calls():
+    first, second = small_bank(0), small_bank(1)
+    merged = OrbitBank.merge([first, second])
+    assert np.array_equal(merged.stiffness, np.concatenate([first.stiffness, second.stiffness]))
+    assert merged.calls == 32 and merged.sample_calls == 128
+
+
+def test_merge_of_other_nodes_keeps_the_integral():
+    first, second = small_bank(0, nodes=16), small_bank(1, nodes=24)
+    merged = OrbitBank.merge([first, second])
+    widths = -np.diff(merged.edges)
+    for rows, bank in [(merged.stiffness[:4], first), (merged.stiffness[4:], second)]:
+        assert np.allclose((rows * widths).sum(1), (bank.stiffness * -np.diff(bank.edges)).sum(1))
+
+
+def test_merge_refuses_other_ranges_and_nothing():
+    with pytest.raises(ValueError, match="start at the same sigma"):
+        OrbitBank.merge([small_bank(), small_bank(sigma_max=5.0)])
+    with pytest.raises(ValueError, match="record at least one"):
+        OrbitBank.merge([])
+
+
+def test_file_round_trip(tmp_path):
+    bank = small_bank()
+    bank.save(tmp_path / "orbits.safetensors")
+    again = OrbitBank.load(tmp_path / "orbits.safetensors")
+    assert np.array_equal(again.stiffness, bank.stiffness) and np.array_equal(again.sigmas, bank.sigmas)
+    assert (again.calls, again.sample_calls, again.metadata) == (bank.calls, bank.sample_calls, bank.metadata)
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:100], lambda data: b"", lambda data: data[:-9],
+                                    lambda data: data.replace(b"art-orbit-bank", b"art-orbit-junk")])
+def test_damaged_file_is_named(tmp_path, damage):
+    path = tmp_path / "orbits.safetensors"
+    small_bank().save(path)
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(ScheduleFileError, match="orbits.safetensors"):
+        OrbitBank.load(path)
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(ScheduleFileError, match="nowhere.safetensors"):
+        OrbitBank.load(tmp_path / "nowhere.safetensors")
+
+
+@pytest.mark.parametrize("sigma_max, sigma_min", [
+    (3.0, 0.0), (3.0, -1.0), (0.5, 1.0), (math.inf, 0.1), (math.nan, 0.1), (3.0, math.nan)])
+def test_refuses_bad_ranges(sigma_max, sigma_min):
+    with pytest.raises(ValueError, match="0 < sigma_min < sigma_max.*got"):
+        record_orbits(gaussian(), torch.ones(2, 2), sigma_max, sigma_min)
+
+
+@pytest.mark.parametrize("noise", [torch.ones(0, 2), torch.ones(2), torch.full((2, 2), math.nan), [1.0, 2.0]])
+def test_refuses_bad_noise(noise):
+    with pytest.raises(ValueError, match="noise must be"):
+        record_orbits(gaussian(), noise, 3.0, 0.01)
+
+
+@pytest.mark.parametrize("nodes", [0, 7, 10.5])
+def test_refuses_too_few_nodes(nodes):
+    with pytest.raises(ValueError, match="nodes must be a whole number >= 8"):
+        record_orbits(gaussian(), torch.ones(2, 2), 3.0, 0.01, nodes=nodes)
+
+
+@pytest.mark.parametrize("answer, message", [
+    (lambda x: x * math.nan, "NaN or infinity at sigma="),
+    (lambda x: x * math.inf, "NaN or infinity"),
+    (lambda x: x[:, :1], r"shape \(2, 3\); got \(2, 1\)"),
+    (lambda x: None, "got NoneType")])
+def test_refuses_bad_denoisers(answer, message):
+    with pytest.raises(ValueError, match=message):
+        record_orbits(lambda x, sigma: answer(x), torch.ones(2, 3), 3.0, 0.01)
+
+
+@pytest.mark.parametrize("sigmas", [np.linspace(1, 3, 20), np.linspace(3, 0.01, 4), np.linspace(3, 0.5, 20),
+                                    np.full(20, math.nan)])
+def test_refuses_bad_nodes(sigmas):
+    with pytest.raises(ValueError, match="sigmas must"):
+        record_orbits(gaussian(), torch.ones(2, 3), 3.0, 0.01, sigmas=sigmas)
+
+
+def test_refuses_an_empty_bank():
+    with pytest.raises(ValueError, match="at least one orbit"):
+        OrbitBank(recording_grid(3.0, 0.1, 8), np.ones((0, 8)))
+    with pytest.raises(ValueError, match="finite and > 0"):
+        OrbitBank(recording_grid(3.0, 0.1, 8), np.zeros((2, 8)))
+    with pytest.raises(ValueError, match="strictly descending"):
+        OrbitBank(np.linspace(0.1, 3.0, 8), np.ones((2, 8)))

@@ -1,0 +1,97 @@
+"""|Q| = |dD/dsigma| / sigma from secants: against closed forms, and in half precision."""
+
+import numpy as np
+import pytest
+import torch
+
+from art_nodes.core import optimal_schedule, record_orbits, stiffness
+from art_nodes.core.bank import MAX_ELEMENTS
+from art_nodes.core.exact import gaussian, image_gaussian, power_spectrum
+from tests.core import targets
+
+
+def rounded(denoiser, dtype):
+    """A denoiser that answers in half precision."""
+    return lambda x, sigma: denoiser(x, sigma).to(dtype).float()
+
+
+def disagreement(first, second) -> float:
+    """Largest difference in log sigma over the grids of 10, 20 and 30 steps."""
+    return max(
+        float((torch.log(first.sigmas(steps)[:-1]) - torch.log(second.sigmas(steps)[:-1])).abs().max())
+        for steps in (10, 20, 30)
+    )
+
+
+@pytest.mark.parametrize("nodes, tolerance", [(64, 0.01), (256, 0.001)])
+def test_normal_distribution(nodes, tolerance):
+    """For N(0, 1), D = x/(1 + s^2) and x = x0 sqrt(1 + s^2): |Q| = |x0| (1 + s^2)^(-3/2); second order in the nodes."""
+    start = targets.noise((256, 1), 3.0)
+    bank = record_orbits(gaussian(), start, 3.0, 0.02, nodes=nodes)
+    middle = 0.5 * (bank.edges[:-1] + bank.edges[1:])
+    truth = float(start.abs().mean()) / np.sqrt(10) * (1 + middle**2) ** -1.5
+    seen = middle > 0.1  # below, one number's change drowns in float32 rounding
+    assert np.abs(bank.mean_stiffness / truth - 1)[seen].max() < tolerance
+
+
+def test_image_like_gaussian():
+    """Each frequency is a normal of its own variance v: |Q| = |x0| sqrt(v) (v + s^2)^(-3/2), added in squares."""
+    start = targets.noise((4, 1, 64, 64), 14.6146)
+    bank = record_orbits(image_gaussian(64), start, *targets.SDXL_RANGE)
+    power = coefficient_power()
+    x0 = np.abs(np.fft.fft2(start[:, 0].numpy()) / 64) * np.sqrt(power / (power + 14.6146**2))
+    middle = 0.5 * (bank.sigmas[:-1] + bank.sigmas[1:])
+    truth = np.stack([np.sqrt((x0**2 * power / (power + s**2) ** 3).mean(axis=(1, 2))) for s in middle], axis=1)
+    assert np.abs(bank.stiffness[:, :-1] / truth - 1).max() < 0.02
+
+
+def coefficient_power() -> np.ndarray:
+    """Variance of every one of the 64 x 64 Fourier coefficients."""
+    half = power_spectrum(64).numpy()
+    mirrored = np.roll(half[:, 1:-1][::-1, ::-1], 1, axis=0)
+    return np.concatenate([half, mirrored], axis=1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("sigma_range", [targets.SDXL_RANGE, (80.0, 0.002)])
+def test_half_precision_learns_the_same_grid(dtype, sigma_range):
+    start = targets.noise((8, 1, 64, 64), sigma_range[0])
+    exact = optimal_schedule(record_orbits(image_gaussian(), start, *sigma_range))
+    half = optimal_schedule(record_orbits(rounded(image_gaussian(), dtype), start, *sigma_range))
+    assert disagreement(exact, half) < 0.02
+
+
+def test_half_precision_needs_the_wide_secants(monkeypatch):
+    """Negative control: take every secant at face value and bfloat16 grids are far off."""
+    start = targets.noise((8, 1, 64, 64), targets.SDXL_RANGE[0])
+    exact = optimal_schedule(record_orbits(image_gaussian(), start, *targets.SDXL_RANGE))
+    monkeypatch.setattr(stiffness, "SIGNAL_TO_NOISE", 0.0)
+    half = optimal_schedule(record_orbits(rounded(image_gaussian(), torch.bfloat16), start, *targets.SDXL_RANGE))
+    assert disagreement(exact, half) > 0.1
+
+
+def test_noise_inside_the_model_is_measured():
+    """Noise that is no rounding of the answer: the floor finds it, and the grid stays within a few percent."""
+    generator = torch.Generator().manual_seed(1)
+    clean = image_gaussian()
+
+    def noisy(x, sigma):
+        return clean(x, sigma) + 1e-3 * torch.randn(x.shape, generator=generator)
+
+    start = targets.noise((8, 1, 64, 64), targets.SDXL_RANGE[0])
+    exact = optimal_schedule(record_orbits(clean, start, *targets.SDXL_RANGE))
+    assert disagreement(exact, optimal_schedule(record_orbits(noisy, start, *targets.SDXL_RANGE))) < 0.03
+
+
+def test_subset_of_a_large_sample():
+    """A sample above MAX_ELEMENTS is judged by a fixed random subset, within its stated error."""
+    side = 2 * int(MAX_ELEMENTS**0.5)
+    start = targets.noise((1, 1, side, side), 14.6)
+    few = record_orbits(gaussian(), start, 14.6, 0.03)
+    again = record_orbits(gaussian(), start, 14.6, 0.03)
+    per_element = (start.abs() / np.sqrt(1 + 14.6**2)).square().mean().sqrt()
+    middle = 0.5 * (few.edges[:-1] + few.edges[1:])
+    whole = float(per_element) * (1 + middle**2) ** -1.5
+    assert np.array_equal(few.stiffness, again.stiffness)
+    ratio = (few.stiffness[0] / whole)[middle > 0.1]
+    assert ratio.std() < 0.01 and abs(ratio.mean() - 1) < 0.02
