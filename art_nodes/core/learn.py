@@ -36,7 +36,6 @@ class TrainConfig:
     # its own noise near the end and bias the clock: 20 costs 1 to 3 % of J.
     penalty: float = 4.0
     knots: int = 24  # hat functions that shape the speed over the clock, >= 4
-    state_dependent: bool = False  # let the speed depend on the orbit's own |Q|
 
     def __post_init__(self):
         rules = [
@@ -108,7 +107,7 @@ class _Learner:
         self.env = BankEnvironment(bank)
         self.rng = np.random.default_rng(config.seed)
         self.base = BaseClock(edm_clock(bank.sigma_max, bank.sigma_min, config.clock_nodes))
-        self.policy = GaussianPolicy(self.base, config.lam, config.knots, config.state_dependent)
+        self.policy = GaussianPolicy(self.base, config.lam, config.knots)
         self.critic = Critic(min(16, config.clock_nodes), outlook=2)
         # Transversality of the HJB equation: V_psi = 0 at the end, so gamma = -2 |Q| theta there.
         self.multiplier = -2.0 * float(np.sqrt(self.env.mean_q[-1]))
@@ -144,7 +143,7 @@ class _Learner:
         for k in range(steps):
             q, mean_q = self.env.stiffness()
             u, time = self.base.time(position), k / steps
-            known = self.policy.features(u, time, q, mean_q)
+            known = self.policy.features(u, time)
             judged = self.critic.features(u, time, self.env.outlook())
             mean, variance = self.policy.mean(position, known), self.policy.variance(q, mean_q)
             noise = self.rng.standard_normal(episodes // 2)
@@ -193,18 +192,13 @@ class _Learner:
         self.multiplier += 0.3 * rate * self.config.penalty * float(rollout.end.mean() - 1)
 
     def _mean_clock(self) -> tuple[np.ndarray, float]:
-        """Distillation: the clock of the mean speed, averaged over orbits and normalised; p (K + 1,) and p(1)."""
+        """Distillation: the clock that the mean speed drives, normalised to end at 1; p (K + 1,) and p(1)."""
         steps = self.config.clock_nodes
-        episodes = len(self.env.q) if self.config.state_dependent else 1
-        self.env.start(episodes, self.rng)
-        position, path = np.zeros(episodes), [0.0]
+        position, path = np.zeros(1), [0.0]
         for k in range(steps):
-            q, mean_q = self.env.stiffness()
-            own = q if self.config.state_dependent else mean_q
-            known = self.policy.features(self.base.time(position), k / steps, own, mean_q)
+            known = self.policy.features(self.base.time(position), k / steps)
             position = position + self.policy.mean(position, known) / steps
-            self.env.advance(position)
-            path.append(position.mean())
+            path.append(position[0])
         clock = np.array(path)
         return clock / clock[-1], float(clock[-1])
 

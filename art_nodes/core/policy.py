@@ -56,20 +56,18 @@ def hats(values: np.ndarray, count: int) -> np.ndarray:
 class GaussianPolicy:
     """pi(a | t, x, psi) = N(mu, lam/|Q|), docs/theory.md, eq. (9).
 
-    ln mu = ln(base speed) + w . features: hats in u (the shape of the clock), the deviation u - s
-    (feedback that keeps the time budget) and, if state-dependent, the log of the orbit's own |Q| over E|Q|.
+    ln mu = ln(base speed) + w . features: hats in u (the shape of the clock) and the deviation u - s
+    (feedback that keeps the time budget). The mean depends on x through neither, so that it is one clock
+    for all orbits; the variance does, through |Q|.
     """
 
-    def __init__(self, base: BaseClock, lam: float, knots: int, state_dependent: bool):
-        self.base, self.lam, self.knots, self.state_dependent = base, lam, knots, state_dependent
-        self.weights = np.zeros(knots + 1 + state_dependent)
+    def __init__(self, base: BaseClock, lam: float, knots: int):
+        self.base, self.lam, self.knots = base, lam, knots
+        self.weights = np.zeros(knots + 1)
 
-    def features(self, u: np.ndarray, time: float, q: np.ndarray, mean_q: np.ndarray) -> np.ndarray:
-        """(E, features) of a state: base time u, clock time s, the orbit's own q and E q."""
-        columns = [hats(u, self.knots), np.clip(u - time, -FAR_OFF, FAR_OFF)[:, None]]
-        if self.state_dependent:
-            columns.append(np.log(q / mean_q)[:, None])
-        return np.concatenate(columns, axis=1)
+    def features(self, u: np.ndarray, time: float) -> np.ndarray:
+        """(E, knots + 1) features of states at base time u (E,) and clock time s."""
+        return np.concatenate([hats(u, self.knots), np.clip(u - time, -FAR_OFF, FAR_OFF)[:, None]], axis=1)
 
     def mean(self, position: np.ndarray, features: np.ndarray) -> np.ndarray:
         """The mean speed mu, > 0; (E,)."""

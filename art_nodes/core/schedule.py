@@ -122,8 +122,11 @@ class Schedule:
 
 
 def _strictly_descending(grid: torch.Tensor) -> torch.Tensor:
-    """Part float32 values that rounding made equal, from the end up; the last value stays exactly 0."""
-    for i in range(len(grid) - 2, -1, -1):
+    """Part float32 values that rounding made equal; the first value and the last, exactly 0, stay as they are."""
+    for i in range(1, len(grid) - 1):
+        if not grid[i] < grid[i - 1]:
+            grid[i] = torch.nextafter(grid[i - 1], torch.tensor(0.0))
+    for i in range(len(grid) - 2, 0, -1):
         if not grid[i] > grid[i + 1]:
             grid[i] = torch.nextafter(grid[i + 1], torch.tensor(float("inf")))
     return grid

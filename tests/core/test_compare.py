@@ -1,0 +1,70 @@
+"""compare() and our grids against independent samplers: k-diffusion's and diffusers'."""
+
+import pytest
+import torch
+
+from art_nodes.core import compare, optimal_schedule
+from art_nodes.core.compare import SOLVERS
+from art_nodes.core.exact import gaussian
+from art_nodes.core.grids import power_grid, uniform_grid
+from tests.core import targets
+
+START = targets.noise((32, 8), 3.0, seed=5)
+
+
+def grids() -> dict:
+    return {
+        "ours": optimal_schedule(targets.bank("normal")).sigmas(8),
+        "uniform": torch.from_numpy(uniform_grid(8, 3.0)).float(),
+        "edm": torch.from_numpy(power_grid(8, 3.0, 0.002)).float(),
+    }
+
+
+def test_errors_of_the_normal_distribution_are_exact():
+    """Euler on N(0, 1) multiplies x by a known number; so does the exact solution."""
+    rows = compare(gaussian(), START, grids(), "euler")
+    for row in rows:
+        factor = 1.0
+        sigmas = grids()[row.name].double()
+        for here, there in zip(sigmas[:-1], sigmas[1:], strict=True):
+            factor *= float(1 - (1 - there / here) * here**2 / (1 + here**2))
+        truth = START.double() * (factor - 10**-0.5)
+        assert row.rms == pytest.approx(float(truth.square().mean().sqrt()), rel=1e-3)
+        assert row.calls == row.steps == 8 and row.errors.shape == (32,)
+    assert [row.name for row in rows][0] == "ours" and rows[0].rms <= rows[1].rms <= rows[2].rms
+
+
+def test_heun_counts_two_calls_a_step_but_the_last():
+    for row in compare(gaussian(), START, grids(), "heun"):
+        assert row.calls == 15
+
+
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+def test_solvers_agree_with_k_diffusion(solver, k_diffusion_sampling):
+    sample = getattr(k_diffusion_sampling, f"sample_{solver}")
+    for sigmas in grids().values():
+        theirs = sample(gaussian(), START.clone(), sigmas, disable=True)
+        assert torch.allclose(SOLVERS[solver](gaussian(), START, sigmas), theirs, atol=1e-5)
+
+
+def test_grid_drives_diffusers_euler():
+    """The same sigmas in diffusers' own Euler scheduler end in the same samples."""
+    from diffusers import EulerDiscreteScheduler
+
+    sigmas = grids()["ours"]
+    scheduler = EulerDiscreteScheduler(prediction_type="sample", use_karras_sigmas=False)
+    scheduler.set_timesteps(sigmas=sigmas.tolist())
+    assert torch.allclose(scheduler.sigmas.float(), sigmas, rtol=1e-5)
+    x = START.clone()
+    for i, timestep in enumerate(scheduler.timesteps):
+        scheduler.scale_model_input(x, timestep)  # diffusers insists on it; the denoiser below wants x unscaled
+        denoised = gaussian()(x, sigmas[i].expand(len(x)))
+        x = scheduler.step(denoised, timestep, x).prev_sample
+    assert torch.allclose(x, SOLVERS["euler"](gaussian(), START, sigmas), atol=1e-4)
+
+
+def test_refuses_unfair_comparisons():
+    with pytest.raises(ValueError, match="start at the same sigma"):
+        compare(gaussian(), START, {"a": torch.tensor([3.0, 1, 0]), "b": torch.tensor([2.0, 1, 0])})
+    with pytest.raises(ValueError, match="solver must be one of"):
+        compare(gaussian(), START, grids(), "magic")

@@ -1,0 +1,136 @@
+"""ART-RL learns the optimal clock, from the rewards alone; break the rewards and it does not."""
+
+import dataclasses
+import importlib
+
+import numpy as np
+import pytest
+
+from art_nodes.core import TrainConfig, grid_cost, learn, learn_schedule, optimal_schedule, record_orbits
+from art_nodes.core.environment import BankEnvironment
+from art_nodes.core.exact import gaussian
+from art_nodes.core.policy import edm_clock
+from tests.core import targets
+
+# The package's name `learn` is the function; this is the file.
+learn_module = importlib.import_module("art_nodes.core.learn")
+SEEDS = range(5)
+BOUND = 1.02
+
+
+@pytest.mark.parametrize("target", targets.TARGETS)
+@pytest.mark.parametrize("seed", SEEDS)
+def test_mean_clock_reaches_the_closed_form(target, seed):
+    bank = targets.bank(target)
+    schedule = learn_schedule(bank, TrainConfig(seed=seed))
+    assert 1.0 <= schedule.cost(bank) <= BOUND
+
+
+@pytest.mark.parametrize("target", targets.TARGETS)
+def test_starts_far_from_where_it_ends(target):
+    """The bound above means something: EDM's clock, the start, is well outside it."""
+    bank = targets.bank(target)
+    start = bank.sigma_max * (1 - edm_clock(bank.sigma_max, bank.sigma_min, 64))
+    assert grid_cost(bank, start) > 1.1
+
+
+def test_learned_clock_holds_on_unseen_orbits():
+    bank = targets.bank("image")
+    unseen = record_orbits(targets.image_gaussian(64), targets.noise((8, 1, 64, 64), 14.6146, seed=99),
+                           *targets.SDXL_RANGE)
+    assert learn_schedule(bank).cost(unseen) <= BOUND
+
+
+def broken_advance(charge):
+    """BankEnvironment.advance with another charge for the way from here to there."""
+    original = BankEnvironment.advance
+
+    def advance(self, position):
+        here, stiffness = self.position, self.stiffness()[0]
+        return charge(original(self, position), stiffness, position - here)
+
+    return advance
+
+
+@pytest.mark.parametrize("name, charge", [
+    ("left value", lambda exact, stiffness, way: stiffness * way),
+    ("no stiffness", lambda exact, stiffness, way: way),
+    ("stiffness inverted", lambda exact, stiffness, way: way / stiffness),
+])
+def test_a_wrong_reward_is_noticed(monkeypatch, name, charge):
+    """Negative control: with a broken charge the learned clock must fail the bound above."""
+    bank = targets.bank("image")
+    monkeypatch.setattr(BankEnvironment, "advance", broken_advance(charge))
+    config = TrainConfig(clock_nodes=8) if name == "left value" else TrainConfig()
+    schedule = learn_schedule(bank, config)
+    exact = 1.0 if name != "left value" else grid_cost(bank, optimal_schedule(bank).sigmas(8))
+    assert schedule.cost(bank) > BOUND * exact
+
+
+def test_a_wrong_actor_step_is_noticed(monkeypatch):
+    """Negative control: the actor's step turned around makes the clock worse than its start."""
+    bank = targets.bank("image")
+    original = learn_module._Learner._improve
+    monkeypatch.setattr(learn_module._Learner, "_improve",
+                        lambda self, rollout, advantage, rate: original(self, rollout, -advantage, rate))
+    assert learn_schedule(bank, TrainConfig(iterations=60)).cost(bank) > 1.13
+
+
+def test_same_seed_same_schedule_other_seed_another():
+    bank = targets.bank("normal")
+    config = TrainConfig(iterations=30, seed=3)
+    first, second = learn_schedule(bank, config), learn_schedule(bank, config)
+    assert np.array_equal(first.clock, second.clock) and first.provenance == second.provenance
+    other = learn_schedule(bank, dataclasses.replace(config, seed=4))
+    assert not np.array_equal(first.clock, other.clock)
+
+
+def test_no_model_call_after_recording():
+    calls = []
+
+    def counting(x, sigma):
+        calls.append(1)
+        return gaussian()(x, sigma)
+
+    bank = record_orbits(counting, targets.noise((8, 4), 3.0), 3.0, 0.01)
+    recorded = len(calls)
+    record = list(learn(bank, TrainConfig(iterations=10)))[-1]
+    assert len(calls) == recorded == record.calls == bank.calls
+
+
+def test_records_tell_the_story():
+    bank = targets.bank("image")
+    config = TrainConfig(iterations=40)
+    records = list(learn(bank, config))
+    assert [record.iteration for record in records] == list(range(1, 41))
+    last = records[-1]
+    assert last.cost == pytest.approx(last.schedule.cost(bank)) and last.cost < records[0].cost
+    assert 0.8 < last.end_point < 1.2 and np.isfinite(last.multiplier)
+    assert last.schedule.provenance["config"] == dataclasses.asdict(config)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        last.cost = 0.0
+
+
+def test_can_be_stopped_at_any_record():
+    stream = learn(targets.bank("normal"))
+    schedule = next(stream).schedule
+    stream.close()
+    assert schedule.sigmas(10).shape == (11,)
+
+
+def test_works_on_the_smallest_setting():
+    schedule = learn_schedule(targets.bank("normal"), TrainConfig(iterations=10, episodes=3, clock_nodes=8, knots=4))
+    assert len(schedule.clock) == 9
+
+
+@pytest.mark.parametrize("field, value", [
+    ("iterations", 0), ("episodes", 1), ("clock_nodes", 4), ("lam", 0.0), ("lam", 2.0), ("learning_rate", 0.0),
+    ("trace", 1.5), ("penalty", -1.0), ("knots", 2), ("objective", "fame")])
+def test_refuses_bad_settings(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be .*got"):
+        TrainConfig(**{field: value})
+
+
+def test_refuses_what_is_no_bank():
+    with pytest.raises(ValueError, match="learn needs an OrbitBank; got list"):
+        learn([1, 2, 3])

@@ -1,0 +1,165 @@
+"""Schedule: the promises of .sigmas(...), and a file that nobody can be hurt by."""
+
+import json
+import math
+import pickle
+import struct
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save_file
+
+from art_nodes.core import Schedule, ScheduleFileError
+from art_nodes.core.schedule import FORMAT, VERSION
+
+
+def schedule_from(weights, sigma_max=14.6146) -> Schedule:
+    """A schedule with clock steps in the given proportions."""
+    steps = np.array(weights) / np.sum(weights)
+    clock = sigma_max * (1 - np.append(0.0, np.cumsum(steps)))
+    clock[-1] = 0.0
+    return Schedule(clock, {"method": "by hand"})
+
+
+EVEN = schedule_from(np.linspace(3, 0.1, 64))
+parts = st.lists(st.floats(1e-6, 10.0), min_size=2, max_size=80)
+
+
+@settings(max_examples=200, deadline=None)
+@given(weights=parts, steps=st.integers(1, 300), denoise=st.floats(0.01, 1.0),
+       sigma_max=st.none() | st.floats(0.01, 200.0))
+def test_sigmas_keep_their_promise(weights, steps, denoise, sigma_max):
+    """steps + 1 float32 values, strictly descending, finite, the last exactly 0."""
+    schedule = schedule_from(weights)
+    sigmas = schedule.sigmas(steps, denoise=denoise, sigma_max=sigma_max)
+    assert sigmas.dtype == torch.float32 and sigmas.device.type == "cpu" and sigmas.shape == (steps + 1,)
+    assert torch.isfinite(sigmas).all() and (sigmas[:-1] > sigmas[1:]).all()
+    assert sigmas[-1] == 0 and sigmas[0] <= schedule.sigma_max * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 7, 20])
+@pytest.mark.parametrize("denoise", [1.0, 0.75, 0.5, 0.3, 0.999])
+def test_denoise_runs_the_end_of_a_longer_schedule(steps, denoise):
+    """BasicScheduler's rule: of int(steps / denoise) steps the last `steps` are run."""
+    total = int(steps / denoise)
+    assert torch.equal(EVEN.sigmas(steps, denoise=denoise), EVEN.sigmas(total)[-(steps + 1):])
+
+
+@pytest.mark.parametrize("top", [10.0, 3.0, 0.5])
+def test_smaller_range_starts_there_and_keeps_the_pace(top):
+    """The remaining clock is cut into equal pieces: every second of 2 K steps is one of K."""
+    coarse, fine = EVEN.sigmas(8, sigma_max=top), EVEN.sigmas(16, sigma_max=top)
+    assert float(coarse[0]) == pytest.approx(top)
+    assert torch.allclose(coarse, fine[::2], rtol=1e-5)
+
+
+def test_larger_range_changes_nothing():
+    assert torch.equal(EVEN.sigmas(8, sigma_max=4518.8), EVEN.sigmas(8))
+
+
+def test_answers_are_fresh():
+    """Samplers write into their sigmas; the next one must not see that."""
+    EVEN.sigmas(5)[:] = -1
+    assert EVEN.sigmas(5)[0] == pytest.approx(EVEN.sigma_max)
+    with pytest.raises(ValueError):
+        EVEN.clock[0] = 1.0
+
+
+@pytest.mark.parametrize("steps", [0, -3, 2.5, True, math.nan])
+def test_refuses_bad_steps(steps):
+    with pytest.raises(ValueError):
+        EVEN.sigmas(steps)
+
+
+@pytest.mark.parametrize("denoise", [0.0, -0.5, 1.5, math.nan])
+def test_refuses_bad_denoise(denoise):
+    with pytest.raises(ValueError, match=r"denoise must lie in \(0, 1\]; got"):
+        EVEN.sigmas(5, denoise=denoise)
+
+
+@pytest.mark.parametrize("sigma_max", [0.0, -1.0, math.inf, math.nan])
+def test_refuses_bad_sigma_max(sigma_max):
+    with pytest.raises(ValueError, match="sigma_max must be finite and > 0"):
+        EVEN.sigmas(5, sigma_max=sigma_max)
+
+
+@pytest.mark.parametrize("clock", [[1.0, 0.5], [1.0, 1.0, 0.0], [0.5, 1.0, 0.0], [math.nan, 0.5, 0.0], [0.0],
+                                   [[1.0, 0.0]], [math.inf, 1.0, 0.0], np.linspace(1, 0, 5000)])
+def test_refuses_bad_clocks(clock):
+    with pytest.raises(ValueError, match="clock"):
+        Schedule(np.array(clock))
+
+
+@settings(max_examples=50, deadline=None)
+@given(weights=parts, note=st.text(max_size=50))
+def test_file_round_trip(tmp_path_factory, weights, note):
+    path = tmp_path_factory.mktemp("files") / "clock.safetensors"
+    schedule = Schedule(schedule_from(weights).clock, {"note": note, "orbits": 16})
+    schedule.save(path)
+    again = Schedule.load(path)
+    assert np.array_equal(again.clock, schedule.clock) and again.provenance == schedule.provenance
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "clock.safetensors"
+    EVEN.save(path)
+    before = path.read_bytes()
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        schedule_from([1, 2, 3]).save(path)
+    assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
+
+
+def write(path, clock, **header):
+    """A safetensors file as an attacker might make it."""
+    values = {"format": FORMAT, "version": VERSION, "provenance": "{}"} | header
+    save_file({"clock": torch.as_tensor(clock)}, path, {k: v for k, v in values.items() if v is not None})
+
+
+@pytest.mark.parametrize("clock, header", [
+    ([3.0, float("nan"), 0.0], {}),
+    ([3.0, 4.0, 0.0], {}),
+    ([3.0, 1.0], {}),
+    (torch.linspace(1, 0, 1 << 16), {}),
+    ([[3.0], [0.0]], {}),
+    ([3, 1, 0], {"format": "something-else"}),
+    ([3.0, 0.0], {"format": None}),
+    ([3.0, 0.0], {"version": "99"}),
+    ([3.0, 0.0], {"provenance": "{"}),
+    ([3.0, 0.0], {"provenance": "[]"}),
+])
+def test_hostile_content_is_refused_by_name(tmp_path, clock, header):
+    path = tmp_path / "evil.safetensors"
+    write(path, clock, **header)
+    with pytest.raises(ScheduleFileError, match="evil.safetensors"):
+        Schedule.load(path)
+
+
+class Harmful:
+    """Unpickling this makes a file."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_damage_is_refused_by_name(tmp_path):
+    path = tmp_path / "broken.safetensors"
+    EVEN.save(path)
+    whole = path.read_bytes()
+    trap = tmp_path / "executed"
+    header = json.dumps({"__metadata__": {"x": "y" * (2 << 20)}}).encode()
+    for data in (b"", whole[:7], whole[:60], whole[:-8], b"\xff" * 200, pickle.dumps(Harmful(str(trap))),
+                 struct.pack("<Q", len(header)) + header):
+        path.write_bytes(data)
+        with pytest.raises(ScheduleFileError, match="broken.safetensors"):
+            Schedule.load(path)
+    assert not trap.exists()
+    with pytest.raises(ScheduleFileError, match="does not exist"):
+        Schedule.load(tmp_path / "none.safetensors")
