@@ -3,10 +3,14 @@
 from comfy_api.latest import ComfyExtension
 
 from .demo_model import ARTDemoModel
+from .sigmas import ARTSigmas
+from .train import ARTTrain
 
 # Every node of the pack, in the order of the menu.
 NODES = [
     ARTDemoModel,
+    ARTTrain,
+    ARTSigmas,
 ]
 
 

@@ -1,0 +1,150 @@
+"""The schedule library: what comes with the pack and what was trained here, each under one name.
+
+Bundled schedules lie in the pack's `learned_schedules` and are never written. Trained ones
+lie in the host's model folder `art_schedules`, also in sub-folders and in further folders
+that the user configured for it.
+"""
+
+import hashlib
+import json
+import os
+import re
+from pathlib import Path
+
+import folder_paths
+
+from ..core import Schedule, ScheduleFileError
+
+FOLDER = "art_schedules"
+SUFFIX = ".safetensors"
+BUNDLED = Path(__file__).parents[2] / "learned_schedules"
+TRAINED_PREFIX = "trained/"  # before a trained schedule that is named like a bundled one
+MAX_NAME = 100
+GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+# Windows opens a device under these names, whatever the suffix.
+DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
+
+
+def register_folder() -> None:
+    """Tell the host about the model folder; harmless to repeat."""
+    folder_paths.add_model_folder_path(FOLDER, os.path.join(folder_paths.models_dir, FOLDER))
+    folder_paths.folder_names_and_paths[FOLDER][1].add(SUFFIX)
+
+
+register_folder()
+
+
+def schedule_names() -> list[str]:
+    """Every schedule there is now, bundled ones first; read from disk at each call."""
+    return list(_library())
+
+
+def load_schedule(name: str) -> Schedule:
+    """The schedule listed as `name`; ValueError lists what exists, ScheduleFileError names a damaged file."""
+    return Schedule.load(schedule_path(name))
+
+
+def schedule_hash(name: str) -> str:
+    """SHA-256 of the file of the schedule listed as `name`, so that a re-trained file counts as changed."""
+    return hashlib.sha256(schedule_path(name).read_bytes()).hexdigest()
+
+
+def schedule_path(name: str) -> Path:
+    """The file of the schedule listed as `name`; ValueError lists what exists."""
+    library = _library()
+    if name not in library:
+        known = ", ".join(library) or "none yet"
+        raise ValueError(
+            f"schedule_name must be a schedule that exists; got {name!r}; there are: {known}; "
+            "choose one of them, or make one with ART Train"
+        )
+    return library[name]
+
+
+def check_name(name: str) -> str:
+    """Return a name that a schedule may be saved under, or raise ValueError; nothing is changed silently."""
+    if not isinstance(name, str) or not GOOD_NAME.fullmatch(name) or len(name) > MAX_NAME:
+        raise ValueError(
+            f"name must be 1 to {MAX_NAME} characters of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or digit; "
+            f"got {name!r:.120}; write for example my_schedule"
+        )
+    if name.endswith(".") or name.lower().endswith(SUFFIX):
+        raise ValueError(f"name must not end with '.' or '{SUFFIX}'; got {name!r}; the suffix is added for you")
+    if name.split(".")[0].lower() in DEVICES:
+        raise ValueError(f"name must not be a device name of Windows; got {name!r}; choose another, as my_{name}")
+    return name
+
+
+def save_schedule(schedule: Schedule, name: str) -> str:
+    """Save into the host's model folder and return the name taken: `name`, or name_2, name_3 ... if that is taken.
+
+    No other schedule is ever overwritten. A file that already holds this very clock and
+    provenance is kept as it is. Raises ValueError for a bad name.
+    """
+    check_name(name)
+    folder = trained_folders()[0]
+    folder.mkdir(parents=True, exist_ok=True)
+    bundled = {path.stem.lower() for path in _bundled_files()}
+    number = 1
+    while True:
+        candidate = name if number == 1 else f"{name}_{number}"
+        path = _inside(folder, candidate)
+        existing = folder_paths.get_full_path(FOLDER, path.name)
+        if existing is not None and _holds(existing, schedule):
+            return candidate
+        if existing is None and not path.exists() and candidate.lower() not in bundled:
+            schedule.save(path)
+            return candidate
+        number += 1
+
+
+def trained_folders() -> list[Path]:
+    """The folders of trained schedules; new ones are saved into the first."""
+    return [Path(folder) for folder in folder_paths.get_folder_paths(FOLDER)]
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file of `name` directly inside `folder`; ValueError if it would lie elsewhere."""
+    root = os.path.realpath(folder)
+    path = os.path.join(root, os.path.basename(name) + SUFFIX)
+    if os.path.commonpath([root, os.path.realpath(path)]) != root:
+        raise ValueError(f"a schedule must be saved inside {root}; got {name!r}, a link that leads out; rename it")
+    return Path(path)
+
+
+def _holds(path: str, schedule: Schedule) -> bool:
+    """Whether the file holds just this schedule; a damaged one does not."""
+    try:
+        there = Schedule.load(path)
+    except ScheduleFileError:
+        return False
+    same_clock = there.clock.shape == schedule.clock.shape and bool((there.clock == schedule.clock).all())
+    return same_clock and there.provenance == json.loads(json.dumps(schedule.provenance))
+
+
+def _bundled_files() -> list[Path]:
+    return sorted(BUNDLED.glob("*" + SUFFIX))
+
+
+def _trained_files() -> list[str]:
+    """Paths with suffix, relative to their folder of trained schedules, with forward slashes."""
+    found = set()
+    for folder in trained_folders():
+        for here, _, files in os.walk(folder, followlinks=True):
+            paths = (Path(here, file).relative_to(folder).as_posix() for file in files)
+            found.update(path for path in paths if path.endswith(SUFFIX))
+    return sorted(found)
+
+
+def _library() -> dict[str, Path]:
+    """Name to file. The host's own cached listing is not used: it misses files saved within one clock tick."""
+    library = {path.stem: path for path in _bundled_files()}
+    for relative in _trained_files():
+        name = relative.removesuffix(SUFFIX)
+        while name in library:
+            name = TRAINED_PREFIX + name
+        path = Path(folder_paths.get_full_path_or_raise(FOLDER, relative))
+        # The host may read other suffixes as pickle; this one is never.
+        if path.suffix == SUFFIX:
+            library[name] = path
+    return library

@@ -1,0 +1,204 @@
+"""Recording orbits of a MODEL through the host's own sampling path.
+
+One guider.sample a batch: conditioning, guidance, hooks, patches, model loading and memory
+estimates are then all the host's, as when the model is sampled.
+"""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+
+import comfy.sample
+import comfy.samplers
+import numpy as np
+import torch
+
+from ..core import OrbitBank, record_orbits, recording_grid
+from ..core.checks import MIN_NODES, check_nodes, check_sigma_range
+
+LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
+
+
+def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: int, orbits: int, nodes: int,
+           progress: Callable[[int, int], None] | None = None) -> OrbitBank:
+    """Record `orbits` orbits of a MODEL from pure noise, on about `nodes` noise levels.
+
+    latent_image: LATENT; only its shape counts. Its batch size is that of the model calls;
+        batch number i draws its noise from seed + i.
+    progress: called as progress(calls done, calls in all), over all batches.
+    A model that knows only a table of noise levels is recorded on entries of that table,
+    which may be fewer than `nodes`. Raises ValueError for fewer than 1 orbit or 8 nodes,
+    and what the model itself raises. Keeps nothing of the model.
+    """
+    if orbits < 1:
+        raise ValueError(f"orbits must be at least 1; got {orbits}; 16 is a good start")
+    check_nodes(nodes)
+    grid = recording_nodes(model.get_model_object("model_sampling"), nodes)
+    latent = empty_like(model, latent_image)
+    sizes = batch_sizes(orbits, latent.shape[0])
+    banks = []
+    for i, size in enumerate(sizes):
+        told = _offset(progress, i * len(grid), len(sizes) * len(grid))
+        batch = _first(latent, size)
+        guider = comfy.samplers.CFGGuider(model)
+        guider.set_conds(positive, negative)
+        guider.set_cfg(cfg)
+        banks.append(_record_batch(guider, batch, (seed + i) & LARGEST_SEED, grid, told))
+    metadata = {**describe_model(model), **describe_run(latent, sizes[0], cfg, seed)}
+    return dataclasses.replace(OrbitBank.merge(banks), metadata=metadata)
+
+
+def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress) -> OrbitBank:
+    """Orbits of one batch; the start states come scaled from the host."""
+    banks = []
+
+    def follow(denoise, x, sigmas, extra_args=None, callback=None, disable=None):
+        def denoiser(x, sigma):
+            return denoise(x, sigma, **(extra_args or {}))
+
+        banks.append(record_orbits(denoiser, x, grid[0], grid[-1], progress=progress, sigmas=grid))
+        return x
+
+    sigmas = torch.tensor([*grid, 0.0], dtype=torch.float32)
+    guider.sample(gaussian(latent, seed), latent, comfy.samplers.KSAMPLER(follow), sigmas, disable_pbar=True, seed=seed)
+    if not banks:
+        raise ValueError(
+            "the model must be sampled when it is asked to; a patch on it answered without calling the sampler; "
+            "connect the model from before that patch"
+        )
+    return banks[-1]
+
+
+def batch_sizes(orbits: int, batch: int) -> list[int]:
+    """Sizes of the batches that make up `orbits`; only the last may be smaller than `batch`."""
+    return [min(batch, orbits - start) for start in range(0, orbits, batch)]
+
+
+def _offset(progress, before: int, total: int):
+    """A batch's own progress, as progress over all batches."""
+    return None if progress is None else lambda done, _: progress(before + done, total)
+
+
+# Noise levels
+
+def recording_nodes(sampling, nodes: int) -> np.ndarray:
+    """(N,) float64 descending sigmas over a model_sampling's range; entries of its table where it has one."""
+    high, low = check_sigma_range(sampling.sigma_max, sampling.sigma_min)
+    table = noise_table(sampling)
+    return recording_grid(high, low, nodes) if table is None else table_nodes(table, nodes)
+
+
+def noise_table(sampling) -> np.ndarray | None:
+    """(L,) descending sigmas that the model knows exactly, or None for a model that takes any sigma.
+
+    Between two entries a table model denoises for the nearer one: D is a staircase there and
+    its secants are not its slope. Such a model answers timestep() with whole numbers.
+    """
+    table = getattr(sampling, "sigmas", None)
+    if table is None or table.ndim != 1 or not hasattr(sampling, "timestep"):
+        return None
+    levels = np.unique(table.detach().double().cpu().numpy())[::-1]
+    levels = levels[np.isfinite(levels) & (levels > 0)]
+    if len(levels) < MIN_NODES or sampling.timestep(table[-1:]).is_floating_point():
+        return None
+    return levels
+
+
+def table_nodes(table: np.ndarray, nodes: int) -> np.ndarray:
+    """Up to `nodes` entries of a descending table, first and last included, spread like the recording grid.
+
+    Several points of the grid may fall onto one entry: the grid is refined until enough are left.
+    """
+    if len(table) <= nodes:
+        return table.copy()
+    best, count = _nearest(table, nodes), nodes
+    while len(best) < nodes and count < 4 * nodes:
+        count += 1 + count // 50
+        finer = _nearest(table, count)
+        if len(best) < len(finer) <= nodes:
+            best = finer
+    return best
+
+
+def _nearest(table: np.ndarray, count: int) -> np.ndarray:
+    """Distinct entries nearest in log sigma to `count` points of the recording grid, descending."""
+    wanted = np.log(recording_grid(table[0], table[-1], count))
+    known = np.log(table)
+    return table[np.unique(np.abs(known[None, :] - wanted[:, None]).argmin(axis=1))]
+
+
+# Latents: tensors, or the host's nested ones that hold several (video with sound)
+
+def empty_like(model, latent_image: dict):
+    """Zeros of the latent's shape with the channels that the model wants, float32."""
+    zeros = _each(latent_image["samples"], lambda part: torch.zeros_like(part, dtype=torch.float32))
+    fix = comfy.sample.fix_empty_latent_channels
+    # Newer hosts also fit the size of an empty latent that was made for another model.
+    extra = "downscale_ratio_spacial"
+    if extra in inspect.signature(fix).parameters:
+        return fix(model, zeros, latent_image.get(extra))
+    return fix(model, zeros)
+
+
+def gaussian(latent, seed: int):
+    """Standard normal noise of the latent's shape, from a generator of its own."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    return _each(latent, lambda part: torch.randn(part.shape, generator=generator))
+
+
+def _first(latent, size: int):
+    """The first `size` samples."""
+    return _each(latent, lambda part: part[:size])
+
+
+def _each(latent, change):
+    """Apply `change` to the tensor, or to each tensor of a nested one."""
+    if getattr(latent, "is_nested", False):
+        return type(latent)([change(part) for part in latent.unbind()])
+    return change(latent)
+
+
+# Provenance
+
+def describe_model(model) -> dict:
+    """What a schedule must remember of the MODEL it was learned on; plain values only."""
+    sampling = model.get_model_object("model_sampling")
+    known = {
+        "model": type(model.model).__name__,
+        "model_sampling": sampling_name(sampling),
+        "sigma_max": float(sampling.sigma_max),
+        "sigma_min": float(sampling.sigma_min),
+        "latent_format": type(model.get_model_object("latent_format")).__name__,
+        "dtype": str(model.model_dtype()).removeprefix("torch."),
+    }
+    if getattr(sampling, "shift", None) is not None:
+        known["shift"] = float(sampling.shift)
+    return known
+
+
+def sampling_name(sampling) -> str:
+    """Class names of a model_sampling, noise levels and prediction type: "ModelSamplingDiscrete + EPS"."""
+    # The host glues the two together in a class made on the spot, whose own name says nothing.
+    bases = [base for base in type(sampling).__bases__ if base not in (object, torch.nn.Module)]
+    return " + ".join(base.__name__ for base in bases) or type(sampling).__name__
+
+
+def describe_run(latent, batch_size: int, cfg: float, seed: int) -> dict:
+    """What a schedule must remember of the recording itself; plain values only."""
+    parts = latent.unbind() if getattr(latent, "is_nested", False) else [latent]
+    return {
+        "cfg": float(cfg),
+        "seed": int(seed),
+        "batch_size": int(batch_size),
+        "latent_shape": [list(part.shape[1:]) for part in parts] if len(parts) > 1 else list(parts[0].shape[1:]),
+        "comfyui": host_version(),
+    }
+
+
+def host_version() -> str:
+    """ComfyUI's version, "unknown" where it does not say."""
+    try:
+        import comfyui_version
+    except ImportError:
+        return "unknown"
+    return str(getattr(comfyui_version, "__version__", "unknown"))

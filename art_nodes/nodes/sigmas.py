@@ -1,0 +1,47 @@
+"""The node ART Sigmas."""
+
+from comfy_api.latest import io
+
+from ..host.sigmas import choices, fingerprint, read_sigmas
+
+
+class ARTSigmas(io.ComfyNode):
+    """The sigmas of a learned schedule, at any number of steps."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="ARTSigmas",
+            display_name="ART Sigmas",
+            category="ART",
+            description="The sigmas of a learned schedule, for SamplerCustom and SamplerCustomAdvanced.",
+            inputs=[
+                io.Combo.Input("schedule_name", options=choices(),
+                               tooltip="A schedule that comes with the pack or that ART Train saved. "
+                                       "A connected schedule is used instead."),
+                io.Int.Input("steps", default=10, min=1, max=10000,
+                             tooltip="How many steps are sampled; always exactly as many."),
+                io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01,
+                               tooltip="1 samples from pure noise. Less starts later, as in BasicScheduler: "
+                                       "the last 'steps' of steps/denoise steps."),
+                io.Custom("ART_SCHEDULE").Input("schedule", optional=True,
+                                                tooltip="A schedule from ART Train; wins over the name."),
+                io.Model.Input("model", optional=True,
+                               tooltip="Fits the schedule to the sigma range of this model, and warns in the log if it "
+                                       "was learned on another kind of model."),
+            ],
+            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="steps sigmas and a final 0.")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, schedule_name):
+        """Takes over from the host's check of the choices: a name may be new, and a connected schedule wins."""
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, schedule_name=None, **_others):
+        return fingerprint(schedule_name)
+
+    @classmethod
+    def execute(cls, schedule_name, steps, denoise, schedule=None, model=None):
+        return io.NodeOutput(read_sigmas(schedule_name, steps, denoise, schedule, model))

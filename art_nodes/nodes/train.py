@@ -1,0 +1,91 @@
+"""The node ART Train."""
+
+import inspect
+
+from comfy_api.latest import io, ui
+
+from ..host.training import METHODS, config_fields, train
+
+DEFAULTS = config_fields()
+# Newer front ends can leave the seed alone after a run by default, so that nothing is learned twice.
+SEED_CONTROL = getattr(getattr(io, "ControlAfterGenerate", None), "fixed", True)
+
+
+def advanced(kind, name, **options):
+    """An input that newer front ends fold away, with TrainConfig's default."""
+    options.setdefault("default", DEFAULTS.get(name))
+    if "advanced" in inspect.signature(kind.Input.__init__).parameters:
+        options["advanced"] = True
+    return kind.Input(name, **options)
+
+
+class ARTTrain(io.ComfyNode):
+    """Learns a step schedule on the connected model and saves it."""
+
+    @classmethod
+    def define_schema(cls):
+        return io.Schema(
+            node_id="ARTTrain",
+            display_name="ART Train",
+            category="ART",
+            description="Learns where a sampler should step on this model: follows a few orbits of the model, learns "
+                        "a schedule on them, and saves it in models/art_schedules for ART Sigmas.",
+            is_output_node=True,
+            inputs=[*main_inputs(), *advanced_inputs()],
+            outputs=[
+                io.Custom("ART_SCHEDULE").Output(display_name="schedule", tooltip="The schedule, for ART Sigmas."),
+                io.Sigmas.Output(display_name="sigmas", tooltip="Its sigmas at 'steps' steps, for a custom sampler."),
+                io.Image.Output(display_name="plot", tooltip="The sigmas beside karras and normal, and the learning."),
+                io.String.Output(display_name="report", tooltip="What it took, and how the host's schedulers compare."),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, **inputs):
+        trained = train(**inputs)
+        preview = ui.PreviewImage(trained.plot, cls=cls).as_dict()
+        return io.NodeOutput(*trained.outputs, ui={**preview, "text": [trained.report]})
+
+
+def main_inputs() -> list:
+    """What every user sets. New inputs go to the very end of the node: saved workflows count on the order."""
+    return [
+        io.Model.Input("model", tooltip="The model to learn on, with its LoRAs, shift and other patches."),
+        io.Conditioning.Input("positive", tooltip="A prompt like those you will use. A batch of prompts is better."),
+        io.Conditioning.Input("negative", tooltip="The negative prompt."),
+        io.Latent.Input("latent_image", tooltip="Only its size counts. Its batch size is that of the model calls."),
+        io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01,
+                       tooltip="The guidance you will sample with."),
+        io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=SEED_CONTROL,
+                     tooltip="Of the noise and of the learner. The same seed gives the same schedule."),
+        io.Int.Input("orbits", default=16, min=1, max=1024,
+                     tooltip="How many pictures are followed from pure noise. More is steadier and takes longer."),
+        io.Int.Input("nodes", default=64, min=8, max=1024,
+                     tooltip="Model calls along each orbit. More resolves the orbit better and takes longer."),
+        io.Int.Input("steps", default=10, min=1, max=10000,
+                     tooltip="Steps of the SIGMAS output and of the comparison. The schedule serves any number."),
+        io.String.Input("name", default="my_schedule",
+                        tooltip="Name of the saved schedule: letters, digits, '.', '_' and '-'. If it is taken by "
+                                "another schedule, _2, _3 ... is appended."),
+    ]
+
+
+def advanced_inputs() -> list:
+    """The learner's settings; the defaults are right for most models."""
+    return [
+        advanced(io.Combo, "method", options=list(METHODS), default=METHODS[0],
+                 tooltip="ART-RL learns by actor-critic. The closed form computes the best clock that all recorded "
+                         "orbits can share."),
+        advanced(io.Int, "iterations", min=10, max=100000, tooltip="Actor-critic updates."),
+        advanced(io.Int, "episodes", min=2, max=4096, tooltip="Parallel roll-outs in each update."),
+        advanced(io.Int, "clock_nodes", min=8, max=1024, tooltip="Steps of the clock that is learned."),
+        advanced(io.Float, "lam", min=0.0001, max=1.0, step=0.01, round=0.0001,
+                 tooltip="Temperature: its square root is the relative noise of the policy. 0.05 to 0.1 works."),
+        advanced(io.Float, "learning_rate", min=0.001, max=1.0, step=0.05, round=0.001,
+                 tooltip="The actor's first step as a share of a Newton step; annealed to 0."),
+        advanced(io.Float, "trace", min=0.0, max=1.0, step=0.01, round=0.001,
+                 tooltip="Decay of the lambda-returns per step of the clock."),
+        advanced(io.Float, "penalty", min=0.01, max=1000.0, step=0.5, round=0.01,
+                 tooltip="Weight of missing the time budget. Large values bias the clock."),
+        advanced(io.Int, "knots", min=4, max=256, tooltip="Hat functions that shape the speed over the clock."),
+    ]

@@ -1,0 +1,150 @@
+"""The schedule library: names, files, and what it refuses."""
+
+import os
+
+import pytest
+
+from art_nodes.core import ScheduleFileError
+from tests.host import schedules
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture
+def library(comfy, monkeypatch, tmp_path):
+    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
+        yield module
+
+
+@pytest.fixture
+def trained(tmp_path):
+    return tmp_path / "trained"
+
+
+def test_the_host_knows_the_folder(comfy):
+    import folder_paths
+
+    from art_nodes.host import library
+
+    library.register_folder()
+    folders, suffixes = folder_paths.folder_names_and_paths["art_schedules"]
+    assert folders == [os.path.join(folder_paths.models_dir, "art_schedules")]
+    assert ".safetensors" in suffixes
+
+
+def test_an_empty_library_and_its_error(library):
+    assert library.schedule_names() == []
+    with pytest.raises(ValueError, match="got 'x'; there are: none yet; .* ART Train"):
+        library.load_schedule("x")
+
+
+def test_bundled_come_first_and_same_names_are_told_apart(library, trained, tmp_path):
+    for name, rate in [("beta", 1.0), ("alpha", 2.0)]:
+        schedules.schedule(rate=rate).save(tmp_path / "bundled" / f"{name}.safetensors")
+    (trained / "sub").mkdir(parents=True)
+    for name, rate in [("aaa", 3.0), ("beta", 4.0), ("sub/deep", 5.0)]:
+        schedules.schedule(rate=rate, n=name).save(trained / f"{name}.safetensors")
+    (trained / "notes.txt").write_text("no schedule")
+    assert library.schedule_names() == ["alpha", "beta", "aaa", "trained/beta", "sub/deep"]
+    assert library.load_schedule("beta").provenance == {}
+    assert library.load_schedule("trained/beta").provenance == {"n": "beta"}
+    assert library.load_schedule("sub/deep").provenance == {"n": "sub/deep"}
+
+
+def test_an_alias_never_hides_a_file(library, trained, tmp_path):
+    """A sub-folder may itself be called "trained"."""
+    schedules.schedule().save(tmp_path / "bundled" / "a.safetensors")
+    (trained / "trained").mkdir(parents=True)
+    schedules.schedule(n=1).save(trained / "a.safetensors")
+    schedules.schedule(n=2).save(trained / "trained" / "a.safetensors")
+    assert library.schedule_names() == ["a", "trained/a", "trained/trained/a"]
+    assert [library.load_schedule(name).provenance.get("n") for name in library.schedule_names()] == [None, 1, 2]
+
+
+def test_the_list_is_read_afresh(library, trained):
+    library.save_schedule(schedules.schedule(), "one")
+    assert library.schedule_names() == ["one"]
+    library.save_schedule(schedules.schedule(rate=2.0), "two")
+    assert library.schedule_names() == ["one", "two"]
+    (trained / "one.safetensors").unlink()
+    assert library.schedule_names() == ["two"]
+
+
+def test_saving_overwrites_nothing(library, trained):
+    first, second = schedules.schedule(), schedules.schedule(rate=2.0)
+    assert library.save_schedule(first, "s") == "s"
+    assert library.save_schedule(second, "s") == "s_2"
+    assert library.save_schedule(first, "s") == "s"
+    assert library.save_schedule(second, "s") == "s_2"
+    assert library.save_schedule(schedules.schedule(other=(1, 2)), "s") == "s_3"  # same clock, other provenance
+    assert library.save_schedule(schedules.schedule(other=(1, 2)), "s") == "s_3"
+    (trained / "s.safetensors").write_bytes(b"damaged")
+    assert library.save_schedule(first, "s") == "s_4"
+    assert (trained / "s.safetensors").read_bytes() == b"damaged"
+    assert sorted(path.name for path in trained.iterdir()) == [f"s{n}.safetensors" for n in ("", "_2", "_3", "_4")]
+
+
+def test_bundled_names_are_never_taken(library, trained, tmp_path):
+    schedules.schedule().save(tmp_path / "bundled" / "demo.safetensors")
+    before = (tmp_path / "bundled" / "demo.safetensors").read_bytes()
+    assert library.save_schedule(schedules.schedule(rate=2.0), "Demo") == "Demo_2"
+    assert library.save_schedule(schedules.schedule(), "demo") == "demo_2"
+    assert (tmp_path / "bundled" / "demo.safetensors").read_bytes() == before
+    assert [path.name for path in (tmp_path / "bundled").iterdir()] == ["demo.safetensors"]
+
+
+@pytest.mark.parametrize("name", schedules.BAD_NAMES)
+def test_bad_names_are_refused(library, tmp_path, name):
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="name must") as caught:
+        library.save_schedule(schedules.schedule(), name)
+    assert len(str(caught.value)) < 400
+    assert sorted(tmp_path.rglob("*")) == before
+    with pytest.raises(ValueError, match="there are: none yet"):
+        library.load_schedule(name)
+
+
+@pytest.mark.parametrize("name", ["my_schedule", "A-1.5_x", "console", "7"])
+def test_good_names(library, name):
+    assert library.save_schedule(schedules.schedule(), name) == name
+    assert library.schedule_names() == [name]
+
+
+def test_a_link_that_leads_out_is_not_followed(library, trained, tmp_path):
+    trained.mkdir()
+    (trained / "x.safetensors").symlink_to(tmp_path / "outside.safetensors")
+    with pytest.raises(ValueError, match="saved inside"):
+        library.save_schedule(schedules.schedule(), "x")
+    assert not (tmp_path / "outside.safetensors").exists()
+
+
+def test_a_damaged_file_is_named(library, trained):
+    trained.mkdir()
+    (trained / "broken.safetensors").write_bytes(b"\x10" + b"\0" * 40)
+    assert library.schedule_names() == ["broken"]
+    with pytest.raises(ScheduleFileError, match="broken.safetensors"):
+        library.load_schedule("broken")
+
+
+def test_other_suffixes_are_never_read(library, trained):
+    """The host could be told to list pickles in this folder as well."""
+    import folder_paths
+
+    folder_paths.folder_names_and_paths[library.FOLDER][1].add(".pt")
+    trained.mkdir()
+    (trained / "evil.pt").write_bytes(b"")
+    (trained / "evil.safetensors.pt").write_bytes(b"")
+    assert library.schedule_names() == []
+    for name in ("evil", "evil.pt", "evil.safetensors"):
+        with pytest.raises(ValueError, match="schedule_name must"):
+            library.load_schedule(name)
+
+
+def test_the_hash_follows_the_content(library, trained):
+    library.save_schedule(schedules.schedule(), "a")
+    library.save_schedule(schedules.schedule(rate=2.0), "b")
+    first = library.schedule_hash("a")
+    assert first != library.schedule_hash("b") and len(first) == 64
+    (trained / "a.safetensors").unlink()
+    library.save_schedule(schedules.schedule(rate=2.0), "a")
+    assert library.schedule_hash("a") == library.schedule_hash("b")

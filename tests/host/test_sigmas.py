@@ -1,0 +1,196 @@
+"""ART Sigmas: in this process, and in a real ComfyUI over HTTP."""
+
+import io
+import logging
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from benchmarks.comfy.server import HostError
+from tests.host import schedules, workflows
+
+pytestmark = pytest.mark.host
+MODEL = {"model": "DemoModel", "model_sampling": "ModelSamplingContinuousEDM + EDM"}
+
+
+@pytest.fixture
+def library(comfy, monkeypatch, tmp_path):
+    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
+        yield module
+
+
+@pytest.fixture
+def read(library):
+    """The function behind the node, with one schedule "s" of an EDM model in the library."""
+    from art_nodes.host.sigmas import read_sigmas
+
+    library.save_schedule(schedules.schedule(**MODEL), "s")
+    return read_sigmas
+
+
+@pytest.fixture(scope="module")
+def models(comfy):
+    from art_nodes.host.demo_model import build_model
+
+    return {dress: build_model(dress) for dress in workflows.DRESSES}
+
+
+@pytest.fixture
+def served(server):
+    """The running host and a schedule in it; removed afterwards."""
+    schedules.host_folder().mkdir(exist_ok=True)
+    name = schedules.fresh_name()
+    schedules.schedule(**MODEL).save(schedules.host_folder() / f"{name}.safetensors")
+    yield server, name
+    schedules.remove_host_files()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 7, 10, 20, 50, 1000, 10000])
+@pytest.mark.parametrize("denoise", [1.0, 0.99, 0.75, 0.5, 0.3, 0.1, 0.01])
+def test_always_steps_and_a_final_zero(read, models, steps, denoise):
+    sigmas = read("s", steps, denoise)
+    assert sigmas.shape == (steps + 1,) and sigmas.dtype == torch.float32
+    assert sigmas[-1] == 0 and (sigmas.diff() < 0).all()
+    if steps <= 100:
+        from comfy_extras.nodes_custom_sampler import BasicScheduler
+
+        theirs = BasicScheduler.execute(models[workflows.EDM], "karras", steps, denoise).result[0]
+        assert len(sigmas) == len(theirs)
+
+
+@pytest.mark.parametrize("denoise", [0.9, 0.75, 0.5, 0.33])
+def test_denoise_takes_the_end_of_a_longer_run(read, denoise):
+    """BasicScheduler's convention: int(steps / denoise) steps, of which the last are run."""
+    for steps in (1, 4, 9):
+        whole = read("s", int(steps / denoise), 1.0)
+        assert torch.allclose(read("s", steps, denoise), whole[-(steps + 1):], rtol=1e-6)
+
+
+def test_denoise_zero_gives_nothing_as_the_host_does(read):
+    sigmas = read("s", 10, 0.0)
+    assert sigmas.shape == (0,) and sigmas.dtype == torch.float32
+
+
+def test_unknown_name_lists_what_exists(read):
+    for denoise in (1.0, 0.0):
+        with pytest.raises(ValueError, match="got 'nope'; there are: s;"):
+            read("nope", 10, denoise)
+
+
+def test_a_connected_schedule_wins(read):
+    other = schedules.schedule(top=7.0)
+    assert torch.equal(read("s", 5, 1.0, other), other.sigmas(5))
+    assert torch.equal(read("unknown", 5, 1.0, other), other.sigmas(5))
+    assert not torch.equal(read("s", 5, 1.0), other.sigmas(5))
+
+
+def test_a_smaller_model_starts_later(read, models, caplog):
+    table = models[workflows.SDXL].get_model_object("model_sampling")
+    with caplog.at_level(logging.WARNING):
+        sigmas = read("s", 10, 1.0, model=models[workflows.SDXL])
+    assert float(sigmas[0]) == pytest.approx(float(table.sigma_max), rel=1e-6)
+    assert len(sigmas) == 11 and (sigmas.diff() < 0).all()
+    assert "ModelSamplingContinuousEDM + EDM" in caplog.text and "ModelSamplingDiscrete + EPS" in caplog.text
+    assert "below pure noise" not in caplog.text
+
+
+def test_the_model_it_was_learned_on_changes_nothing_and_warns_of_nothing(read, models, caplog):
+    with caplog.at_level(logging.WARNING):
+        assert torch.equal(read("s", 10, 1.0, model=models[workflows.EDM]), read("s", 10, 1.0))
+    assert not caplog.records
+
+
+def test_a_larger_model_is_warned_about(read, models, caplog):
+    small = schedules.schedule(top=14.6, **MODEL)
+    with caplog.at_level(logging.WARNING):
+        assert float(read("s", 4, 1.0, small, models[workflows.EDM])[0]) == pytest.approx(14.6)
+    assert "starts at sigma 80, the schedule at 14.6" in caplog.text
+
+
+def test_another_shift_is_warned_about(read, models, caplog):
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    flow = ModelSamplingSD3().patch(models[workflows.SDXL], 3.0)[0]
+    learned = {**MODEL, "model_sampling": "ModelSamplingDiscreteFlow + CONST", "shift": 8.0}
+    with caplog.at_level(logging.WARNING):
+        read("s", 4, 1.0, schedules.schedule(top=1.0, **learned), flow)
+    assert "learned on shift 8.0, this model has 3.0" in caplog.text
+    assert len(caplog.records) == 1
+    caplog.clear()
+    with caplog.at_level(logging.WARNING):
+        read("s", 4, 1.0, schedules.schedule(top=1.0, **{**learned, "shift": 3.0}), flow)
+    assert not caplog.records
+
+
+def test_the_fingerprint_follows_the_file(library, tmp_path):
+    from art_nodes.host.sigmas import choices, fingerprint
+
+    assert choices() == ["(none yet: run ART Train)"]
+    missing = fingerprint("a")
+    library.save_schedule(schedules.schedule(), "a")
+    first = fingerprint("a")
+    (tmp_path / "trained" / "a.safetensors").unlink()
+    library.save_schedule(schedules.schedule(rate=2.0), "a")
+    assert len({missing, first, fingerprint("a"), fingerprint(None)}) == 4
+    assert choices() == ["a"]
+
+
+def pictures(server, name, with_model=False, events=None, **settings) -> np.ndarray:
+    """Pictures of the demo model sampled with ART Sigmas, uint8 (B, H, W, 3)."""
+    links = {"model": ["demo", 0]} if with_model else {}
+    workflow = {**workflows.demo_model(), **workflows.sampler_custom(), **workflows.pictures(["sample", 0]),
+                **schedules.sigmas_node(name, **settings, **links)}
+    seen = (lambda kind, data: events.append((kind, data))) if events is not None else None
+    images = server.run(workflow, timeout=120, on_event=seen)["save"]["images"]
+    return np.stack([np.asarray(Image.open(io.BytesIO(server.view(**image))).convert("RGB")) for image in images])
+
+
+def test_the_node_describes_itself(served):
+    server, name = served
+    info = server.object_info("ARTSigmas")["ARTSigmas"]
+    assert (info["display_name"], info["category"], info["output"]) == ("ART Sigmas", "ART", ["SIGMAS"])
+    assert list(info["input"]["required"]) == ["schedule_name", "steps", "denoise"]
+    assert list(info["input"]["optional"]) == ["schedule", "model"]
+    inputs = {**info["input"]["required"], **info["input"]["optional"]}
+    assert all(options["tooltip"] for _, options in inputs.values())
+    assert name in str(info["input"]["required"]["schedule_name"])
+
+
+def test_pictures_from_a_saved_schedule(served):
+    server, name = served
+    plain, fitted = pictures(server, name), pictures(server, name, with_model=True)
+    assert plain.shape == (2, 28, 28, 3) and plain.std(axis=(1, 2, 3)).min() > 5
+    assert np.array_equal(plain, fitted)
+
+
+def test_the_list_refreshes_and_unknown_names_are_errors(served):
+    server, name = served
+    with pytest.raises(HostError, match=f"there are: .*{name}") as caught:
+        pictures(server, "art-test-unknown")
+    assert caught.value.node_type == "ARTSigmas"
+    late = schedules.fresh_name()
+    schedules.schedule(rate=2.0).save(schedules.host_folder() / f"{late}.safetensors")
+    assert late in str(server.object_info("ARTSigmas")["ARTSigmas"]["input"]["required"]["schedule_name"])
+    assert pictures(server, late).shape == (2, 28, 28, 3)
+
+
+def test_a_retrained_file_runs_again_and_an_unchanged_one_does_not(served):
+    server, name = served
+
+    def cached(events):
+        return any("sigmas" in data["nodes"] for kind, data in events if kind == "execution_cached")
+
+    first, events = pictures(server, name), []
+    again = pictures(server, name, events=events)
+    assert cached(events) and np.array_equal(first, again)
+    schedules.schedule(rate=4.0).save(schedules.host_folder() / f"{name}.safetensors")
+    events = []
+    changed = pictures(server, name, events=events)
+    assert not cached(events) and not np.array_equal(first, changed)
+
+
+def test_denoise_zero_leaves_the_latent_alone(served):
+    server, name = served
+    assert pictures(server, name, denoise=0.0).std(axis=(1, 2, 3)).max() < 1

@@ -1,0 +1,391 @@
+"""Recording, learning, comparing and drawing, with the host imported into this process."""
+
+import gc
+import weakref
+
+import numpy as np
+import pytest
+import torch
+
+from art_nodes.core import OrbitBank, record_orbits, recording_grid
+from art_nodes.demo import demo_denoiser, load_network
+from tests.host import schedules, workflows
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture
+def library(comfy, monkeypatch, tmp_path):
+    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
+        yield module
+
+
+@pytest.fixture
+def training(library):
+    from art_nodes.host import training
+
+    return training
+
+
+@pytest.fixture(scope="module")
+def recording(comfy):
+    from art_nodes.host import recording
+
+    return recording
+
+
+@pytest.fixture(scope="module")
+def demo(comfy):
+    """Dress -> model, positive, negative, latent of two pictures."""
+    from art_nodes.host.demo_model import demo_outputs
+
+    return {dress: demo_outputs(dress, "sneaker", 2)[:4] for dress in workflows.DRESSES}
+
+
+def quick(training, inputs, name="s", cfg=3.0, seed=1, steps=6, **settings):
+    """A training run of a second, under inference mode as in the host."""
+    with torch.inference_mode():
+        return training.train(*inputs, cfg=cfg, seed=seed, steps=steps, name=name, **{**schedules.QUICK, **settings})
+
+
+def files(tmp_path) -> list[str]:
+    folder = tmp_path / "trained"
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+# Recording
+
+@pytest.mark.parametrize("cfg", [1.0, 3.0])
+def test_recorded_stiffness_is_that_of_the_bare_network(recording, demo, cfg):
+    """The host's path against the mathematics on the network alone, from the same noise."""
+    bank = recording.record(*demo[workflows.EDM], cfg=cfg, seed=4, orbits=2, nodes=16)
+    noise = recording.gaussian(torch.zeros(2, 1, 28, 28), 4)
+    high, low = float(np.float32(80.0)), float(np.float32(0.002))
+    labels = torch.eye(10)[demo_class("sneaker")]
+    alone = record_orbits(demo_denoiser(load_network(), labels, cfg), noise * (1 + high**2) ** 0.5, high, low, nodes=16)
+    assert np.allclose(bank.sigmas, alone.sigmas, rtol=1e-6)
+    assert np.allclose(bank.stiffness[:, :12], alone.stiffness[:, :12], rtol=2e-2)
+    other = record_orbits(demo_denoiser(load_network(), 0 * labels, cfg), 80 * noise, high, low, nodes=16)
+    assert not np.allclose(bank.stiffness[:, :12], other.stiffness[:, :12], rtol=2e-2)
+
+
+def demo_class(name) -> int:
+    from art_nodes.demo.unet import CLASSES
+
+    return CLASSES.index(name)
+
+
+def test_batches_make_up_the_orbits(recording, demo):
+    seen = []
+    bank = recording.record(*demo[workflows.EDM], cfg=1.0, seed=9, orbits=5, nodes=8,
+                            progress=lambda done, total: seen.append((done, total)))
+    assert bank.stiffness.shape == (5, 8)
+    assert (bank.calls, bank.sample_calls) == (3 * 8, 5 * 8)
+    assert seen == [(i + 1, 24) for i in range(24)]
+    second = recording.record(*demo[workflows.EDM], cfg=1.0, seed=10, orbits=2, nodes=8)
+    assert np.allclose(bank.stiffness[2:4], second.stiffness, rtol=1e-6)  # batch 1 is drawn from seed + 1
+    assert not np.allclose(bank.stiffness[:2], second.stiffness, rtol=1e-2)
+
+
+def test_the_latents_content_and_mask_do_not_matter(recording, demo):
+    model, positive, negative, latent = demo[workflows.EDM]
+    full = {"samples": torch.randn(2, 1, 28, 28), "noise_mask": torch.zeros(2, 1, 28, 28)}
+    banks = [recording.record(model, positive, negative, each, cfg=1.0, seed=3, orbits=2, nodes=8)
+             for each in (latent, full)]
+    assert np.array_equal(banks[0].stiffness, banks[1].stiffness)
+
+
+def test_a_bank_holds_plain_values_only(recording, demo, tmp_path):
+    with torch.inference_mode():
+        bank = recording.record(*demo[workflows.SDXL], cfg=2.0, seed=2**64 - 1, orbits=3, nodes=8)
+    assert type(bank.sigmas) is type(bank.stiffness) is np.ndarray
+    bank.save(tmp_path / "bank.safetensors")
+    assert OrbitBank.load(tmp_path / "bank.safetensors").metadata == bank.metadata
+    expected = {"model": "DemoModel", "model_sampling": "ModelSamplingDiscrete + EPS", "cfg": 2.0, "seed": 2**64 - 1,
+                "latent_format": "DemoLatentFormat", "latent_shape": [1, 28, 28], "dtype": "float32", "batch_size": 2}
+    assert expected.items() <= bank.metadata.items()
+    assert bank.metadata["sigma_max"] == pytest.approx(14.6146, rel=1e-5)
+
+
+def sampling(kind, **options):
+    import comfy.model_sampling
+
+    return getattr(comfy.model_sampling, kind)(**options)
+
+
+def test_table_models_are_recorded_on_their_table(comfy, recording):
+    table = sampling("ModelSamplingDiscrete")
+    for count in (8, 64, 300):
+        nodes = recording.recording_nodes(table, count)
+        assert 0.98 * count <= len(nodes) <= count and (np.diff(nodes) < 0).all()
+        assert np.isin(nodes.astype(np.float32), table.sigmas.numpy()).all()
+        assert (nodes[0], nodes[-1]) == (float(table.sigma_max), float(table.sigma_min))
+        assert not np.isin(recording_grid(nodes[0], nodes[-1], count).astype(np.float32), table.sigmas.numpy()).all()
+    assert len(recording.recording_nodes(table, 1024)) == 1000
+
+
+@pytest.mark.parametrize("kind", ["ModelSamplingContinuousEDM", "ModelSamplingContinuousV", "ModelSamplingDiscreteEDM",
+                                  "ModelSamplingDiscreteFlow", "ModelSamplingFlux", "StableCascadeSampling"])
+def test_other_models_are_recorded_on_the_plain_grid(comfy, recording, kind):
+    model_sampling = sampling(kind)
+    nodes = recording.recording_nodes(model_sampling, 32)
+    high, low = float(model_sampling.sigma_max), float(model_sampling.sigma_min)
+    assert np.array_equal(nodes, recording_grid(high, low, 32))
+
+
+def test_zero_terminal_snr(training, demo):
+    """sigma_max 4518; the table has wide gaps at its top."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+    model, *others = demo[workflows.SDXL]
+    patched = ModelSamplingDiscrete().patch(model, "v_prediction", True)[0]
+    trained = quick(training, (patched, *others), nodes=32)
+    assert float(trained.sigmas[0]) == pytest.approx(4518.76, rel=1e-4)
+    assert "ModelSamplingDiscrete + V_PREDICTION" in trained.report and "sigma: 4518.76" in trained.report
+
+
+def test_flow_with_shift(training, demo):
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    model, *others = demo[workflows.SDXL]
+    trained = quick(training, (ModelSamplingSD3().patch(model, 3.0)[0], *others))
+    assert float(trained.sigmas[0]) == 1.0
+    assert trained.schedule.provenance["shift"] == 3.0
+    assert "ModelSamplingDiscreteFlow + CONST, shift 3" in trained.report
+
+
+def test_nested_latents_keep_their_parts(comfy, recording):
+    from comfy.nested_tensor import NestedTensor
+
+    nested = NestedTensor([torch.zeros(3, 4, 2, 2), torch.zeros(3, 8, 5)])
+    noise = recording.gaussian(recording._first(nested, 2), 1)
+    assert [tuple(part.shape) for part in noise.unbind()] == [(2, 4, 2, 2), (2, 8, 5)]
+    assert recording.describe_run(nested, 2, 1.0, 0)["latent_shape"] == [[4, 2, 2], [8, 5]]
+
+
+# Training
+
+@pytest.mark.parametrize("method", ["ART-RL", "closed form"])
+@pytest.mark.parametrize("dress", workflows.DRESSES)
+def test_outputs(training, library, demo, dress, method):
+    trained = quick(training, demo[dress], method=method, steps=7)
+    schedule, sigmas, plot, report = trained.outputs
+    assert library.schedule_names() == ["s"]
+    assert np.array_equal(library.load_schedule("s").clock, schedule.clock)
+    assert schedule.provenance["method"] == method
+    assert sigmas.shape == (8,) and sigmas.dtype == torch.float32 and sigmas[-1] == 0 and (sigmas.diff() < 0).all()
+    assert plot.shape == (1, 420, 1000, 3) and plot.dtype == torch.float32
+    assert 0 <= plot.min() and plot.max() == 1 and plot.std() > 0.05
+    assert len(report.splitlines()) <= 40
+
+
+def test_the_report(training, demo):
+    trained = quick(training, demo[workflows.SDXL], steps=10, nodes=16, orbits=3)
+    for words in ['schedule "s" saved in models/art_schedules', "DemoModel, ModelSamplingDiscrete + EPS, float32",
+                  "sigma: 14.6146 to 0.0291", "3 orbits x 16 nodes at cfg 3: 32 model calls of up to 2, 48 counted",
+                  "ART-RL, 10 iterations", "cost J/J* of the clock", "Euler objective of 10 steps", "karras",
+                  "AYS SD1", "AYS SDXL", "strongest built-in:", "not picture quality"]:
+        assert words in trained.report
+    assert "AYS SVD" not in trained.report
+    edm = quick(training, demo[workflows.EDM], steps=1)
+    assert "AYS" not in edm.report
+    assert 'saved in models/art_schedules ("s" was taken)' in edm.report
+    assert "no grid: kl_optimal" in edm.report
+
+
+def test_the_same_seed_gives_the_same_schedule(training, library, demo, tmp_path):
+    """safetensors writes its header in any order, so that files are compared by what they hold."""
+    path = tmp_path / "trained" / "s.safetensors"
+    first = quick(training, demo[workflows.EDM])
+    content, saved = path.read_bytes(), library.load_schedule("s")
+    assert quick(training, demo[workflows.EDM]).name == "s"  # the very same schedule is kept
+    assert path.read_bytes() == content
+    path.unlink()
+    quick(training, demo[workflows.EDM])
+    again, content = library.load_schedule("s"), path.read_bytes()
+    assert np.array_equal(again.clock, saved.clock) and again.provenance == saved.provenance
+    other = quick(training, demo[workflows.EDM], seed=2)
+    assert other.name == "s_2" and not np.array_equal(other.schedule.clock, first.schedule.clock)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("settings, words", [
+    *[({"name": name}, "name must") for name in schedules.BAD_NAMES],
+    ({"steps": 0}, "steps must be a whole number >= 1; got 0"),
+    ({"method": "magic"}, "method must be one of: ART-RL, closed form; got 'magic'"),
+    ({"iterations": 3}, "iterations must be at least 10; got 3"),
+    ({"orbits": 0}, "orbits must be at least 1; got 0"),
+    ({"nodes": 7}, "nodes must be a whole number >= 8; got 7"),
+])
+def test_bad_input_is_refused_before_the_model_is_touched(training, tmp_path, settings, words):
+    with pytest.raises(ValueError, match=words):
+        quick(training, (None, None, None, None), **settings)
+    assert files(tmp_path) == []
+
+
+def test_a_failing_model_leaves_no_file(training, demo, tmp_path):
+    model, *others = demo[workflows.EDM]
+    patched = model.clone()
+    patched.set_model_sampler_cfg_function(lambda args: args["input"] * float("nan"))
+    with pytest.raises(ValueError, match="must answer finite values"):
+        quick(training, (patched, *others))
+    assert files(tmp_path) == []
+
+
+# Progress and interrupts
+
+def with_hook(comfy, monkeypatch, hook):
+    """Install what the server sees of progress bars: hook(value, total, preview, **ids)."""
+    import comfy.utils
+
+    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
+
+
+@pytest.mark.parametrize("method", ["ART-RL", "closed form"])
+def test_progress_reaches_the_end_and_never_goes_back(comfy, monkeypatch, training, demo, method):
+    seen = []
+    with_hook(comfy, monkeypatch, lambda value, total, *_, **__: seen.append((value, total)))
+    quick(training, demo[workflows.EDM], method=method)
+    values = [value for value, _ in seen]
+    assert {total for _, total in seen} == {1000}
+    assert values == sorted(values) and values[0] < 1000 and values[-1] == 1000
+
+
+def test_progress_shows_the_share_of_time(training):
+    """10 model calls of 1 s, the first of which takes 5 s, and 14 s expected for learning: half each."""
+    now = [0.0]
+    progress = training._Progress(14.0, clock=lambda: now[0])
+    shown = []
+    for call in range(10):
+        now[0] += 5.0 if call == 0 else 1.0
+        progress.recorded(call + 1, 10)
+        shown.append(progress.shown)
+    assert shown == sorted(shown) and shown[-1] == 500
+    assert progress.start_learning() == 14.0
+    for i in range(4):
+        progress.learned(i + 1, 4)
+        shown.append(progress.shown)
+    assert shown[-4:] == [625, 750, 875, 1000]
+
+
+def test_the_estimate_of_learning_is_near(training):
+    """Within a factor of eight of what it takes: the machine may be busy with something else by turns."""
+    import time
+
+    from art_nodes.core import TrainConfig, learn_schedule
+
+    config = TrainConfig(iterations=60)
+    sigmas = recording_grid(80.0, 0.002, 64)
+    started = time.perf_counter()
+    learn_schedule(OrbitBank(sigmas, np.ones((4, 1)) / sigmas), config)
+    taken = time.perf_counter() - started
+    assert taken / 8 < training.estimate_learning_seconds(config) < 8 * taken
+
+
+@pytest.mark.parametrize("update", [1, 5, 8, 12, 18, 19], ids=lambda n: f"update {n}")
+def test_interrupt_at_any_moment(comfy, monkeypatch, training, demo, tmp_path, update):
+    """8 model calls, then 10 iterations, then the end: whenever it comes, no file and no after-effect."""
+    import comfy.model_management as management
+
+    seen = []
+
+    def hook(value, *_, **__):
+        seen.append(value)
+        if len(seen) == update:
+            management.interrupt_current_processing()
+        management.throw_exception_if_processing_interrupted()
+
+    with_hook(comfy, monkeypatch, hook)
+    with pytest.raises(management.InterruptProcessingException):
+        quick(training, demo[workflows.EDM])
+    assert len(seen) == update and files(tmp_path) == []
+    assert not management.processing_interrupted()
+    monkeypatch.undo()
+
+
+def test_no_half_file_when_saving_fails(training, demo, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="no space"):
+        quick(training, demo[workflows.EDM])
+    assert files(tmp_path) == []
+
+
+def test_leaves_no_memory_behind(comfy, training):
+    from art_nodes.host.demo_model import demo_outputs
+
+    def tensors():
+        gc.collect()
+        return sum(1 for thing in gc.get_objects() if issubclass(type(thing), torch.Tensor))
+
+    def run():
+        inputs = demo_outputs(workflows.EDM, "sneaker", 2)[:4]
+        quick(training, inputs)
+        return weakref.ref(inputs[0]), weakref.ref(inputs[0].model)
+
+    run()
+    before = tensors()
+    references = [each for _ in range(3) for each in run()]
+    assert tensors() <= before
+    assert all(reference() is None for reference in references)
+
+
+# The comparison
+
+def test_grids_of_the_host(comfy, training, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("another pack's scheduler")
+
+    handlers = comfy.samplers.SCHEDULER_HANDLERS
+    monkeypatch.setitem(handlers, "broken", comfy.samplers.SchedulerHandler(fails))
+    monkeypatch.setitem(handlers, "rising", comfy.samplers.SchedulerHandler(lambda _, n: torch.tensor([1.0, 2.0, 0.0])))
+    monkeypatch.setattr(comfy.samplers, "SCHEDULER_NAMES", [*comfy.samplers.SCHEDULER_NAMES, "broken", "rising"])
+    grids = training.host_grids(sampling("ModelSamplingDiscrete"), 1000)
+    assert grids["broken"] is grids["rising"] is None
+    assert len(grids["karras"]) == 1001 and len(grids["beta"]) < 1001
+    assert {"AYS SD1", "AYS SDXL"} <= set(grids) and "AYS SVD" not in grids
+    assert training.host_grids(sampling("ModelSamplingDiscrete"), 1)["kl_optimal"] is None
+
+
+@pytest.mark.parametrize("steps", [1, 2, 10, 50])
+def test_comparison_ranks_by_cost(training, steps):
+    model_sampling = sampling("ModelSamplingDiscrete")
+    bank = OrbitBank(np.geomspace(14.6146, 0.0292, 64), np.ones((1, 64)))  # constant |Q|: even steps are the best
+    grids = training.host_grids(model_sampling, steps)
+    best = np.linspace(14.6146, 0, steps + 1)
+    lines = training.comparison_lines(bank, best, grids, steps)
+    rows = [line.split() for line in lines if line.startswith("   ")]
+    costs = [float(row[0]) for row in rows]
+    assert costs == sorted(costs) and costs[0] == pytest.approx(1.0, abs=1e-3)
+    assert "ART" in (rows[0][1], rows[1][1])
+    if steps > 1:
+        bad = training.comparison_lines(bank, 14.6146 * np.append(np.geomspace(1, 1e-4, steps), 0), grids, steps)
+        assert not next(line for line in bad if line.startswith("   ")).split()[1] == "ART"
+        strongest = next(line for line in bad if line.startswith("strongest"))
+        assert float(strongest.rpartition("is ")[2].split()[0]) < 1
+
+
+def test_a_grid_that_starts_lower_is_charged_for_the_whole_range(training):
+    bank = OrbitBank(np.geomspace(10.0, 0.01, 32), np.ones((1, 32)))
+    assert training.fair_cost(bank, [5.0, 2.5, 0.0]) == pytest.approx(training.fair_cost(bank, [10.0, 2.5, 0.0]))
+    assert training.fair_cost(bank, [12.0, 5.0, 0.0]) == pytest.approx(1.0, abs=1e-6)
+
+
+def test_shorter_grids_and_many_schedulers_in_the_report(training):
+    bank = OrbitBank(np.geomspace(10.0, 0.01, 32), np.ones((1, 32)))
+    grids = {f"grid{i}": np.array([10.0, 4.0, 0.0]) for i in range(60)} | {f"none{i}": None for i in range(60)}
+    lines = training.comparison_lines(bank, [10.0, 6.0, 3.0, 0.0], grids, 3)
+    assert len(lines) < 33 and max(map(len, lines)) < 160
+    assert any("(gives 2 steps)" in line for line in lines) and any("and 37 worse ones" in line for line in lines)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 40, 10000])
+@pytest.mark.parametrize("costs", [[], [30.0, 2.0, 1.0], [1.0] * 10])
+def test_the_plot_takes_any_size(training, steps, costs):
+    from art_nodes.host.plot import draw_plot
+
+    schedule = schedules.schedule(top=4518.0)
+    plot = draw_plot(schedule, steps, {"karras": np.array([4518.0, 1.0, 0.0])}, costs, 0.03)
+    assert plot.shape == (1, 420, 1000, 3) and plot.isfinite().all()
