@@ -17,6 +17,7 @@ from .clock import grid_cost, read_clock, time_of_sigma
 
 FORMAT = "art-schedule"
 VERSION = "1"
+HEADER = "art_schedule"  # the metadata entry that holds format, version and provenance as JSON
 MAX_CLOCK_NODES = 4096
 MAX_HEADER_BYTES = 1 << 20
 
@@ -79,8 +80,9 @@ class Schedule:
 
     def save(self, path) -> None:
         """Write the schedule as safetensors; the file appears whole or not at all."""
-        header = {"format": FORMAT, "version": VERSION, "provenance": json.dumps(self.provenance)}
-        data = save({"clock": torch.from_numpy(self.clock.copy())}, header)
+        # One entry only: safetensors orders several at random, and the same schedule should be the same bytes.
+        header = {"format": FORMAT, "version": VERSION, "provenance": self.provenance}
+        data = save({"clock": torch.from_numpy(self.clock.copy())}, {HEADER: json.dumps(header)})
         target = Path(path)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
@@ -102,14 +104,14 @@ class Schedule:
             if size > MAX_HEADER_BYTES:
                 raise ScheduleFileError(f"{name} is no ART schedule (its header is too large); choose another file")
             with safe_open(str(path), framework="pt") as file:
-                header = file.metadata() or {}
-                if header.get("format") != FORMAT:
+                header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
+                if not isinstance(header, dict) or header.get("format") != FORMAT:
                     raise ScheduleFileError(f"{name} is no ART schedule; choose a file that ART Train saved")
                 if header.get("version") != VERSION:
                     raise ScheduleFileError(f"{name} has format version {header.get('version')}; update ComfyUI-ART")
                 if file.get_slice("clock").get_shape()[0] > MAX_CLOCK_NODES + 1:
                     raise ScheduleFileError(f"{name} holds too many clock nodes; choose another file")
-                provenance = json.loads(header.get("provenance", "{}"))
+                provenance = header.get("provenance", {})
                 if not isinstance(provenance, dict):
                     raise ScheduleFileError(f"{name} is damaged (its provenance is no table); learn it afresh")
                 return cls(file.get_tensor("clock").double().numpy(), provenance)

@@ -7,8 +7,8 @@ from comfy_api.latest import io, ui
 from ..host.training import METHODS, config_fields, train
 
 DEFAULTS = config_fields()
-# Newer front ends can leave the seed alone after a run by default, so that nothing is learned twice.
-SEED_CONTROL = getattr(getattr(io, "ControlAfterGenerate", None), "fixed", True)
+# A seed that changed after each run would train anew each time: fixed where the host can say so, else no control.
+SEED_CONTROL = getattr(getattr(io, "ControlAfterGenerate", None), "fixed", None)
 
 
 def advanced(kind, name, **options):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from art_nodes.core import Schedule, ScheduleFileError
-from art_nodes.core.schedule import FORMAT, VERSION
+from art_nodes.core.schedule import FORMAT, HEADER, VERSION
 
 
 def schedule_from(weights, sigma_max=14.6146) -> Schedule:
@@ -102,6 +102,9 @@ def test_file_round_trip(tmp_path_factory, weights, note):
     again = Schedule.load(path)
     assert np.array_equal(again.clock, schedule.clock) and again.provenance == schedule.provenance
     assert [file.name for file in path.parent.iterdir()] == [path.name]
+    first = path.read_bytes()
+    again.save(path)
+    assert path.read_bytes() == first
 
 
 def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
@@ -116,8 +119,8 @@ def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
 
 def write(path, clock, **header):
     """A safetensors file as an attacker might make it."""
-    values = {"format": FORMAT, "version": VERSION, "provenance": "{}"} | header
-    save_file({"clock": torch.as_tensor(clock)}, path, {k: v for k, v in values.items() if v is not None})
+    values = {"format": FORMAT, "version": VERSION, "provenance": {}} | header
+    save_file({"clock": torch.as_tensor(clock)}, path, {HEADER: header.get("text") or json.dumps(values)})
 
 
 @pytest.mark.parametrize("clock, header", [
@@ -129,8 +132,10 @@ def write(path, clock, **header):
     ([3, 1, 0], {"format": "something-else"}),
     ([3.0, 0.0], {"format": None}),
     ([3.0, 0.0], {"version": "99"}),
-    ([3.0, 0.0], {"provenance": "{"}),
-    ([3.0, 0.0], {"provenance": "[]"}),
+    ([3.0, 0.0], {"provenance": []}),
+    ([3.0, 0.0], {"text": "{"}),
+    ([3.0, 0.0], {"text": "[]"}),
+    ([3.0, 0.0], {"text": "null"}),
 ])
 def test_hostile_content_is_refused_by_name(tmp_path, clock, header):
     path = tmp_path / "evil.safetensors"
