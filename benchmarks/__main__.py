@@ -5,7 +5,9 @@ import sys
 
 COMMANDS = {
     "table1": "the paper's one-dimensional table against ART-RL and the closed form",
+    "learn": "how well and how fast ART-RL learns, against the closed form",
     "demo": "train and compare on the demo model in a real ComfyUI",
+    "bundle-demo": "learn the bundled schedules of the demo model",
     "train-demo": "train the bundled demo model",
     "train-classifier": "train the classifier that judges its samples",
     "judge-demo": "share of samples that the classifier takes for the class asked for",

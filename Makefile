@@ -1,0 +1,18 @@
+# Waiting OpenMP threads sleep: spinning ones of two processes on the same cores slow each other a hundred times.
+export OMP_WAIT_POLICY ?= PASSIVE
+PYTHON := .venv/bin/python
+
+.PHONY: setup demo test clean
+
+setup: ## environment, data and a real ComfyUI, in .venv and .comfyui; nothing to do the second time
+	@.ci/setup
+
+demo: setup ## learn a schedule in ComfyUI and compare it with the built-in ones: build/demo/
+	@$(PYTHON) -m benchmarks.demo
+
+test: setup ## style, then every test; a skipped test counts as failed (tests/conftest.py)
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m pytest -q --durations=10
+
+clean: ## removes what demo and tests made; .venv and the installed ComfyUI stay
+	rm -rf build .pytest_cache .ruff_cache .hypothesis .comfyui/base .comfyui/logs

@@ -1,0 +1,49 @@
+"""What the benchmarks learn on: exact-score targets and the demo model, each recorded from a seed."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+
+from art_nodes.core import OrbitBank, record_orbits
+from art_nodes.core.exact import Denoiser, gaussian, image_gaussian, mixture
+from art_nodes.demo import demo_denoiser, load_network
+from art_nodes.demo.unet import CLASSES, IMAGE_SIZE
+
+
+@dataclass(frozen=True)
+class Target:
+    """A denoiser with its range of sigma and how many orbits of which shape to record."""
+
+    name: str
+    sigma_max: float
+    sigma_min: float
+    shape: tuple[int, ...]  # (orbits, ...)
+    make: Callable[[], Denoiser]
+
+    def noise(self, seed: int) -> torch.Tensor:
+        """Start states at sigma_max, for data of unit variance."""
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randn(self.shape, generator=generator) * math.sqrt(1 + self.sigma_max**2)
+
+    def record(self, seed: int, nodes: int = 64) -> OrbitBank:
+        """A bank of this target's orbits."""
+        return record_orbits(self.make(), self.noise(seed), self.sigma_max, self.sigma_min, nodes=nodes)
+
+
+def _demo(orbits: int, cfg: float = 1.0) -> Callable[[], Denoiser]:
+    labels = torch.eye(len(CLASSES))[torch.arange(orbits) % len(CLASSES)]
+    return lambda: demo_denoiser(load_network(), labels, cfg)
+
+
+IMAGE = (1, IMAGE_SIZE, IMAGE_SIZE)
+EXACT = (
+    Target("N(0, 1), T = 3", 3.0, 0.002, (64, 1), gaussian),
+    Target("two modes, T = 10", 10.0, 0.002, (64, 1), lambda: mixture([-2.0, 2.0], [0.3, 0.5], [0.5, 0.5])),
+    Target("64x64 Gaussian, T = 14.61", 14.6146, 0.0292, (16, 1, 64, 64), image_gaussian),
+)
+DEMO = (
+    Target("demo model, EDM", 80.0, 0.002, (20, *IMAGE), _demo(20)),
+    Target("demo model, SDXL range", 14.6146, 0.0292, (20, *IMAGE), _demo(20)),
+)

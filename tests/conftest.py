@@ -1,0 +1,30 @@
+"""No test may be left out unseen: a skipped test, an expected failure and a surprise pass all count as failed."""
+
+import pytest
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_makereport(item, call):
+    """Turns a test that was skipped or marked xfail into a failed one."""
+    report = yield
+    reason = getattr(report, "wasxfail", None)
+    if report.skipped or reason is not None:
+        report.outcome = "failed"
+        report.longrepr = _complaint(item.nodeid, reason or report.longrepr)
+        vars(report).pop("wasxfail", None)
+    return report
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_make_collect_report(collector):
+    """The same for a whole file, which a missing import can skip."""
+    report = yield
+    if report.skipped:
+        report.outcome = "failed"
+        report.longrepr = _complaint(collector.nodeid, report.longrepr)
+    return report
+
+
+def _complaint(where: str, reason) -> str:
+    why = reason[2] if isinstance(reason, tuple) else reason
+    return f"every test must run; {where} did not ({why}); run .ci/setup, or mend or delete the test"
