@@ -11,21 +11,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import comfy.model_management
-import comfy.samplers
 import comfy.utils
 import numpy as np
 import torch
 
-from ..core import OrbitBank, Schedule, TrainConfig, grid_cost, learn, optimal_schedule, recording_grid
+from ..core import OrbitBank, Schedule, TrainConfig, learn, optimal_schedule, recording_grid
 from ..core.checks import check_steps
 from .library import check_name, save_schedule
 from .plot import draw_plot
 from .recording import record
+from .report import bank_lines, comparison_lines, host_grids, learning_lines, saved_lines
 
 METHODS = ("ART-RL", "closed form")
 PROGRESS_TOTAL = 1000
 PLOTTED = ("karras", "normal")
-MOST_ROWS = 24
 # Learning is timed on this many iterations, or for this many seconds, before recording starts.
 TIMED_ITERATIONS, TIMED_SECONDS = 8, 0.5
 
@@ -96,8 +95,6 @@ def check_interrupt() -> None:
     comfy.model_management.throw_exception_if_processing_interrupted()
 
 
-# Progress
-
 class _Progress:
     """One bar over both phases, in shares of the time they take; it never goes back.
 
@@ -148,121 +145,6 @@ def estimate_learning_seconds(config: TrainConfig) -> float:
         if last.iteration >= TIMED_ITERATIONS or seconds > TIMED_SECONDS:
             break
     return seconds / last.iteration * config.iterations
-
-
-# The host's own grids
-
-def host_grids(sampling, steps: int) -> dict[str, np.ndarray | None]:
-    """Name -> (K + 1,) descending sigmas ending at 0 of every scheduler of the host, None where it has no such grid.
-
-    K is not always `steps`: some schedulers drop duplicates or cannot take more steps than
-    their table has. Schedulers that other packs added are asked as well.
-    """
-    makers = {name: _scheduler(sampling, name, steps) for name in comfy.samplers.SCHEDULER_NAMES}
-    grids = {name: _usable(maker) for name, maker in makers.items()}
-    for kind in ("SD1", "SDXL", "SVD"):
-        grid = _usable(_align_your_steps(kind, steps))
-        # A table of another range was optimised on another kind of model.
-        if grid is not None and abs(grid[0] / float(sampling.sigma_max) - 1) < 0.01:
-            grids[f"AYS {kind}"] = grid
-    return grids
-
-
-def _scheduler(sampling, name: str, steps: int):
-    return lambda: comfy.samplers.calculate_sigmas(sampling, name, steps)
-
-
-def _align_your_steps(kind: str, steps: int):
-    """Maker of the host's AlignYourSteps grid, through its node: V3 in newer hosts, V1 before."""
-    def make():
-        from comfy_extras.nodes_align_your_steps import AlignYourStepsScheduler as Node
-
-        if hasattr(Node, "execute"):
-            return Node.execute(kind, steps, 1.0).result[0]
-        return Node().get_sigmas(kind, steps, 1.0)[0]
-
-    return make
-
-
-def _usable(make) -> np.ndarray | None:
-    """The grid as float64, or None if it raises, is NaN, rises or does not end at 0."""
-    try:
-        grid = np.asarray(torch.as_tensor(make()).detach().double().cpu())
-    except Exception:  # other packs' schedulers may fail in any way; the report says "no grid"
-        return None
-    good = grid.ndim == 1 and len(grid) >= 2 and np.isfinite(grid).all() and grid[-1] == 0 and grid[0] > 0
-    return grid if good and (np.diff(grid) <= 0).all() else None
-
-
-def fair_cost(bank: OrbitBank, grid) -> float:
-    """J/J* of a grid made to start where the orbits do: its first sigma is replaced by sigma_max.
-
-    Some schedulers start a little lower; the objective needs the whole range.
-    """
-    whole = np.array(list(grid), dtype=float)
-    whole[0] = bank.sigma_max
-    return grid_cost(bank, np.minimum(whole, bank.sigma_max))
-
-
-# The report
-
-def saved_lines(saved: str, wanted: str) -> list[str]:
-    """Under which name the schedule lies."""
-    why = "" if saved == wanted else f' ("{wanted}" was taken)'
-    return [f'schedule "{saved}" saved in models/art_schedules{why}']
-
-
-def bank_lines(bank: OrbitBank, seconds: float) -> list[str]:
-    """The model, and what recording took."""
-    known, (orbits, nodes) = bank.metadata, bank.stiffness.shape
-    shift = f", shift {known['shift']:g}" if "shift" in known else ""
-    return [
-        f"model: {known['model']}, {known['model_sampling']}{shift}, {known['dtype']}",
-        f"sigma: {bank.sigma_max:.6g} to {bank.sigma_min:.6g}, then 0",
-        f"recording: {orbits} orbits x {nodes} nodes at cfg {known['cfg']:g}: {bank.calls} model calls of up to "
-        f"{known['batch_size']}, {bank.sample_calls} counted per sample, {seconds:.1f} s",
-    ]
-
-
-def learning_lines(schedule: Schedule, costs: list[float], bank: OrbitBank, seconds: float) -> list[str]:
-    """What learning took and what it came to."""
-    if not costs:
-        return [f"closed form: {seconds:.2f} s, no model call",
-                f"cost J/J* of the clock: {schedule.cost(bank):.4f} (1 is the optimum)"]
-    return [
-        f"learning: ART-RL, {len(costs)} iterations, {seconds:.1f} s, no model call",
-        f"cost J/J* of the clock: {costs[-1]:.4f}, of the one it started from: {costs[0]:.4f} (1 is the optimum)",
-    ]
-
-
-def comparison_lines(bank: OrbitBank, sigmas, grids: dict, steps: int) -> list[str]:
-    """The grid against the host's, best first, in units of the optimum of the recorded orbits."""
-    own = fair_cost(bank, sigmas)
-    costs = {name: fair_cost(bank, grid) for name, grid in grids.items() if grid is not None}
-    ranked = sorted([("ART (this schedule)", own, steps),
-                     *((name, cost, len(grids[name]) - 1) for name, cost in costs.items())], key=lambda row: row[1])
-    rows = [f"  {cost:9.3f}  {name}" + ("" if count == steps else f" (gives {count} steps)")
-            for name, cost, count in ranked]
-    more = [f"  and {len(rows) - MOST_ROWS} worse ones"] if len(rows) > MOST_ROWS else []
-    missing = [name for name, grid in grids.items() if grid is None]
-    return [
-        "", f"Euler objective of {steps} steps on these orbits, as a multiple of the optimum:",
-        *rows[:MOST_ROWS], *more, *([f"  no grid: {_shortened(missing)}"] if missing else []),
-        *_strongest_line(own, costs),
-        "This is the Euler objective on the recorded orbits, not picture quality.",
-    ]
-
-
-def _strongest_line(own: float, costs: dict[str, float]) -> list[str]:
-    """The best of the host's schedulers and how it relates to the learned one."""
-    if not costs:
-        return []
-    best = min(costs, key=costs.get)
-    return [f"strongest built-in: {best}, {costs[best]:.3f}, which is {costs[best] / own:.3f} times that of ART"]
-
-
-def _shortened(names: list[str], most: int = 12) -> str:
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def config_fields() -> dict[str, object]:

@@ -28,6 +28,13 @@ def training(library):
 
 
 @pytest.fixture(scope="module")
+def report(comfy):
+    from art_nodes.host import report
+
+    return report
+
+
+@pytest.fixture(scope="module")
 def recording(comfy):
     from art_nodes.host import recording
 
@@ -334,7 +341,7 @@ def test_leaves_no_memory_behind(comfy, training):
 
 # The comparison
 
-def test_grids_of_the_host(comfy, training, monkeypatch):
+def test_grids_of_the_host(comfy, report, monkeypatch):
     def fails(*_):
         raise RuntimeError("another pack's scheduler")
 
@@ -342,41 +349,41 @@ def test_grids_of_the_host(comfy, training, monkeypatch):
     monkeypatch.setitem(handlers, "broken", comfy.samplers.SchedulerHandler(fails))
     monkeypatch.setitem(handlers, "rising", comfy.samplers.SchedulerHandler(lambda _, n: torch.tensor([1.0, 2.0, 0.0])))
     monkeypatch.setattr(comfy.samplers, "SCHEDULER_NAMES", [*comfy.samplers.SCHEDULER_NAMES, "broken", "rising"])
-    grids = training.host_grids(sampling("ModelSamplingDiscrete"), 1000)
+    grids = report.host_grids(sampling("ModelSamplingDiscrete"), 1000)
     assert grids["broken"] is grids["rising"] is None
     assert len(grids["karras"]) == 1001 and len(grids["beta"]) < 1001
     assert {"AYS SD1", "AYS SDXL"} <= set(grids) and "AYS SVD" not in grids
-    assert training.host_grids(sampling("ModelSamplingDiscrete"), 1)["kl_optimal"] is None
+    assert report.host_grids(sampling("ModelSamplingDiscrete"), 1)["kl_optimal"] is None
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 50])
-def test_comparison_ranks_by_cost(training, steps):
+def test_comparison_ranks_by_cost(report, steps):
     model_sampling = sampling("ModelSamplingDiscrete")
     bank = OrbitBank(np.geomspace(14.6146, 0.0292, 64), np.ones((1, 64)))  # constant |Q|: even steps are the best
-    grids = training.host_grids(model_sampling, steps)
+    grids = report.host_grids(model_sampling, steps)
     best = np.linspace(14.6146, 0, steps + 1)
-    lines = training.comparison_lines(bank, best, grids, steps)
+    lines = report.comparison_lines(bank, best, grids, steps)
     rows = [line.split() for line in lines if line.startswith("   ")]
     costs = [float(row[0]) for row in rows]
     assert costs == sorted(costs) and costs[0] == pytest.approx(1.0, abs=1e-3)
     assert "ART" in (rows[0][1], rows[1][1])
     if steps > 1:
-        bad = training.comparison_lines(bank, 14.6146 * np.append(np.geomspace(1, 1e-4, steps), 0), grids, steps)
+        bad = report.comparison_lines(bank, 14.6146 * np.append(np.geomspace(1, 1e-4, steps), 0), grids, steps)
         assert not next(line for line in bad if line.startswith("   ")).split()[1] == "ART"
         strongest = next(line for line in bad if line.startswith("strongest"))
         assert float(strongest.rpartition("is ")[2].split()[0]) < 1
 
 
-def test_a_grid_that_starts_lower_is_charged_for_the_whole_range(training):
+def test_a_grid_that_starts_lower_is_charged_for_the_whole_range(report):
     bank = OrbitBank(np.geomspace(10.0, 0.01, 32), np.ones((1, 32)))
-    assert training.fair_cost(bank, [5.0, 2.5, 0.0]) == pytest.approx(training.fair_cost(bank, [10.0, 2.5, 0.0]))
-    assert training.fair_cost(bank, [12.0, 5.0, 0.0]) == pytest.approx(1.0, abs=1e-6)
+    assert report.fair_cost(bank, [5.0, 2.5, 0.0]) == pytest.approx(report.fair_cost(bank, [10.0, 2.5, 0.0]))
+    assert report.fair_cost(bank, [12.0, 5.0, 0.0]) == pytest.approx(1.0, abs=1e-6)
 
 
-def test_shorter_grids_and_many_schedulers_in_the_report(training):
+def test_shorter_grids_and_many_schedulers_in_the_report(report):
     bank = OrbitBank(np.geomspace(10.0, 0.01, 32), np.ones((1, 32)))
     grids = {f"grid{i}": np.array([10.0, 4.0, 0.0]) for i in range(60)} | {f"none{i}": None for i in range(60)}
-    lines = training.comparison_lines(bank, [10.0, 6.0, 3.0, 0.0], grids, 3)
+    lines = report.comparison_lines(bank, [10.0, 6.0, 3.0, 0.0], grids, 3)
     assert len(lines) < 33 and max(map(len, lines)) < 160
     assert any("(gives 2 steps)" in line for line in lines) and any("and 37 worse ones" in line for line in lines)
 
