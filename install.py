@@ -7,7 +7,7 @@ and may run any number of times. torch comes with ComfyUI and is never touched.
 import importlib.util
 
 # Import names of requirements.txt, which differ from the package names.
-REQUIRED = {"numpy": "numpy", "safetensors": "safetensors", "PIL": "Pillow"}
+REQUIRED = {"numpy": "numpy", "safetensors": "safetensors", "PIL": "Pillow", "threadpoolctl": "threadpoolctl"}
 
 
 def missing_packages() -> list[str]:

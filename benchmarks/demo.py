@@ -139,11 +139,11 @@ def _trained_file(name: str) -> Path:
     return path
 
 
-def remove_leftovers(name: str = flow.PREFIX) -> None:
-    """Deletes what an earlier demo left with the host, so that its name is free again."""
+def remove_files(name: str) -> None:
+    """Deletes what the demo called `name` left with the host."""
     for folder in (install.base_directory() / "output", _schedules()):
-        for path in folder.glob(f"{name}*"):
-            path.unlink()
+        for path in folder.glob(f"{name}[-_.]*"):
+            path.unlink(missing_ok=True)
 
 
 def pixels(latents: np.ndarray) -> np.ndarray:
@@ -213,7 +213,7 @@ def write(folder: Path, settings: flow.Settings, result: Result, scored, known_f
     paths[1].write_bytes(result.plot)
     paths[2].write_text(scores.as_json(scored, known_facts))
     paths[3].write_text(result.report.rstrip() + "\n")
-    return [*paths, Path(shutil.copy(result.schedule, folder / result.schedule.name))]
+    return [*paths, Path(shutil.copy(result.schedule, folder / "schedule.safetensors"))]
 
 
 def reference_shift(result: Result, scored: list[scores.Score]) -> float:
@@ -238,14 +238,16 @@ def summary(settings: flow.Settings, result: Result, scored: list[scores.Score])
 def demo(settings: flow.Settings) -> None:
     """The whole demo, with its output in the terminal."""
     began = time.monotonic()
-    remove_leftovers()
     print("[demo] starting ComfyUI", flush=True)
-    with ComfyServer(log=install.HOME / "logs" / "demo.log") as server:
-        print(f"[demo] ComfyUI {install.version()} serves after {server.start_seconds:.1f} s; log {server.log}",
-              flush=True)
-        result = run(server, settings, Progress(flow.phases(settings)))
-        scored = score(result)
-        paths = write(OUT, settings, result, scored, facts(server, settings, result))
+    try:
+        with ComfyServer(log=install.HOME / "logs" / f"{settings.name}.log") as server:
+            print(f"[demo] ComfyUI {install.version()} serves after {server.start_seconds:.1f} s; log {server.log}",
+                  flush=True)
+            result = run(server, settings, Progress(flow.phases(settings)))
+            scored = score(result)
+            paths = write(OUT, settings, result, scored, facts(server, settings, result))
+    finally:
+        remove_files(settings.name)
     print(f"\n{summary(settings, result, scored)}\n")
     print(f"Done after {time.monotonic() - began:.0f} s. Look at:")
     print("\n".join(f"  {path}" for path in paths))
@@ -256,9 +258,14 @@ def _settings(arguments: list[str] | None) -> flow.Settings:
     parser.add_argument("--pictures", type=int, default=flow.Settings.pictures,
                         help="pictures rendered with each schedule (default %(default)s)")
     parser.add_argument("--cfg", type=float, default=flow.Settings.cfg, help="guidance scale (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=0, help="another training and another noise (default %(default)s)")
     parser.add_argument("--check-reference", action="store_true",
                         help="render the reference with twice the steps too, and print what that changes")
-    return flow.Settings(**vars(parser.parse_args(arguments)))
+    given = vars(parser.parse_args(arguments))
+    seed = given.pop("seed")
+    # A name of its own: ART Train would append _2 to one that is taken, by a demo beside this one perhaps.
+    return flow.Settings(name=f"art-demo-{os.getpid()}", train_seed=1 + seed,
+                         render_seed=flow.Settings.render_seed + seed, **given)
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,6 +14,7 @@ import comfy.model_management
 import comfy.utils
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from ..core import OrbitBank, Schedule, TrainConfig, learn, optimal_schedule, recording_grid
 from ..core.checks import check_steps
@@ -24,6 +25,7 @@ from .report import bank_lines, comparison_lines, host_grids, learning_lines, sa
 
 METHODS = ("ART-RL", "closed form")
 PROGRESS_TOTAL = 1000
+UPDATE_SECONDS = 0.2  # at least, between updates of the bar
 PLOTTED = ("karras", "normal")
 # Learning is timed on this many iterations, or for this many seconds, before recording starts.
 TIMED_ITERATIONS, TIMED_SECONDS = 8, 0.5
@@ -64,7 +66,9 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
                   progress=progress.recorded)
     recording_seconds = progress.start_learning()
-    schedule, costs = _learn(bank, config, progress) if learns else (optimal_schedule(bank), [])
+    # On a busy machine the threads of numpy's BLAS wait for each other: ten times slower than one alone.
+    with threadpool_limits(1, user_api="blas"):
+        schedule, costs = _learn(bank, config, progress) if learns else (optimal_schedule(bank), [])
     learning_seconds = progress.phase_seconds()
 
     grids = host_grids(model.get_model_object("model_sampling"), steps)
@@ -105,13 +109,17 @@ class _Progress:
     def __init__(self, learning_seconds: float, clock: Callable[[], float] = time.perf_counter):
         self.bar = comfy.utils.ProgressBar(PROGRESS_TOTAL)
         self.learning_seconds, self.clock = learning_seconds, clock
-        self.started, self.shown, self.first_share = clock(), 0, 0.0
+        self.started, self.shown, self.first_share, self.told = clock(), 0, 0.0, 0.0
 
     def show(self, value: float) -> None:
         """Move the bar, if forward; raises when the user has asked to stop."""
         check_interrupt()
         self.shown = max(self.shown, min(PROGRESS_TOTAL, int(value)))
-        self.bar.update_absolute(self.shown, PROGRESS_TOTAL)
+        # Each update has the host tell every client the state of the whole graph, which may
+        # take longer than an iteration of learning.
+        if self.shown == PROGRESS_TOTAL or time.perf_counter() - self.told >= UPDATE_SECONDS:
+            self.bar.update_absolute(self.shown, PROGRESS_TOTAL)
+            self.told = time.perf_counter()
 
     def recorded(self, done: int, total: int) -> None:
         """After a model call."""
@@ -139,11 +147,12 @@ def estimate_learning_seconds(config: TrainConfig) -> float:
     sigmas = recording_grid(10.0, 0.01, 64)
     bank = OrbitBank(sigmas, np.ones((16, 1)) / sigmas)
     started = time.perf_counter()
-    for last in learn(bank, config):
-        check_interrupt()
-        seconds = time.perf_counter() - started
-        if last.iteration >= TIMED_ITERATIONS or seconds > TIMED_SECONDS:
-            break
+    with threadpool_limits(1, user_api="blas"):
+        for last in learn(bank, config):
+            check_interrupt()
+            seconds = time.perf_counter() - started
+            if last.iteration >= TIMED_ITERATIONS or seconds > TIMED_SECONDS:
+                break
     return seconds / last.iteration * config.iterations
 
 

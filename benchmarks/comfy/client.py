@@ -60,6 +60,8 @@ class Client:
         if answer.status_code == 400:
             raise _refusal(answer.json(), workflow)
         answer.raise_for_status()
+        if answer.json().get("node_errors"):  # the host would drop the outputs behind them and run the rest
+            raise _refusal({"error": {"message": "some of its outputs"}, **answer.json()}, workflow)
         return answer.json()["prompt_id"]
 
     def wait(

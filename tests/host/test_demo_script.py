@@ -9,7 +9,7 @@ from PIL import Image
 from art_nodes.core import Schedule
 from benchmarks import demo
 from benchmarks import demo_workflow as flow
-from tests.host.schedules import fresh_name, remove_host_files
+from tests.host.schedules import fresh_name
 
 pytestmark = pytest.mark.host
 
@@ -28,8 +28,7 @@ def result(server, settings):
     try:
         yield demo.run(server, settings, progress)
     finally:
-        remove_host_files()
-        demo.remove_leftovers()
+        demo.remove_files(settings.name)
 
 
 def test_every_schedule_is_rendered_from_the_same_noise(result, settings):
@@ -56,7 +55,7 @@ def test_files_numbers_and_table(server, result, settings, tmp_path):
     assert len(data["scores"]) == len(scored)
     assert data["machine"]["cores"] >= 1 and data["versions"]["comfyui"]
     assert [len(sigmas) for sigmas in data["learned_sigmas"].values()] == [3, 4]
-    assert Schedule.load(folder / result.schedule.name).sigma_max == pytest.approx(14.61, abs=0.01)
+    assert Schedule.load(folder / "schedule.safetensors").sigma_max == pytest.approx(14.61, abs=0.01)
     text = demo.summary(settings, result, scored)
     for expected in (*flow.SCHEDULES, "strongest built-in", result.report.strip(), "twice its steps"):
         assert expected in text
