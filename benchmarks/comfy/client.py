@@ -12,6 +12,7 @@ import websocket
 Workflow = dict  # API format: {node id: {"class_type": ..., "inputs": {...}}}
 EventHandler = Callable[[str, dict], None]
 REQUEST_SECONDS = 60
+LAST_EVENT_SECONDS = 2.0  # how long the last event may come after the outputs
 
 
 class HostError(RuntimeError):
@@ -77,14 +78,16 @@ class Client:
         also those that nodes send themselves. Raises HostError when a node fails,
         HostInterrupted when it was interrupted, TimeoutError after `timeout` seconds.
         """
-        handler = _handler(on_progress, on_event)
+        handler, told_all = _handler(on_progress, on_event), on_progress is None and on_event is None
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             entry = self._get(f"/history/{prompt_id}").json().get(prompt_id)
             if entry is not None:
+                if not told_all:  # a quick workflow is over before its events were read
+                    self._listen(prompt_id, handler, time.monotonic() + LAST_EVENT_SECONDS)
                 _raise_failure(entry)
                 return entry["outputs"]
-            self._listen(prompt_id, handler, min(end, time.monotonic() + 1.0))
+            told_all |= self._listen(prompt_id, handler, min(end, time.monotonic() + 1.0))
         raise TimeoutError(f"the workflow must end within {timeout:g} s; {prompt_id} has not")
 
     def run(self, workflow: Workflow, **wait_options) -> dict:
@@ -135,26 +138,27 @@ class Client:
             address = self.url.replace("http", "ws", 1) + f"/ws?clientId={self.client_id}"
             self._socket = websocket.create_connection(address, timeout=REQUEST_SECONDS)
 
-    def _listen(self, prompt_id: str, handler: EventHandler, until: float) -> None:
-        """Hands events on until the workflow's last one, or until the time `until`."""
+    def _listen(self, prompt_id: str, handler: EventHandler, until: float) -> bool:
+        """Hands events on until the workflow's last one, or until the time `until`; whether the last one came."""
         self._connect()
         while (left := until - time.monotonic()) > 0:
             self._socket.settimeout(left)
             try:
                 message = self._socket.recv()
             except websocket.WebSocketTimeoutException:
-                return
+                return False
             except (websocket.WebSocketException, OSError):
                 self._socket = None
                 self._check_alive()
-                return
+                return False
             if isinstance(message, bytes) or not message:  # previews are binary
                 continue
             event = json.loads(message)
             data = event.get("data") or {}
             handler(event["type"], data)
             if event["type"] == "executing" and data.get("node") is None and data.get("prompt_id") == prompt_id:
-                return
+                return True
+        return False
 
 
 def _handler(on_progress, on_event) -> EventHandler:

@@ -302,6 +302,7 @@ def test_interrupt_at_any_moment(comfy, monkeypatch, training, demo, tmp_path, u
             management.interrupt_current_processing()
         management.throw_exception_if_processing_interrupted()
 
+    monkeypatch.setattr(training, "UPDATE_SECONDS", 0.0)  # an update after every call and iteration
     with_hook(comfy, monkeypatch, hook)
     with pytest.raises(management.InterruptProcessingException):
         quick(training, demo[workflows.EDM])
