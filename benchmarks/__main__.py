@@ -6,6 +6,7 @@ import sys
 COMMANDS = {
     "table1": "the paper's one-dimensional table against ART-RL and the closed form",
     "learn": "how well and how fast ART-RL learns, against the closed form",
+    "orbits": "how many orbits a recording needs",
     "demo": "train and compare on the demo model in a real ComfyUI",
     "bundle-demo": "learn the bundled schedules of the demo model",
     "train-demo": "train the bundled demo model",
