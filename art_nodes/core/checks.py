@@ -14,7 +14,7 @@ class ScheduleFileError(ValueError):
 
 def check_steps(steps: int) -> int:
     """Return `steps` as an int >= 1, or raise ValueError."""
-    if isinstance(steps, bool) or int(steps) != steps or steps < 1:
+    if isinstance(steps, bool) or not isinstance(steps, (int, float, np.integer)) or not steps >= 1 or steps % 1:
         raise ValueError(f"steps must be a whole number >= 1; got {steps!r}; ask for at least one sampling step")
     return int(steps)
 
@@ -32,7 +32,7 @@ def check_sigma_range(sigma_max: float, sigma_min: float) -> tuple[float, float]
 
 def check_nodes(nodes: int) -> int:
     """Return the number of recording nodes as an int >= 8, or raise ValueError."""
-    if int(nodes) != nodes or nodes < MIN_NODES:
+    if not nodes >= MIN_NODES or nodes % 1:
         raise ValueError(f"nodes must be a whole number >= {MIN_NODES}; got {nodes}; 64 is a good choice")
     return int(nodes)
 

@@ -19,7 +19,6 @@ class BankEnvironment:
 
     def __init__(self, bank: OrbitBank):
         self.calls = bank.calls
-        self.sigma_max, self.sigma_min = bank.sigma_max, bank.sigma_min
         self.borders = 1 - bank.edges / bank.sigma_max  # (N + 1,) physical time, 0 to 1
         width = np.diff(self.borders)
         # J* = (int sqrt E|Q| dpsi)^2 / T in physical units; |Q| T / J* makes it 1 in (s, p)

@@ -68,9 +68,9 @@ def test_answers_are_fresh():
         EVEN.clock[0] = 1.0
 
 
-@pytest.mark.parametrize("steps", [0, -3, 2.5, True, math.nan])
+@pytest.mark.parametrize("steps", [0, -3, 2.5, True, math.nan, math.inf, "ten", None])
 def test_refuses_bad_steps(steps):
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="steps must be a whole number >= 1; got"):
         EVEN.sigmas(steps)
 
 
