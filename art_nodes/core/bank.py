@@ -180,7 +180,7 @@ class _Dither:
     """Half a rounding step of noise on x, once a denoiser is seen to answer in half precision.
 
     Near sigma = 0 D follows x and x follows D: without it both stick to the same rounded
-    numbers and the orbit seems to stand still (8 % too little |Q| in bfloat16).
+    numbers and the orbit seems to stand still.
     """
 
     def __init__(self):

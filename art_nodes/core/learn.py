@@ -33,7 +33,7 @@ class TrainConfig:
     learning_rate: float = 0.5  # actor's first step as a share of a Newton step, in (0, 1]; annealed to 0
     trace: float = 0.95  # decay of the lambda-returns per clock step, in [0, 1]
     # Weight of (psi(T)/T - 1)^2 in units of the optimum, > 0. Large values make the policy shun
-    # its own noise near the end and bias the clock: 20 costs 1 to 3 % of J.
+    # its own noise near the end and bias the clock.
     penalty: float = 4.0
     knots: int = 24  # hat functions that shape the speed over the clock, >= 4
 

@@ -66,7 +66,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
                   progress=progress.recorded)
     recording_seconds = progress.start_learning()
-    # On a busy machine the threads of numpy's BLAS wait for each other: ten times slower than one alone.
+    # On a busy machine the threads of numpy's BLAS wait for each other and are far slower than one alone.
     with threadpool_limits(1, user_api="blas"):
         schedule, costs = _learn(bank, config, progress) if learns else (optimal_schedule(bank), [])
     learning_seconds = progress.phase_seconds()
