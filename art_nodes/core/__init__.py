@@ -9,11 +9,13 @@ from .bank import OrbitBank, record_orbits, recording_grid
 from .checks import ScheduleFileError
 from .clock import grid_cost, optimal_cost
 from .compare import compare
+from .jvp import stiffness_jvp
 from .learn import TrainConfig, TrainRecord, learn, learn_schedule
+from .live import LiveModel
 from .optimal import optimal_schedule
 from .schedule import Schedule
 
 __all__ = [
-    "OrbitBank", "Schedule", "ScheduleFileError", "TrainConfig", "TrainRecord", "compare", "grid_cost", "learn",
-    "learn_schedule", "optimal_cost", "optimal_schedule", "record_orbits", "recording_grid",
+    "LiveModel", "OrbitBank", "Schedule", "ScheduleFileError", "TrainConfig", "TrainRecord", "compare", "grid_cost",
+    "learn", "learn_schedule", "optimal_cost", "optimal_schedule", "record_orbits", "recording_grid", "stiffness_jvp",
 ]

@@ -7,7 +7,11 @@ p = psi/T, clock time s = t/T, and q = |Q| scaled so that the optimal objective 
 import numpy as np
 
 from .bank import OrbitBank
-from .clock import optimal_cost
+from .clock import grid_cost, optimal_cost
+from .optimal import describe_bank
+
+# Times the average: what the critic and the actor are told of an orbit goes no further.
+LEAST_KNOWN, MOST_KNOWN = 1e-3, 4.0
 
 
 class BankEnvironment:
@@ -17,18 +21,30 @@ class BankEnvironment:
     Outside [0, 1] stiffness stays at its nearest value, so that an episode may overshoot.
     """
 
+    knows = 2  # numbers that `outlook` and `state` tell of x
+    sees_state = False  # whether the actor is shown x by default
+
     def __init__(self, bank: OrbitBank):
-        self.calls = bank.calls
+        self.bank, self.calls = bank, bank.calls
+        self.sigma_max, self.sigma_min = bank.sigma_max, bank.sigma_min
         self.borders = 1 - bank.edges / bank.sigma_max  # (N + 1,) physical time, 0 to 1
         width = np.diff(self.borders)
         # J* = (int sqrt E|Q| dpsi)^2 / T in physical units; |Q| T / J* makes it 1 in (s, p)
         self.q = bank.stiffness * bank.sigma_max / optimal_cost(bank)  # (B, N)
         self.mean_q = self.q.mean(axis=0)
         self.total = _running_sum(self.q * width)
-        # What is left to pay on this orbit, as a share of what an average orbit has left:
-        # a function of x, since the ODE fixes the rest of an orbit.
-        left = _running_sum((self.q / np.sqrt(self.mean_q) * width)[:, ::-1])[:, :0:-1]
+        # What is left of the way on this orbit, as its own optimal clock would measure it, over what is
+        # left on an average orbit: a function of x, since the ODE fixes the rest of an orbit.
+        left = _running_sum((np.sqrt(self.q) * width)[:, ::-1])[:, :0:-1]
         self.ahead = left / left.mean(axis=0)  # (B, N), at the start of each cell
+        self.known = np.minimum(np.stack([self.q / self.mean_q, self.ahead]), MOST_KNOWN)  # (2, B, N)
+        logs = np.log(np.maximum(self.known, LEAST_KNOWN))
+        self.log_known = logs - logs.mean(axis=1, keepdims=True)
+
+    @property
+    def end_stiffness(self) -> float:
+        """E q at sigma 0."""
+        return float(self.mean_q[-1])
 
     def start(self, episodes: int, rng: np.random.Generator) -> None:
         """Put E episodes at p = 0 in pairs on the same orbit, spread evenly over the recorded orbits."""
@@ -43,9 +59,12 @@ class BankEnvironment:
         return self.q[self.orbit, self.cell], self.mean_q[self.cell]
 
     def outlook(self) -> np.ndarray:
-        """What the critic knows of each episode's x: (E, 2), both 1 on an average orbit."""
-        ratio = self.q[self.orbit, self.cell] / self.mean_q[self.cell]
-        return np.stack([ratio, self.ahead[self.orbit, self.cell]], axis=1)
+        """What the critic knows of each episode's x: |Q| and the way ahead, (E, 2), both 1 on an average orbit."""
+        return self.known[:, self.orbit, self.cell].T
+
+    def state(self) -> np.ndarray:
+        """What an actor that sees x is shown: logarithms of the outlook less their mean over orbits; (E, 2)."""
+        return self.log_known[:, self.orbit, self.cell].T
 
     def advance(self, position: np.ndarray) -> np.ndarray:
         """Move every episode to `position` (E,); returns the integral of q dp on the way, (E,)."""
@@ -55,6 +74,17 @@ class BankEnvironment:
         cost = charged - self.charged
         self.position, self.charged = position, charged
         return cost
+
+    def finish(self) -> None:
+        """The episodes are over; a bank learns nothing from them."""
+
+    def cost(self, sigmas: np.ndarray) -> float:
+        """J of a grid (K + 1,) as a multiple of J*."""
+        return grid_cost(self.bank, sigmas)
+
+    def describe(self) -> dict:
+        """What the provenance of a schedule says about this environment."""
+        return describe_bank(self.bank)
 
 
 def _running_sum(values: np.ndarray) -> np.ndarray:

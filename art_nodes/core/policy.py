@@ -13,6 +13,10 @@ RHO = 7.0
 VARIANCE_CLAMP = 0.25
 # Deviations beyond this share of the clock say no more than "far off".
 FAR_OFF = 0.3
+# Feedback speeds an episode up or slows it down by no more than this factor.
+MAX_CORRECTION = 10.0
+# Hats over the clock for what the actor makes of x; one fewer counts, since x has no say at the end.
+STATE_KNOTS = 7
 
 
 def edm_clock(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray:
@@ -56,22 +60,37 @@ def hats(values: np.ndarray, count: int) -> np.ndarray:
 class GaussianPolicy:
     """pi(a | t, x, psi) = N(mu, lam/|Q|), docs/theory.md, eq. (9).
 
-    ln mu = ln(base speed) + w . features: hats in u (the shape of the clock) and the deviation u - s
-    (feedback that keeps the time budget). The mean depends on x through neither, so that it is one clock
-    for all orbits; the variance does, through |Q|.
+    ln mu = ln(base speed) + ln(correction) + w . features. The features are hats in u (the shape of the
+    clock) and, for an actor that sees x, a few hats in u times what the environment tells of x.
+    budget "feedback": the correction is (1 - u)/(1 - s), the share of the way left over the share of
+    time left, eq. (13): every episode arrives on time by its own strength.
+    budget "price": no correction; the deviation u - s is a feature of its own, and the multiplier and the
+    penalty alone keep the budget, as in the paper.
     """
 
-    def __init__(self, base: BaseClock, lam: float, knots: int):
-        self.base, self.lam, self.knots = base, lam, knots
-        self.weights = np.zeros(knots + 1)
+    def __init__(self, base: BaseClock, lam: float, knots: int, budget: str = "feedback", state: int = 0):
+        self.base, self.lam, self.knots, self.budget, self.state = base, lam, knots, budget, state
+        self.state_weights = state * (STATE_KNOTS - 1)  # how many weights there are for x, the last ones
+        self.weights = np.zeros(knots + (budget == "price") + self.state_weights)
 
-    def features(self, u: np.ndarray, time: float) -> np.ndarray:
-        """(E, knots + 1) features of states at base time u (E,) and clock time s."""
-        return np.concatenate([hats(u, self.knots), np.clip(u - time, -FAR_OFF, FAR_OFF)[:, None]], axis=1)
+    def features(self, u: np.ndarray, time: float, state: np.ndarray | None = None) -> np.ndarray:
+        """(E, F) features at base time u (E,) and clock time s; `state` (E, S), or None for x as it is on average."""
+        columns = [hats(u, self.knots)]
+        if self.budget == "price":
+            columns.append(np.clip(u - time, -FAR_OFF, FAR_OFF)[:, None])
+        if self.state:
+            known = np.zeros((len(u), self.state)) if state is None else state
+            local = hats(u, STATE_KNOTS)[:, :-1]
+            columns.append((local[:, :, None] * known[:, None, :]).reshape(len(u), -1))
+        return np.concatenate(columns, axis=1)
 
-    def mean(self, position: np.ndarray, features: np.ndarray) -> np.ndarray:
-        """The mean speed mu, > 0; (E,)."""
-        return np.exp(self.base.log_speed(position) + features @ self.weights)
+    def mean(self, position: np.ndarray, time: float, features: np.ndarray) -> np.ndarray:
+        """The mean speed mu, > 0, at physical time p (E,) and clock time s; (E,)."""
+        log_speed = self.base.log_speed(position) + features @ self.weights
+        if self.budget == "feedback":
+            left = (1 - self.base.time(position)) / (1 - time)
+            log_speed += np.log(np.clip(left, 1 / MAX_CORRECTION, MAX_CORRECTION))
+        return np.exp(log_speed)
 
     def variance(self, q: np.ndarray, mean_q: np.ndarray) -> np.ndarray:
         """lam/|Q|, with |Q| clamped from below; (E,)."""
@@ -89,7 +108,7 @@ class Critic:
         """(E, 3 (1 + outlook)) features at one clock time; `outlook` (E, ...) as the environment gives it."""
         deviation = np.clip(u - time, -FAR_OFF, FAR_OFF)
         powers = np.stack([np.ones_like(deviation), deviation, deviation**2], axis=1)
-        known = np.concatenate([np.ones((len(u), 1)), np.minimum(outlook, 4.0)], axis=1)
+        known = np.concatenate([np.ones((len(u), 1)), outlook], axis=1)
         return (powers[:, :, None] * known[:, None, :]).reshape(len(u), -1)
 
     def value(self, features: np.ndarray) -> np.ndarray:
@@ -104,7 +123,7 @@ class Critic:
         is a linear system in c, assembled from one small Gram matrix a time step.
         """
         times = hats(np.arange(len(features)) / len(features), self.knots)
-        gram = np.einsum("kef,keg->kfg", features, features)
+        gram = np.einsum("kef,keg->kfg", features, features, optimize=True)
         right = np.einsum("kef,ke->kf", features, returns)
         size = self.knots * self.locals
         matrix = np.einsum("ki,kj,kfg->ifjg", times, times, gram, optimize=True).reshape(size, size)

@@ -1,19 +1,17 @@
 """ART-RL learns the optimal clock, from the rewards alone; break the rewards and it does not."""
 
 import dataclasses
-import importlib
 
 import numpy as np
 import pytest
 
 from art_nodes.core import TrainConfig, grid_cost, learn, learn_schedule, optimal_schedule, record_orbits
+from art_nodes.core.actor_critic import ActorCritic
 from art_nodes.core.environment import BankEnvironment
 from art_nodes.core.exact import gaussian
 from art_nodes.core.policy import edm_clock
 from tests.core import targets
 
-# The package's name `learn` is the function; this is the file.
-learn_module = importlib.import_module("art_nodes.core.learn")
 SEEDS = range(5)
 BOUND = 1.02
 
@@ -70,8 +68,8 @@ def test_a_wrong_reward_is_noticed(monkeypatch, name, charge):
 def test_a_wrong_actor_step_is_noticed(monkeypatch):
     """Negative control: the actor's step turned around makes the clock worse than its start."""
     bank = targets.bank("image")
-    original = learn_module._Learner._improve
-    monkeypatch.setattr(learn_module._Learner, "_improve",
+    original = ActorCritic.improve
+    monkeypatch.setattr(ActorCritic, "improve",
                         lambda self, rollout, advantage, rate: original(self, rollout, -advantage, rate))
     assert learn_schedule(bank, TrainConfig(iterations=60)).cost(bank) > 1.13
 
@@ -132,5 +130,5 @@ def test_refuses_bad_settings(field, value):
 
 
 def test_refuses_what_is_no_bank():
-    with pytest.raises(ValueError, match="learn needs an OrbitBank; got list"):
+    with pytest.raises(ValueError, match="learn needs an OrbitBank or a LiveModel; got list"):
         learn([1, 2, 3])

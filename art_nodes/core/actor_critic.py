@@ -1,0 +1,130 @@
+"""The actor-critic of ART-RL: roll-outs, policy evaluation and policy improvement (docs/theory.md, section 5)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .policy import BaseClock, Critic, GaussianPolicy
+
+MAX_CHANGE = 0.3  # of the log speed, in one iteration
+SMOOTHING, RIDGE = 0.1, 1e-3  # of the actor's step, against the mean curvature
+STATE_RIDGE = 0.1  # the same where the actor sees x: what it is told may well be the same thing twice
+CRITIC_KNOTS = 16
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """K steps of E episodes; every array (K, E, ...)."""
+
+    policy_features: np.ndarray
+    critic_features: np.ndarray
+    push: np.ndarray  # d log pi / d ln mu = (a - mu) mu / variance
+    curvature: np.ndarray  # |Q| mu^2, what the charge curves by when ln mu changes
+    speed: np.ndarray  # mu
+    reward: np.ndarray
+    end: np.ndarray  # (E,) p at clock time 1
+
+
+class ActorCritic:
+    """A Gaussian policy, its critic and the multiplier, learning in one environment.
+
+    `env` is a BankEnvironment or a LiveEnvironment; `config` a TrainConfig.
+    """
+
+    def __init__(self, env, config, base: BaseClock, state_dependent: bool):
+        self.env, self.config, self.base = env, config, base
+        self.rng = np.random.default_rng(config.seed)
+        known = env.knows if state_dependent else 0
+        self.policy = GaussianPolicy(base, config.lam, config.knots, config.budget, known)
+        self.critic = Critic(min(CRITIC_KNOTS, config.clock_nodes), env.knows)
+        self.arrives = config.budget == "feedback"
+        # Transversality of the HJB equation: V_psi = 0 at the end, so gamma = -2 |Q| theta there.
+        self.multiplier = -2.0 * float(np.sqrt(env.end_stiffness))
+        self.curvature: np.ndarray | None = None
+        rough = np.zeros((config.knots - 2, len(self.policy.weights)))
+        for i in range(config.knots - 2):
+            rough[i, i:i + 3] = 1, -2, 1
+        self.roughness = rough.T @ rough
+        self.ridge = np.full(len(self.policy.weights), RIDGE)
+        self.ridge[len(self.ridge) - self.policy.state_weights:] = STATE_RIDGE
+
+    def roll_out(self) -> Rollout:
+        """E episodes of K steps under the policy; noise in mirrored pairs halves what chance adds to the update."""
+        env, policy, steps = self.env, self.policy, self.config.clock_nodes
+        episodes = self.config.episodes + self.config.episodes % 2
+        env.start(episodes, self.rng)
+        position, columns = np.zeros(episodes), []
+        for k in range(steps):
+            q, mean_q = env.stiffness()
+            u, time = self.base.time(position), k / steps
+            known = policy.features(u, time, env.state() if policy.state else None)
+            judged = self.critic.features(u, time, env.outlook())
+            mean, variance = policy.mean(position, time, known), policy.variance(q, mean_q)
+            noise = self.rng.standard_normal(episodes // 2)
+            speed = mean + np.sqrt(variance) * np.concatenate([noise, -noise])
+            push, curvature = (speed - mean) * mean / variance, policy.lam / variance * mean**2
+            if self.arrives:
+                speed = np.minimum(speed, (1 - position) * steps)
+                if k == steps - 1:
+                    speed, push, curvature = (1 - position) * steps, 0.0 * push, 0.0 * curvature
+            position = position + speed / steps
+            # eq. (4): the integral of |Q|, not its left value, which one giant first step would exploit
+            reward = -speed * env.advance(position)
+            columns.append((known, judged, push, curvature, mean, reward))
+        env.finish()
+        return Rollout(*(np.stack(column) for column in zip(*columns, strict=True)), end=position)
+
+    def td_errors(self, rollout: Rollout) -> np.ndarray:
+        """Increments of V plus reward, (K, E): martingale increments if V is the policy's value, eq. (10).
+
+        The multiplier's share of the reward telescopes to gamma (psi - psi(T)), so V carries
+        gamma psi exactly and only the rest is learned.
+        """
+        miss = rollout.end - 1
+        terminal = -self.multiplier * miss - 0.5 * self.config.penalty * miss**2
+        value = self.critic.value(rollout.critic_features)
+        return np.concatenate([value[1:], terminal[None]]) - value + rollout.reward
+
+    def evaluate(self, rollout: Rollout, rate: float) -> np.ndarray:
+        """Policy evaluation: lambda-sums of the TD errors (K, E), then one step of the critic."""
+        error = self.td_errors(rollout)
+        advantage, ahead = np.empty_like(error), np.zeros(error.shape[1])
+        for k in range(len(error) - 1, -1, -1):
+            ahead = error[k] + self.config.trace * ahead
+            advantage[k] = ahead
+        self.critic.fit(rollout.critic_features, advantage + self.critic.value(rollout.critic_features), rate)
+        return advantage
+
+    def improve(self, rollout: Rollout, advantage: np.ndarray, rate: float) -> None:
+        """Policy improvement along the actor's moment identity, and the multiplier's step (eqs. 10 and 11).
+
+        The gradient is scaled by the curvature that the closed form lets one expect: 2 |Q| mu^2
+        along the clock and, where a price keeps the budget, the penalty across it. Roughness in the
+        scale spreads the step smoothly.
+        """
+        features, steps, episodes = rollout.policy_features, *rollout.push.shape
+        flat = features.reshape(-1, features.shape[-1])
+        gradient = flat.T @ (rollout.push * advantage).ravel() / episodes
+        curvature = 2 * (flat.T * rollout.curvature.ravel()) @ flat / (steps * episodes)
+        self.curvature = curvature if self.curvature is None else 0.8 * self.curvature + 0.2 * curvature
+        size = len(gradient)
+        matrix = self.curvature + np.trace(self.curvature) / size * (np.diag(self.ridge) + SMOOTHING * self.roughness)
+        if self.config.budget == "price":
+            reach = flat.T @ rollout.speed.ravel() / (steps * episodes)
+            matrix = matrix + self.config.penalty * np.outer(reach, reach)
+        step = rate * np.linalg.solve(matrix, gradient)
+        step *= min(1.0, MAX_CHANGE / max(1e-12, np.abs(flat @ step).max()))
+        self.policy.weights = self.policy.weights + step
+        # One step of gamma an episode, each along its own miss; taken together since they run in parallel.
+        self.multiplier += 0.3 * rate * self.config.penalty * float((rollout.end - 1).mean())
+
+    def mean_clock(self) -> tuple[np.ndarray, float]:
+        """Distillation: the clock that the mean speed drives on an average orbit; p (K + 1,), ending at 1, and p(1)."""
+        steps = self.config.clock_nodes
+        position, path = np.zeros(1), [0.0]
+        for k in range(steps):
+            known = self.policy.features(self.base.time(position), k / steps)
+            position = position + self.policy.mean(position, k / steps, known) / steps
+            path.append(position[0])
+        clock = np.array(path)
+        return clock / clock[-1], float(clock[-1])
