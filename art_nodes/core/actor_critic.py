@@ -10,6 +10,7 @@ MAX_CHANGE = 0.3  # of the log speed, in one iteration
 SMOOTHING, RIDGE = 0.1, 1e-3  # of the actor's step, against the mean curvature
 STATE_RIDGE = 0.1  # the same where the actor sees x: what it is told may well be the same thing twice
 CRITIC_KNOTS = 16
+LEAST_STEP = 1e-6  # of the mean step: the mean of few episodes may stand still for a moment
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Rollout:
     speed: np.ndarray  # mu
     reward: np.ndarray
     end: np.ndarray  # (E,) p at clock time 1
+    path: np.ndarray  # (K + 1,) p of the mean episode
 
 
 class ActorCritic:
@@ -38,6 +40,8 @@ class ActorCritic:
         self.policy = GaussianPolicy(base, config.lam, config.knots, config.budget, known)
         self.critic = Critic(min(CRITIC_KNOTS, config.clock_nodes), env.knows)
         self.arrives = config.budget == "feedback"
+        # A critic that knows little of x would mislead the actor if returns were cut short by it.
+        self.trace = config.trace if env.foresees else 1.0
         # Transversality of the HJB equation: V_psi = 0 at the end, so gamma = -2 |Q| theta there.
         self.multiplier = -2.0 * float(np.sqrt(env.end_stiffness))
         self.curvature: np.ndarray | None = None
@@ -53,7 +57,7 @@ class ActorCritic:
         env, policy, steps = self.env, self.policy, self.config.clock_nodes
         episodes = self.config.episodes + self.config.episodes % 2
         env.start(episodes, self.rng)
-        position, columns = np.zeros(episodes), []
+        position, path, columns = np.zeros(episodes), [0.0], []
         for k in range(steps):
             q, mean_q = env.stiffness()
             u, time = self.base.time(position), k / steps
@@ -71,8 +75,9 @@ class ActorCritic:
             # eq. (4): the integral of |Q|, not its left value, which one giant first step would exploit
             reward = -speed * env.advance(position)
             columns.append((known, judged, push, curvature, mean, reward))
+            path.append(position.mean())
         env.finish()
-        return Rollout(*(np.stack(column) for column in zip(*columns, strict=True)), end=position)
+        return Rollout(*(np.stack(column) for column in zip(*columns, strict=True)), position, np.array(path))
 
     def td_errors(self, rollout: Rollout) -> np.ndarray:
         """Increments of V plus reward, (K, E): martingale increments if V is the policy's value, eq. (10).
@@ -90,7 +95,7 @@ class ActorCritic:
         error = self.td_errors(rollout)
         advantage, ahead = np.empty_like(error), np.zeros(error.shape[1])
         for k in range(len(error) - 1, -1, -1):
-            ahead = error[k] + self.config.trace * ahead
+            ahead = error[k] + self.trace * ahead
             advantage[k] = ahead
         self.critic.fit(rollout.critic_features, advantage + self.critic.value(rollout.critic_features), rate)
         return advantage
@@ -118,13 +123,28 @@ class ActorCritic:
         # One step of gamma an episode, each along its own miss; taken together since they run in parallel.
         self.multiplier += 0.3 * rate * self.config.penalty * float((rollout.end - 1).mean())
 
-    def mean_clock(self) -> tuple[np.ndarray, float]:
-        """Distillation: the clock that the mean speed drives on an average orbit; p (K + 1,), ending at 1, and p(1)."""
-        steps = self.config.clock_nodes
+    def mean_clock(self, rollout: Rollout) -> tuple[np.ndarray, float]:
+        """Distillation: one clock for all orbits; p (K + 1,), ending at 1, and where it ended before that.
+
+        The clock that the mean speed drives, or, where the actor sees x, that of the mean episode.
+        """
+        path = rollout.path if self.policy.state else self.plain_path()
+        steps = np.maximum(np.diff(path), path[-1] * LEAST_STEP / len(path))
+        clock = np.append(0.0, np.cumsum(steps))
+        return clock / clock[-1], float(path[-1])
+
+    def renew_base(self) -> None:
+        """Make the mean speed, but for what it owes to x, the base clock's; the weights begin again at 0."""
+        path = self.plain_path()
+        self.base.renew(path / path[-1])
+        self.policy.weights[:self.config.knots] = 0.0
+
+    def plain_path(self) -> np.ndarray:
+        """p (K + 1,) along which the mean speed drives an orbit whose x is nothing special."""
+        steps, nothing = self.config.clock_nodes, np.zeros((1, self.policy.state))
         position, path = np.zeros(1), [0.0]
         for k in range(steps):
-            known = self.policy.features(self.base.time(position), k / steps)
+            known = self.policy.features(self.base.time(position), k / steps, nothing)
             position = position + self.policy.mean(position, k / steps, known) / steps
             path.append(position[0])
-        clock = np.array(path)
-        return clock / clock[-1], float(clock[-1])
+        return np.array(path)

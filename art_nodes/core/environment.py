@@ -23,6 +23,7 @@ class BankEnvironment:
 
     knows = 2  # numbers that `outlook` and `state` tell of x
     sees_state = False  # whether the actor is shown x by default
+    foresees = True  # what is known of x includes the way ahead
 
     def __init__(self, bank: OrbitBank):
         self.bank, self.calls = bank, bank.calls

@@ -30,7 +30,7 @@ class TrainConfig:
     seed: int = 0  # of the learner's own generator
     objective: str = "euler"  # local error that is charged: "euler" is the paper's |Q| theta^2
     learning_rate: float = 0.5  # actor's first step as a share of a Newton step, in (0, 1]; annealed to 0
-    trace: float = 0.95  # decay of the lambda-returns per clock step, in [0, 1]
+    trace: float = 0.95  # decay of the lambda-returns per clock step, in [0, 1]; a LiveModel's run to the end
     # Weight of (psi(T)/T - 1)^2 in units of the optimum, > 0. Large values make the policy shun
     # its own noise near the end and bias the clock.
     penalty: float = 4.0
@@ -115,13 +115,12 @@ def _run(env, config: TrainConfig) -> Iterator[TrainRecord]:
         advantage = learner.evaluate(rollout, rate=max(0.1, 1 / (i + 1)))
         if i >= WARM_UP:
             learner.improve(rollout, advantage, config.learning_rate * min(1.0, 2 * (1 - done)))
-        clock, end = learner.mean_clock()
+        clock, end = learner.mean_clock(rollout)
         if done >= AVERAGE_FROM:
             averaged, clocks = averaged + clock, clocks + 1
         yield _record(learner, i + 1, averaged / clocks if clocks else clock, end)
         if i >= WARM_UP and i % RENEW_EVERY == 0 and done < RENEW_UNTIL:
-            base.renew(clock)
-            learner.policy.weights[:config.knots] = 0.0
+            learner.renew_base()
 
 
 def _record(learner: ActorCritic, iteration: int, clock: np.ndarray, end: float) -> TrainRecord:

@@ -18,8 +18,9 @@ PROFILE_CELLS = 64
 STIFFNESS = ("secant", "jvp")
 MOST_SPREAD = 3.0  # standard deviations: what actor and critic are told of x goes no further
 LEAST_SPREAD = 0.05  # of its size: a feature that hardly differs between orbits is not blown up
-# A secant over less than this share of sigma is lost in rounding; the last one is kept instead.
-SHORTEST_SECANT = 1e-4
+# A secant whose D changes by less than this share of D, a hundred roundings of float32, is noise; the last one
+# is kept instead.
+LEAST_CHANGE = 1e-5
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,8 @@ class LiveModel:
     noise_fn: noise_fn(batch, generator) -> start states (batch, ...), already scaled by sigma_max; drawing
         with the torch.Generator makes runs repeatable. A function of the batch size alone is fine too.
     stiffness: "secant" takes |Q| from consecutive predictions, at no further call; "jvp" from a
-        Jacobian-vector product, at one more and dearer call a step.
+        Jacobian-vector product, at one more and dearer call a step. Both want a float32 denoiser;
+        for one in half precision record a bank.
     """
 
     denoiser: Denoiser
@@ -68,6 +70,7 @@ class LiveEnvironment:
 
     knows = 3
     sees_state = True
+    foresees = False
 
     def __init__(self, model: LiveModel, seed: int):
         self.model, self.calls, self.sample_calls = model, 0, 0
@@ -126,9 +129,10 @@ class LiveEnvironment:
         self.x = keep * self.x + (1 - keep) * denoised + 0.5 * step**2 * self.vector_q  # x + h F + h^2 Q / 2
         self._look()
         if self.model.stiffness == "secant":
-            apart, middle = before - sigma, 0.5 * (before + sigma)
-            enough = np.abs(apart) > SHORTEST_SECANT * middle
-            secant = (self.denoised - denoised) / _column(np.where(enough, apart * middle, 1.0), self.x)
+            change = self.denoised - denoised
+            enough = rms(change).cpu().numpy() > LEAST_CHANGE * self.seen[0]
+            span = 0.5 * (before**2 - sigma**2)  # |Q| = |dD/dsigma|/sigma, eq. (5), taken as constant on the way
+            secant = change / _column(np.where(enough, span, 1.0), self.x)
             self.vector_q = torch.where(_column(enough, self.x).bool(), secant, self.vector_q)
             self.q = np.where(enough, rms(secant).cpu().numpy(), q)
             charged = self.q

@@ -74,14 +74,13 @@ class GaussianPolicy:
         self.weights = np.zeros(knots + (budget == "price") + self.state_weights)
 
     def features(self, u: np.ndarray, time: float, state: np.ndarray | None = None) -> np.ndarray:
-        """(E, F) features at base time u (E,) and clock time s; `state` (E, S), or None for x as it is on average."""
+        """(E, F) features at base time u (E,) and clock time s; `state` (E, S) if the actor sees x."""
         columns = [hats(u, self.knots)]
         if self.budget == "price":
             columns.append(np.clip(u - time, -FAR_OFF, FAR_OFF)[:, None])
         if self.state:
-            known = np.zeros((len(u), self.state)) if state is None else state
             local = hats(u, STATE_KNOTS)[:, :-1]
-            columns.append((local[:, :, None] * known[:, None, :]).reshape(len(u), -1))
+            columns.append((local[:, :, None] * state[:, None, :]).reshape(len(u), -1))
         return np.concatenate(columns, axis=1)
 
     def mean(self, position: np.ndarray, time: float, features: np.ndarray) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""Learning on a live model: the paper's environment learns the clock that the bank learns."""
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from art_nodes.core import LiveModel, TrainConfig, learn, learn_schedule
+from art_nodes.core.exact import gaussian
+from art_nodes.core.live import LiveEnvironment
+from art_nodes.core.policy import edm_clock
+from tests.core import targets
+
+SMALL = TrainConfig(iterations=10, episodes=4, clock_nodes=8, knots=4)
+
+
+def noise(batch, generator):
+    """Start states of N(0, 1) at sigma 3."""
+    return torch.randn(batch, 1, generator=generator) * math.sqrt(10)
+
+
+def live(denoiser=None, noise_fn=noise, **options) -> LiveModel:
+    return LiveModel(denoiser or gaussian(), noise_fn, 3.0, 0.002, **options)
+
+
+def apart(first, second) -> float:
+    """Largest difference of two clocks in log sigma over their inner nodes."""
+    return float(np.abs(np.log(first.clock[1:-1] / second.clock[1:-1])).max())
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_live_and_bank_learn_the_same_clock(seed):
+    """At most 3 % apart in log sigma at every node."""
+    bank = targets.bank("normal")
+    learned = learn_schedule(live(), TrainConfig(seed=seed, iterations=120))
+    assert apart(learned, learn_schedule(bank, TrainConfig(seed=seed))) < 0.03
+    assert learned.cost(bank) < 1.005
+
+
+def test_the_jacobian_product_leads_to_the_same_clock():
+    bank = targets.bank("normal")
+    learned = learn_schedule(live(stiffness="jvp"), TrainConfig(episodes=64, iterations=100))
+    assert apart(learned, learn_schedule(bank)) < 0.03
+
+
+def test_control_another_distribution_another_clock():
+    """Negative control: the bound above tells clocks apart."""
+    other = learn_schedule(live(gaussian(0.25)), TrainConfig(episodes=32, iterations=100))
+    assert apart(other, learn_schedule(targets.bank("normal"))) > 0.2
+
+
+def test_price_alone_lets_single_orbits_miss_the_end():
+    """The paper's budget beside ours, with an actor that sees x: the clock of the mean episode is further off."""
+    bank = targets.bank("normal")
+    config = TrainConfig(seed=1, budget="price")
+    assert learn_schedule(live(), config).cost(bank) > 1.01
+    assert learn_schedule(live(), dataclasses.replace(config, state_dependent=False)).cost(bank) < 1.01
+
+
+@pytest.mark.parametrize("stiffness, calls", [("secant", 1), ("jvp", 2)])
+def test_counts_a_model_call_at_every_step(stiffness, calls):
+    seen = []
+
+    def counting(x, sigma):
+        seen.append(len(x))
+        return gaussian()(x, sigma)
+
+    config = dataclasses.replace(SMALL, iterations=12)
+    record = list(learn(live(counting, stiffness=stiffness), config))[-1]
+    # one roll-out to survey the units, then one an iteration; each looks at its start and after each step
+    assert record.calls == len(seen) == calls * (12 + 1) * (8 + 1)
+    provenance = record.schedule.provenance
+    assert provenance["sample_calls"] == sum(seen) == 4 * record.calls
+    assert provenance["environment"] == "live" and provenance["stiffness"] == stiffness
+
+
+def test_never_calls_the_model_outside_its_range():
+    seen = []
+
+    def watching(x, sigma):
+        seen.append(sigma)
+        return gaussian()(x, sigma)
+
+    learn_schedule(live(watching), TrainConfig(iterations=20, episodes=16, lam=1.0))
+    levels = torch.cat(seen)
+    assert levels.dtype == torch.float32 and levels.min() >= 0.0019999 and levels.max() <= 3.0
+
+
+def test_what_it_sees_of_the_stiffness_is_right():
+    """E|Q| from live roll-outs against the truth for N(0, 1): E|x0| (1 + sigma^2)^(-3/2)."""
+    env = LiveEnvironment(live(), seed=0)
+    env.survey(edm_clock(3.0, 0.002, 64), 2048)
+    seen = env.bank()
+    middle = 0.5 * (seen.edges[1:] + seen.edges[:-1])
+    ratio = seen.mean_stiffness / (math.sqrt(2 / math.pi) * (1 + middle**2) ** -1.5)
+    assert ratio.mean() == pytest.approx(1, abs=0.05)  # 1,024 draws of |x0|
+    assert np.abs(ratio / ratio.mean() - 1).max() < 0.03
+
+
+def test_same_seed_same_schedule_other_seed_another():
+    first, second = learn_schedule(live(), SMALL), learn_schedule(live(), SMALL)
+    assert np.array_equal(first.clock, second.clock) and first.provenance == second.provenance
+    other = learn_schedule(live(), dataclasses.replace(SMALL, seed=1))
+    assert not np.array_equal(first.clock, other.clock)
+
+
+def test_noise_may_be_a_function_of_the_batch_size_alone():
+    schedule = learn_schedule(live(noise_fn=lambda batch: torch.full((batch, 2), 3.0)), SMALL)
+    assert schedule.sigmas(5).shape == (6,)
+
+
+def test_records_and_schedules_are_those_of_a_bank():
+    records = list(learn(live(), dataclasses.replace(SMALL, iterations=30)))
+    assert [record.iteration for record in records] == list(range(1, 31))
+    last = records[-1]
+    assert last.schedule.provenance["config"]["iterations"] == 30
+    assert last.end_point == pytest.approx(1.0) and np.isfinite(last.multiplier) and last.cost >= 1.0
+
+
+def test_orbits_of_many_elements_and_half_precision_denoisers():
+    def half(x, sigma):
+        return gaussian()(x, sigma).bfloat16()
+
+    model = LiveModel(half, lambda batch, generator: 3 * torch.randn(batch, 2, 4, 4, generator=generator), 3.0, 0.1)
+    assert learn_schedule(model, SMALL).sigmas(4)[-1] == 0
+
+
+@pytest.mark.parametrize("make, complaint", [
+    (lambda: live(stiffness="guess"), "stiffness must be 'secant' or 'jvp'; got 'guess'"),
+    (lambda: LiveModel(gaussian(), noise, 0.1, 3.0), "0 < sigma_min < sigma_max"),
+    (lambda: learn_schedule(live(noise_fn=lambda batch: torch.zeros(1, 1)), SMALL), "must answer 2 start states"),
+    (lambda: learn_schedule(live(noise_fn=lambda batch: torch.zeros(batch)), SMALL), "batch dimension"),
+    (lambda: learn_schedule(live(lambda x, sigma: x[:, :0]), SMALL), "input's shape"),
+    (lambda: learn_schedule(live(lambda x, sigma: x * math.nan), SMALL), "finite values"),
+    (lambda: learn_schedule(live(lambda x, sigma: x.detach() * 0.5, stiffness="jvp"), SMALL), "use stiffness='secant'"),
+])
+def test_says_what_is_wrong(make, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        make()
+
+
+def test_a_bank_can_show_the_actor_its_orbits_too():
+    """With an actor that sees x the mean of all episodes costs less than any shared clock could."""
+    bank = targets.bank("two modes")
+    plain, seeing = (learn_schedule(bank, TrainConfig(state_dependent=sees)) for sees in (False, True))
+    assert plain.cost(bank) < seeing.cost(bank) < 1.1  # what the actor gains, distillation gives up
