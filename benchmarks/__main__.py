@@ -3,15 +3,20 @@
 import importlib
 import sys
 
+from threadpoolctl import threadpool_limits
+
 COMMANDS = {
     "table1": "the paper's one-dimensional table against ART-RL and the closed form",
     "learn": "how well and how fast ART-RL learns, against the closed form",
+    "state-dependence": "what an actor that sees x gains over one clock for all",
     "orbits": "how many orbits a recording needs",
     "demo": "train and compare on the demo model in a real ComfyUI",
     "bundle-demo": "learn the bundled schedules of the demo model",
     "train-demo": "train the bundled demo model",
     "train-classifier": "train the classifier that judges its samples",
     "judge-demo": "share of samples that the classifier takes for the class asked for",
+    "mnist-style": "the paper's FID tables, of RK4, Heun and Euler, on the demo model",
+    "transfer": "a clock where it was not learned: other step counts, ranges and data",
 }
 MODULES = {"train-classifier": "classifier"}
 
@@ -24,7 +29,9 @@ def main() -> int:
         print("\n".join(f"  {command:18s}{text}" for command, text in COMMANDS.items()))
         return 2
     module = importlib.import_module(f"benchmarks.{MODULES.get(name, name.replace('-', '_'))}")
-    return module.main(sys.argv[2:]) or 0
+    # On a busy machine the threads of numpy's BLAS wait for each other: learning takes ten times as long.
+    with threadpool_limits(1, user_api="blas"):
+        return module.main(sys.argv[2:]) or 0
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ from .bank import OrbitBank
 from .clock import grid_cost, optimal_cost
 from .optimal import describe_bank
 
-# Times the average: what the critic and the actor are told of an orbit goes no further.
-LEAST_KNOWN, MOST_KNOWN = 1e-3, 4.0
+# Times the average: what the critic and the actor are told of an orbit goes no further, and rare orbits
+# do not run away with the policy.
+LEAST_KNOWN, MOST_KNOWN = 0.1, 4.0
 
 
 class BankEnvironment:

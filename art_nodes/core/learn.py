@@ -81,8 +81,7 @@ def learn(env: OrbitBank | LiveModel, config: TrainConfig | None = None) -> Iter
     if not isinstance(env, OrbitBank | LiveModel):
         raise ValueError(f"learn needs an OrbitBank or a LiveModel; got {type(env).__name__}; "
                          "record a bank with record_orbits(...)")
-    config = config or TrainConfig()
-    return _run(_environment(env, config), config)
+    return run(prepare(env, config or TrainConfig()))
 
 
 def learn_schedule(env: OrbitBank | LiveModel, config: TrainConfig | None = None,
@@ -94,20 +93,21 @@ def learn_schedule(env: OrbitBank | LiveModel, config: TrainConfig | None = None
     return record.schedule
 
 
-def _environment(env, config: TrainConfig):
-    """The environment of a bank or a live model, ready for episodes."""
+def prepare(env: OrbitBank | LiveModel, config: TrainConfig) -> ActorCritic:
+    """An untrained actor-critic in the environment of a bank or of a live model."""
+    clock = edm_clock(env.sigma_max, env.sigma_min, config.clock_nodes)
     if isinstance(env, LiveModel):
-        live = LiveEnvironment(env, config.seed)
-        live.survey(edm_clock(env.sigma_max, env.sigma_min, config.clock_nodes), config.episodes)
-        return live
-    return BankEnvironment(env)
+        world = LiveEnvironment(env, config.seed)
+        world.survey(clock, config.episodes)
+    else:
+        world = BankEnvironment(env)
+    sees_state = world.sees_state if config.state_dependent is None else config.state_dependent
+    return ActorCritic(world, config, BaseClock(clock), sees_state)
 
 
-def _run(env, config: TrainConfig) -> Iterator[TrainRecord]:
+def run(learner: ActorCritic) -> Iterator[TrainRecord]:
     """One update and one record an iteration."""
-    base = BaseClock(edm_clock(env.sigma_max, env.sigma_min, config.clock_nodes))
-    sees_state = env.sees_state if config.state_dependent is None else config.state_dependent
-    learner = ActorCritic(env, config, base, sees_state)
+    config = learner.config
     averaged, clocks = np.zeros(config.clock_nodes + 1), 0
     for i in range(config.iterations):
         done = i / config.iterations
