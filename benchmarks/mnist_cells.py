@@ -1,0 +1,261 @@
+"""The cells of the mnist-style tables and how they are computed: chunk by chunk, each saved once, by any workers.
+
+A cell is one solver at one number of model calls with one schedule. Its samples come in
+chunks, and a chunk's features are saved in a file whose folder is named after everything
+that decides its content. So a file that exists is right, a run can stop at any moment and
+go on with other workers, and a changed schedule, model or seed starts its cells anew.
+"""
+
+import functools
+import hashlib
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from art_nodes.core import Schedule, TrainConfig, learn_schedule
+from art_nodes.core.grids import geometric_grid, power_grid, uniform_grid
+from art_nodes.demo import WEIGHTS, demo_denoiser, load_network
+from art_nodes.demo.unet import CLASSES, IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD
+from benchmarks import classifier, fashion
+from benchmarks.solvers import SOLVERS, steps_of
+from benchmarks.targets import DEMO
+
+SIGMA_MAX, SIGMA_MIN = DEMO[0].sigma_max, DEMO[0].sigma_min
+NFE = {"rk4": (5, 9, 17, 25, 37, 69), "heun": (3, 5, 9, 13, 19, 35), "euler": (5, 7, 12, 30, 80)}
+ART = "ART-RL"
+SCHEDULES = {"rk4": ("Uniform", "DPM", "EDM", ART), "heun": ("DPM", "EDM", ART), "euler": ("DPM", "EDM", ART)}
+AGREEMENT = 1e-4  # largest difference of compiled and eager predictions, in units of the data's deviation
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all cells of a run share."""
+
+    folder: Path
+    samples: int  # of a cell; rounded down to a multiple of chunk
+    seed: int  # of the noise
+    device: str = "cpu"
+    chunk: int = 250  # samples a file
+    batch: int = 25  # samples a model call; divides chunk
+
+    def __post_init__(self):
+        if self.samples < self.chunk or self.chunk % self.batch:
+            raise ValueError(f"samples must be >= {self.chunk}, the size of a chunk, and that a multiple of the batch; "
+                             f"got {self.samples} samples in batches of {self.batch}")
+        object.__setattr__(self, "samples", self.samples // self.chunk * self.chunk)
+
+    @property
+    def chunks(self) -> int:
+        """Files a cell."""
+        return self.samples // self.chunk
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One entry of a table."""
+
+    solver: str
+    calls: int  # model calls a sample
+    schedule: str
+    sigmas: tuple[float, ...]  # descending, steps + 1 values, the last 0
+
+    @property
+    def key(self) -> tuple[str, int, str]:
+        """What names the cell in a table."""
+        return self.solver, self.calls, self.schedule
+
+    def folder(self, setting: Setting) -> Path:
+        """Where the cell's chunks are; any change of what decides them gives another folder.
+
+        The number of samples is no part of it: chunk i is the same in a longer run.
+        """
+        facts = {"networks": networks_hash(), "solver": self.solver, "seed": setting.seed, "chunk": setting.chunk,
+                 "sigmas": [f"{sigma:.9g}" for sigma in self.sigmas]}
+        mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+        return setting.folder / f"{self.solver}-{self.calls:03d}-{self.schedule.lower()}-{mark}"
+
+    def paths(self, setting: Setting) -> list[Path]:
+        """The files of all its chunks."""
+        return [self.folder(setting) / f"{number:03d}.npz" for number in range(setting.chunks)]
+
+    def complete(self, setting: Setting) -> bool:
+        """Whether all chunks are there."""
+        return all(path.exists() for path in self.paths(setting))
+
+    def load(self, setting: Setting) -> tuple[np.ndarray, float]:
+        """Features (samples, 96) float32 and the seconds they took, of a complete cell."""
+        features, seconds = [], 0.0
+        for path in self.paths(setting):
+            with np.load(path) as file:
+                features.append(file["features"].astype(np.float32))
+                seconds += float(file["seconds"])
+        return np.concatenate(features), seconds
+
+
+Job = tuple[Cell, int]  # a cell and the number of its chunk
+
+
+@functools.cache
+def networks_hash() -> str:
+    """Of the weights of the demo model and of the classifier that judges its samples."""
+    return "-".join(hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in (WEIGHTS, classifier.WEIGHTS))
+
+
+def schedule_path(folder: Path, seed: int) -> Path:
+    """Where the learned clock is kept; delete it to learn it anew."""
+    return folder / f"art-rl-seed{seed}-{networks_hash()[:12]}.safetensors"
+
+
+def art_schedule(folder: Path, seed: int) -> Schedule:
+    """ART-RL's clock of the demo model, learned on orbits of `seed`.
+
+    It is kept in `folder` and learned only once, so that a run goes on with the clock it began with.
+    """
+    path = schedule_path(folder, seed)
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        learn_schedule(DEMO[0].record(seed), TrainConfig(seed=seed)).save(path)
+    return Schedule.load(path)
+
+
+def step_grid(schedule: str, steps: int, learned: Schedule) -> tuple[float, ...]:
+    """The sigmas of a schedule. DPM and EDM run from sigma_max to sigma_min and then to 0, as in the paper."""
+    grids = {
+        "Uniform": lambda: uniform_grid(steps, SIGMA_MAX),
+        "DPM": lambda: geometric_grid(steps, SIGMA_MAX, SIGMA_MIN),
+        "EDM": lambda: power_grid(steps, SIGMA_MAX, SIGMA_MIN, rho=7.0),
+        ART: lambda: learned.sigmas(steps),
+    }
+    return tuple(float(sigma) for sigma in grids[schedule]())
+
+
+def all_cells(learned: Schedule, solvers: Sequence[str] = tuple(NFE), most_calls: int = 1000) -> list[Cell]:
+    """The tables' cells, solver by solver."""
+    return [Cell(solver, calls, schedule, step_grid(schedule, steps_of(solver, calls), learned))
+            for solver in NFE if solver in solvers for calls in NFE[solver] if calls <= most_calls
+            for schedule in SCHEDULES[solver]]
+
+
+def missing(cells: Sequence[Cell], setting: Setting) -> list[Job]:
+    """The chunks that are still to be computed, those of cheap cells first."""
+    cheap_first = sorted(cells, key=lambda cell: cell.calls)
+    return [(cell, number) for cell in cheap_first for number, path in enumerate(cell.paths(setting))
+            if not path.exists()]
+
+
+def chunk_inputs(setting: Setting, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Standard normal noise (chunk, 1, 28, 28) and class weights (chunk, 10) of chunk `number`.
+
+    The same for every cell. Classes take turns, so all ten are equally frequent.
+    """
+    generator = torch.Generator().manual_seed(setting.seed)
+    for _ in range(number + 1):  # one stream of noise: independent of how many samples are drawn in all
+        noise = torch.randn(setting.chunk, 1, IMAGE_SIZE, IMAGE_SIZE, generator=generator)
+    return noise, fashion.one_hot(torch.arange(setting.chunk) % len(CLASSES))
+
+
+def as_picture(images: torch.Tensor) -> torch.Tensor:
+    """Network units cut to black and white and rounded to 8 bits, as a picture file holds them and as FID is taken."""
+    pixels = (images * PIXEL_STD + PIXEL_MEAN).clamp(0, 1)
+    return ((pixels * 255).round() / 255 - PIXEL_MEAN) / PIXEL_STD
+
+
+class Worker:
+    """Computes chunks with one thread. `network` is a DemoUNet or the like, `features` maps images to (B, F)."""
+
+    def __init__(self, setting: Setting, network, features):
+        self.setting, self.network, self.features = setting, network, features
+
+    @torch.no_grad()
+    def compute(self, job: Job) -> tuple[Job, float]:
+        """Compute and save one chunk; answers the job and the seconds it took."""
+        cell, number = job
+        began = time.perf_counter()
+        sigmas = torch.tensor(cell.sigmas, dtype=torch.float64)
+        noise, labels = (part.to(self.setting.device) for part in chunk_inputs(self.setting, number))
+        parts = []
+        for start, rows in zip(noise.split(self.setting.batch), labels.split(self.setting.batch), strict=True):
+            images = SOLVERS[cell.solver](demo_denoiser(self.network, rows), SIGMA_MAX * start, sigmas)
+            parts.append(self.features(as_picture(images)).cpu())
+        seconds = time.perf_counter() - began
+        _save(cell.paths(self.setting)[number], features=torch.cat(parts).half().numpy(), seconds=seconds)
+        return job, seconds
+
+
+def _save(path: Path, **arrays) -> None:
+    """Write an npz that appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+@torch.no_grad()
+def fastest_network(setting: Setting):
+    """The demo network, compiled where that works and agrees with the plain one, and a word on which it is."""
+    network = load_network(device=setting.device).to(memory_format=torch.channels_last)
+    if setting.device != "cpu":
+        return network, "eager"
+    sigma = torch.logspace(-2.7, 1.9, setting.batch)
+    noise, labels = (part[:setting.batch] for part in chunk_inputs(setting, 0))
+    x = noise * (1 + sigma.reshape(-1, 1, 1, 1) ** 2).sqrt()
+    try:
+        import torch._inductor.config as inductor
+
+        inductor.freezing, inductor.compile_threads = True, 1
+        compiled = torch.compile(network, dynamic=False)
+        gap = (demo_denoiser(compiled, labels)(x, sigma) - demo_denoiser(network, labels)(x, sigma)).abs().max().item()
+    except Exception as error:  # whatever a compiler can run into, the plain network does the same
+        return network, f"eager: no compiling here ({type(error).__name__})"
+    if not gap <= AGREEMENT:
+        return network, f"eager: compiled is {gap:.1e} off"
+    return compiled, f"compiled, within {gap:.0e} of eager"
+
+
+_worker: Worker | None = None  # of this process
+
+
+def _start(setting: Setting, in_pool: bool = True) -> None:
+    global _worker
+    if in_pool:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # not its default, which would leave half a file
+    torch.set_num_threads(1)
+    network, word = fastest_network(setting)
+    print(f"worker {os.getpid()}: {word}", flush=True)
+    _worker = Worker(setting, network, classifier.load_classifier().to(setting.device).features)
+
+
+def _work(job: Job) -> tuple[Job, float]:
+    return _worker.compute(job)
+
+
+def compute(jobs: Sequence[Job], setting: Setting, workers: int) -> Iterator[tuple[Job, float]]:
+    """Compute the jobs with `workers` processes of one thread each; yields each when it is saved."""
+    if workers == 1:
+        _start(setting, in_pool=False)
+        yield from map(_work, jobs)
+        return
+    # Two processes of one thread beat one of two threads: the network is small.
+    pool = multiprocessing.get_context("spawn").Pool(workers, _start, (setting,))
+    try:
+        yield from pool.imap_unordered(_work, jobs)
+    finally:
+        pool.terminate()
+        pool.join()
