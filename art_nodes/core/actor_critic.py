@@ -80,7 +80,7 @@ class ActorCritic:
         return Rollout(*(np.stack(column) for column in zip(*columns, strict=True)), position, np.array(path))
 
     def td_errors(self, rollout: Rollout) -> np.ndarray:
-        """Increments of V plus reward, (K, E): martingale increments if V is the policy's value, eq. (10).
+        """Increments of V plus reward, (K, E): martingale increments if V is the policy's value, eq. (11).
 
         The multiplier's share of the reward telescopes to gamma (psi - psi(T)), so V carries
         gamma psi exactly and only the rest is learned.
@@ -101,7 +101,7 @@ class ActorCritic:
         return advantage
 
     def improve(self, rollout: Rollout, advantage: np.ndarray, rate: float) -> None:
-        """Policy improvement along the actor's moment identity, and the multiplier's step (eqs. 10 and 11).
+        """Policy improvement along the actor's moment identity, and the multiplier's step (eqs. 11 and 12).
 
         The gradient is scaled by the curvature that the closed form lets one expect: 2 |Q| mu^2
         along the clock and, where a price keeps the budget, the penalty across it. Roughness in the

@@ -58,7 +58,7 @@ def hats(values: np.ndarray, count: int) -> np.ndarray:
 
 
 class GaussianPolicy:
-    """pi(a | t, x, psi) = N(mu, lam/|Q|), docs/theory.md, eq. (9).
+    """pi(a | t, x, psi) = N(mu, lam/|Q|), docs/theory.md, eq. (10).
 
     ln mu = ln(base speed) + ln(correction) + w . features. The features are hats in u (the shape of the
     clock) and, for an actor that sees x, a few hats in u times what the environment tells of x.
@@ -118,7 +118,7 @@ class Critic:
     def fit(self, features: np.ndarray, returns: np.ndarray, rate: float) -> None:
         """One step along xi . (TD error): move a share `rate` towards the root of the critic's moment identity.
 
-        docs/theory.md, eq. (10): E sum xi (G - V) = 0 with xi = dV/dc and the lambda-return G (K, E)
+        docs/theory.md, eq. (11): E sum xi (G - V) = 0 with xi = dV/dc and the lambda-return G (K, E)
         is a linear system in c, assembled from one small Gram matrix a time step.
         """
         times = hats(np.arange(len(features)) / len(features), self.knots)

@@ -114,7 +114,7 @@ def test_control_the_critic_of_a_wrong_reward_is_noticed(monkeypatch):
 
 
 def martingale_scores(learner: ActorCritic, truth: Quadrature, reward=lambda rollout: rollout.reward) -> np.ndarray:
-    """Moments of V's increments plus reward against test processes, in standard errors, eq. (10)."""
+    """Moments of V's increments plus reward against test processes, in standard errors, eq. (11)."""
     moments = []
     for _ in range(40):
         rollout, places = watched_roll_out(learner)

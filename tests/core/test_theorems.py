@@ -27,7 +27,7 @@ def constant_variance(psi):
 
 
 class Tilted:
-    """Feedback policies that all arrive on time; `tilt` = 0 is theta* of eq. (7), in physical units.
+    """Feedback policies that all arrive on time; `tilt` = 0 is theta* of eq. (9), in physical units.
 
     mu = R(psi) / ((T - t) r(psi)) with r = sqrt|Q| exp(-tilt . phi) and R its integral from psi to T. For any r
     this keeps the budget, and r = sqrt|Q| is optimal with V = -(integral of sqrt|Q|)^2 / (T - t).
