@@ -31,8 +31,8 @@ class TrainConfig:
     objective: str = "euler"  # local error that is charged: "euler" is the paper's |Q| theta^2
     learning_rate: float = 0.5  # actor's first step as a share of a Newton step, in (0, 1]; annealed to 0
     trace: float = 0.95  # decay of the lambda-returns per clock step, in [0, 1]; a LiveModel's run to the end
-    # Weight of (psi(T)/T - 1)^2 in units of the optimum, > 0. Large values make the policy shun
-    # its own noise near the end and bias the clock.
+    # With budget "price": weight of (psi(T)/T - 1)^2 in units of the optimum, > 0. Large values make the
+    # policy shun its own noise near the end and bias the clock.
     penalty: float = 4.0
     knots: int = 32  # hat functions that shape the speed over the clock, >= 4
     # What keeps the time budget: "feedback" on the time left, episode by episode, or "price", the paper's
@@ -65,8 +65,8 @@ class TrainRecord:
 
     iteration: int  # updates done
     cost: float  # J of the current mean clock as a multiple of J* (1 is best)
-    end_point: float  # psi(T)/T of the mean clock before it is normalised to 1
-    multiplier: float  # gamma, in normalised units
+    end_point: float  # psi(T)/T of the mean clock before it is normalised to 1; with feedback near 1
+    multiplier: float  # gamma, in normalised units; moves with budget "price" only
     calls: int  # model calls so far, each over a whole batch
     schedule: Schedule
 

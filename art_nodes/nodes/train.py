@@ -4,6 +4,7 @@ import inspect
 
 from comfy_api.latest import io, ui
 
+from ..core.learn import BUDGETS
 from ..host.training import METHODS, config_fields, train
 
 DEFAULTS = config_fields()
@@ -87,6 +88,10 @@ def advanced_inputs() -> list:
         advanced(io.Float, "trace", min=0.0, max=1.0, step=0.01, round=0.001,
                  tooltip="Decay of the lambda-returns per step of the clock."),
         advanced(io.Float, "penalty", min=0.01, max=1000.0, step=0.5, round=0.01,
-                 tooltip="Weight of missing the time budget. Large values bias the clock."),
+                 tooltip="Weight of missing the time budget, with the budget kept by price. Large values bias the "
+                         "clock."),
         advanced(io.Int, "knots", min=4, max=256, tooltip="Hat functions that shape the speed over the clock."),
+        advanced(io.Combo, "budget", options=list(BUDGETS), optional=True,
+                 tooltip="What keeps the time budget: feedback on the time left, which is the more accurate, or the "
+                         "paper's price alone."),
     ]

@@ -53,6 +53,9 @@ def test_the_node_describes_itself(host):
         "model", "positive", "negative", "latent_image", "cfg", "seed", "orbits", "nodes", "steps", "name", "method",
         "iterations", "episodes", "clock_nodes", "lam", "learning_rate", "trace", "penalty", "knots",
     ]
+    # added later: prompts that were saved without it still run
+    assert list(info["input"]["optional"]) == ["budget"]
+    inputs = {**inputs, **info["input"]["optional"]}
     assert all(options["tooltip"] for _, options in inputs.values())
     defaults = TrainConfig()
     for name in list(inputs)[11:]:
@@ -74,6 +77,13 @@ def test_train_then_sample(host, dress, cfg):
 
     by_name = {**workflows.demo_model(dress), **schedules.sigmas_node(name), **sampled_with(["sigmas", 0], cfg)}
     assert np.array_equal(images(host, host.run(by_name, timeout=120)["save"]), pictures)
+
+
+def test_the_budget_may_be_kept_as_in_the_paper(host):
+    name = schedules.fresh_name()
+    host.run(training(name, budget="price"), timeout=120)
+    config = Schedule.load(schedules.host_folder() / f"{name}.safetensors").provenance["config"]
+    assert config["budget"] == "price" and config["state_dependent"] is None
 
 
 def test_what_the_page_is_shown(host):
