@@ -104,17 +104,23 @@ class LiveEnvironment:
         self.x = torch.cat([noise, noise])[:episodes].float()
         self.position = np.zeros(episodes)
         self.q = np.full(episodes, self.profile.mean[0, 0])  # until there is a first secant
+        self.ratio = np.ones(episodes)  # of q to E q, where it was last measured
         self.vector_q = torch.zeros_like(self.x)  # Q itself, from the last secant; stays 0 with "jvp"
         self.history = []
         self._look()
 
     def stiffness(self) -> tuple[np.ndarray, np.ndarray]:
-        """The last measured q of each episode, and E q where it stands; both (E,)."""
-        return self.q * self.unit, self.profile.at(self.position)[0] * self.unit
+        """q of each episode and E q where it stands; both (E,).
+
+        A secant lies behind, where q may be half of what it is here; so what is carried on is its ratio to E q.
+        """
+        mean_q = self.profile.at(self.position)[0] * self.unit
+        return self.ratio * mean_q, mean_q
 
     def outlook(self) -> np.ndarray:
         """What actor and critic know of each episode's x: (E, 3), standardised, 0 on an average orbit."""
-        return self.profile.standardise(self.position, np.stack([self.q, *self.seen]))
+        q = self.ratio * self.profile.at(self.position)[0]
+        return self.profile.standardise(self.position, np.stack([q, *self.seen]))
 
     state = outlook
 
@@ -134,10 +140,11 @@ class LiveEnvironment:
             span = 0.5 * (before**2 - sigma**2)  # |Q| = |dD/dsigma|/sigma, eq. (5), taken as constant on the way
             secant = change / _column(np.where(enough, span, 1.0), self.x)
             self.vector_q = torch.where(_column(enough, self.x).bool(), secant, self.vector_q)
-            self.q = np.where(enough, rms(secant).cpu().numpy(), q)
-            charged = self.q
+            self.q = charged = np.where(enough, rms(secant).cpu().numpy(), q)
+            measured_at = np.where(enough, position - 0.5 * way, position)
         else:
-            charged = 0.5 * (q + self.q)
+            charged, measured_at = 0.5 * (q + self.q), position
+        self.ratio = self.q / self.profile.at(measured_at)[0]
         self.history.append((self.position, np.stack([charged, *self.seen])))
         return charged * self.unit * way
 
