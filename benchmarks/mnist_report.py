@@ -157,6 +157,7 @@ def markdown(scores: Scores, facts: Facts) -> str:
         "The interval is a paired bootstrap over samples"
         f" ({frechet.RESAMPLES} resamples, the same for both) of the difference between ART-RL and the best other"
         f" schedule of the cell. By it ART-RL is, of {len(verdicts)} cells: {tally}.",
+        *_unfinished(scores),
         f"![FID against model calls](images/{PLOT})",
     ]
     for solver in solvers:
@@ -165,6 +166,15 @@ def markdown(scores: Scores, facts: Facts) -> str:
                   f"The paper's own figures ({source}; another model, other data and features):",
                   as_markdown(paper_table(solver))]
     return "\n\n".join(parts) + "\n"
+
+
+def _unfinished(scores: Scores) -> list[str]:
+    """A sentence for a run that is not over."""
+    whole = sum(len(NFE[solver]) * len(SCHEDULES[solver]) for solver in NFE)
+    if len(scores.fid) == whole:
+        return []
+    return [f"**Not finished:** {len(scores.fid)} of {whole} cells are computed; the others are empty or left out."
+            " The same command goes on where it stopped."]
 
 
 def plot(scores: Scores, path: Path) -> None:

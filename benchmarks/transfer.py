@@ -51,7 +51,7 @@ class Setting:
     samples: int = 5000  # for the Frechet distance
 
 
-QUICK = Setting(seeds=1, demo_orbits=10, image_orbits=16, orbits=64, pieces=(8, 64), steps=(6, 10), samples=1000)
+QUICK = Setting(seeds=1, demo_orbits=8, image_orbits=16, orbits=64, pieces=(8, 64), steps=(6, 10), samples=1000)
 
 
 @dataclass(frozen=True)
