@@ -1,6 +1,14 @@
 """No test may be left out unseen: a skipped test, an expected failure and a surprise pass all count as failed."""
 
 import pytest
+from threadpoolctl import threadpool_limits
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_blas_thread():
+    """On a busy machine the threads of numpy's BLAS wait for each other: learning takes ten times as long."""
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
