@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import median
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.machine import this_machine
 
@@ -144,7 +145,17 @@ def verdict(results: list[Result]) -> str:
             + (f"By the median, the closed form is beaten on: {'; '.join(ahead)}. " if ahead
                else "The closed form is beaten nowhere, and it needs no learning. ")
             + (f"Worst seeds above {PROMISE} on held-out orbits: {'; '.join(missed)}." if missed
-               else f"No seed of any environment ends above {PROMISE} on held-out orbits."))
+               else f"No seed of any environment ends above {PROMISE} on held-out orbits.") + _setbacks(results))
+
+
+def _setbacks(results: list[Result]) -> str:
+    """Where training longer made the median clearly worse than it had been."""
+    found = []
+    for (target, way), runs in groups(results).items():
+        costs = [point.cost for point in median_points(runs)]
+        if costs[-1] - 1 > 1.25 * (min(costs) - 1):
+            found.append(f"{way} on {target} ({min(costs):.4f}, then {costs[-1]:.4f})")
+    return f" Worse at the end than before: {'; '.join(found)}." if found else ""
 
 
 def markdown(results: list[Result], command: str, profile: str) -> str:
@@ -154,8 +165,9 @@ def markdown(results: list[Result], command: str, profile: str) -> str:
         f"{this_machine()}, one thread; `{command}`",
         INTRODUCTION,
         as_markdown(summary(results)),
-        verdict(results) + " An actor that sees x is hard to make one clock of"
-        " ([state dependence](state-dependence.md)); what live loses by it is the difference to *live, one clock*.",
+        verdict(results),
+        "What an actor that sees x gains, and what making one clock of it costs, is told in"
+        " [state dependence](state-dependence.md).",
         f"![J/J* − 1 against sample calls and seconds]({PLOT})",
         "## J/J* over training, by iteration",
         "All start from EDM's ρ = 7 grid, and the actor stands still for five iterations.",
@@ -177,6 +189,10 @@ def plot(results: list[Result], path: Path) -> None:
         row[0].set_ylabel("J/J* − 1 on held-out orbits")
         for axes, target in zip(row, targets, strict=False):
             axes.set(title=target, xlabel=label, xscale="log", yscale="log")
+            low, high = axes.get_xlim()
+            axes.set_xlim(low / 2, 2 * high)  # a decade at least, so that there is a number on the axis
+            axes.xaxis.set_major_locator(LogLocator(numticks=6))
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.grid(alpha=0.3)
     known = {text: line for axes in figure.axes for line, text in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(known.values(), known.keys(), loc="outside lower center", ncols=len(WAYS))

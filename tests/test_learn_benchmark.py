@@ -131,6 +131,9 @@ def test_the_verdict_names_who_is_ahead_and_who_misses():
     assert "1.0120 at worst" in good and "beaten nowhere" in good and "No seed" in good
     bad = learn_report.verdict([closed, bank, result("live", 0, 1.03), result("published", 0, 1.001)])
     assert "a (published, 1.0010 to 1.0030)" in bad and "live on a (1.030)" in bad
+    assert "Worse at the end" not in bad
+    worse = learn_report.verdict([closed, result("live", 0, 1.1, 1.02, 1.03)])
+    assert "Worse at the end than before: live on a (1.0200, then 1.0300)" in worse
 
 
 def test_page_and_plot(tmp_path):
