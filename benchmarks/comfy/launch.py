@@ -30,15 +30,17 @@ class DeclareOperatorsBeforeTorchvision:
     @staticmethod
     def find_spec(name, path=None, target=None):
         """Always None: the ordinary finders go on and import torchvision."""
-        if name == "torchvision" and not _declared:
+        if name == "torchvision":
             declare_missing_operators()
         return None
 
 
 def declare_missing_operators():
-    """Declares torchvision's operators unless its own compiled ones can be loaded."""
+    """Declares torchvision's operators unless its own compiled ones can be loaded; harmless to call twice."""
     import torch
 
+    if _declared:
+        return
     spec = importlib.machinery.PathFinder.find_spec("torchvision")
     if spec is None or _own_operators_load(torch, Path(spec.origin).parent):
         return
