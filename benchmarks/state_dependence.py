@@ -144,7 +144,7 @@ def ratio(found: list[Row], clock: str, steps: int) -> str:
 
 
 def plot(target: Target, path: Path) -> None:
-    """Density of steps over sigma: of each orbit's own clock, pale, and of the best shared one."""
+    """Sigma over clock time: each orbit's own clock, pale, and the best shared one."""
     from matplotlib import pyplot
 
     bank = target.record(0, nodes=256)

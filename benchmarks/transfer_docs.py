@@ -225,8 +225,7 @@ step from 80 to 14.6 before the clock.
 **Why a clock from elsewhere can win,** most likely: the objective counts a local error the same wherever it is made.
 Errors made far above the spread of the data shrink on the way down, so on the EDM range a clock that spends fewer steps
 up there has the higher J and the lower end error with Euler. **Why it can lose:** unit variance over all pixels is not
-the same spread. The largest standard deviation in any direction is 12.6 for the garments and 2.2 for the digits; at 10
-steps the digits' clock goes from 80 to 19 and from there to 8, past the range where garments take shape.
+the same spread: a picture of more pixels varies more along its strongest directions, and takes shape at higher σ.
 
 To keep the run short, the demo model's cells with Heun and those with 40 steps use the first half of the orbits; the
 tables name the number. The sentences above leave out Heun on N(0, 1): a solver multiplies x by one number there, with
