@@ -27,6 +27,7 @@ from benchmarks import demo_workflow as flow
 from benchmarks.comfy import install
 from benchmarks.comfy.client import Client, HostError
 from benchmarks.comfy.server import ComfyServer
+from benchmarks.machine import cpu_name
 from benchmarks.pictures import Block, Row, draw_sheet
 
 OUT = install.ROOT / "build" / "demo"
@@ -196,13 +197,6 @@ def facts(client: Client, settings: flow.Settings, result: Result) -> dict:
         "report": result.report,
         "learned_sigmas": sigmas,
     }
-
-
-def cpu_name() -> str:
-    """The processor's name, as Linux gives it."""
-    info = Path("/proc/cpuinfo")
-    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.M) if info.is_file() else None
-    return found.group(1) if found else platform.processor() or platform.machine()
 
 
 def write(folder: Path, settings: flow.Settings, result: Result, scored, known_facts: dict) -> list[Path]:

@@ -3,20 +3,19 @@
 import datetime
 import os
 import platform
+import re
+from pathlib import Path
 
 import torch
 
 
 def this_machine() -> str:
     """Date, processor, cores and torch's version, for the head of a table."""
-    names = [line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")]
-    return (f"{datetime.date.today()}, {names[0] if names else platform.machine()}, {os.cpu_count()} cores, "
-            f"torch {torch.__version__}")
+    return f"{datetime.date.today()}, {cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}"
 
 
-def _cpuinfo() -> list[str]:
-    try:
-        with open("/proc/cpuinfo") as file:
-            return file.readlines()
-    except OSError:
-        return []
+def cpu_name() -> str:
+    """The processor's name, as Linux gives it."""
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.M) if info.is_file() else None
+    return found.group(1) if found else platform.processor() or platform.machine()

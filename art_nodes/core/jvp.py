@@ -13,8 +13,7 @@ from .exact import Denoiser, _column
 from .stiffness import rms
 
 # Denoiser calls at one point: one for the direction F, one for the derivative along it. torch.func.linearize
-# would share them, but it traces the network afresh at every point (40 to 400 plain calls on the demo
-# model) and silently answers 0 under inference_mode.
+# would share them, but it traces the network afresh at every point and silently answers 0 under inference_mode.
 CALLS = 2
 
 
@@ -30,7 +29,7 @@ def denoised_and_stiffness(
     """D(x, sigma), shaped as x (B, ...), and |Q| there, (B,) float64 on the CPU; sigma (B,) > 0.
 
     Calls the denoiser CALLS times, over the whole batch: D is the answer of a plain call, and |Q| takes a second
-    one with derivatives, which costs 4 to 6 plain calls on the demo model.
+    one with derivatives, which costs several plain ones.
     |Q| is a root mean square over a sample's elements, in units of D over sigma squared: a value at a point,
     exact but for rounding. Two limits: an error e in D becomes one of about e/sigma^2, so in half precision |Q| is
     noise at small sigma; and what a denoiser looks up by sigma counts as constant, so a model with a table of

@@ -10,7 +10,7 @@ import torch
 from .bank import OrbitBank, recording_grid
 from .checks import check_denoised, check_noise, check_sigma_range
 from .clock import grid_cost, optimal_cost
-from .exact import Denoiser
+from .exact import Denoiser, _column
 from .jvp import CALLS, denoised_and_stiffness
 from .stiffness import rms
 
@@ -77,8 +77,8 @@ class LiveEnvironment:
         self.sigma_max, self.sigma_min = float(model.sigma_max), float(model.sigma_min)
         self.generator = torch.Generator().manual_seed(seed)
         nodes = recording_grid(self.sigma_max, self.sigma_min, PROFILE_CELLS)
-        self.borders = 1 - np.append(nodes, 0.0) / self.sigma_max  # (cells + 1,)
-        self.nodes, self.profile = nodes, _Profile(0.5 * (self.borders[1:] + self.borders[:-1]), self.knows)
+        borders = 1 - np.append(nodes, 0.0) / self.sigma_max  # (cells + 1,)
+        self.nodes, self.profile = nodes, _Profile(0.5 * (borders[1:] + borders[:-1]), self.knows)
         self.unit = 1.0  # |Q| T / J*, set by `survey`
 
     def survey(self, clock: np.ndarray, episodes: int) -> None:
@@ -131,15 +131,15 @@ class LiveEnvironment:
         denoised, q = self.denoised, self.q
         self.position = position
         sigma = self.sigma()
-        keep, step = _column(sigma / before, self.x), _column(before - sigma, self.x)
+        keep, step = _per_sample(sigma / before, self.x), _per_sample(before - sigma, self.x)
         self.x = keep * self.x + (1 - keep) * denoised + 0.5 * step**2 * self.vector_q  # x + h F + h^2 Q / 2
         self._look()
         if self.model.stiffness == "secant":
             change = self.denoised - denoised
             enough = rms(change).cpu().numpy() > LEAST_CHANGE * self.seen[0]
             span = 0.5 * (before**2 - sigma**2)  # |Q| = |dD/dsigma|/sigma, eq. (5), taken as constant on the way
-            secant = change / _column(np.where(enough, span, 1.0), self.x)
-            self.vector_q = torch.where(_column(enough, self.x).bool(), secant, self.vector_q)
+            secant = change / _per_sample(np.where(enough, span, 1.0), self.x)
+            self.vector_q = torch.where(_per_sample(enough, self.x).bool(), secant, self.vector_q)
             self.q = charged = np.where(enough, rms(secant).cpu().numpy(), q)
             measured_at = np.where(enough, position - 0.5 * way, position)
         else:
@@ -211,6 +211,6 @@ class _Profile:
         return np.clip((values - mean) / spread, -MOST_SPREAD, MOST_SPREAD).T
 
 
-def _column(values: np.ndarray, x: torch.Tensor) -> torch.Tensor:
-    """(E,) numbers shaped to broadcast against x (E, ...)."""
-    return torch.as_tensor(values).to(x).reshape(-1, *[1] * (x.ndim - 1))
+def _per_sample(values: np.ndarray, x: torch.Tensor) -> torch.Tensor:
+    """(E,) numbers of numpy's shaped to broadcast against x (E, ...)."""
+    return _column(torch.as_tensor(values), x)
