@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from art_nodes.core.scores import ratio_interval, total
 from benchmarks.demo_workflow import ART
 
-BOOTSTRAPS = 2000
 Key = tuple[str, int]  # schedule, steps
 
 
@@ -49,28 +49,16 @@ def score(rendered: Mapping[Key, np.ndarray], reference: np.ndarray) -> list[Sco
             for (name, steps), e in errors.items()]
 
 
-def total(errors: np.ndarray) -> float:
-    """RMS over all pictures, from their own RMS errors."""
-    return float(np.sqrt((errors**2).mean()))
-
-
 def best(scores: list[Score], steps: int) -> Score:
     """The schedule with the lowest error at a number of steps."""
     return min((s for s in scores if s.steps == steps), key=lambda s: s.rms)
 
 
 def duel(scores: list[Score], steps: int) -> tuple[Score, Score, tuple[float, float]]:
-    """ART, the strongest built-in schedule, and the 95 % interval of the ratio of their errors.
-
-    The interval is a paired bootstrap over pictures: a few pictures that turn into another
-    garment carry much of the error, and chance decides how many of them there are.
-    """
+    """ART, the strongest built-in schedule, and the 95 % interval of the ratio of their errors, paired by picture."""
     ours = next(s for s in scores if s.steps == steps and s.schedule == ART)
     theirs = best([s for s in scores if s.schedule != ART], steps)
-    drawn = np.random.default_rng(0).integers(0, len(ours.errors), (BOOTSTRAPS, len(ours.errors)))
-    ratios = np.sqrt((ours.errors**2)[drawn].mean(axis=1) / (theirs.errors**2)[drawn].mean(axis=1))
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return ours, theirs, (float(low), float(high))
+    return ours, theirs, ratio_interval(ours.errors, theirs.errors)
 
 
 def verdict(scores: list[Score], steps: int) -> str:

@@ -31,20 +31,29 @@ def draw_plot(schedule: Schedule, steps: int, others: Mapping[str, Sequence[floa
         ladder takes the whole width.
     sigma_min: the least sigma of the model, where the axis ends.
     """
-    image = Image.new("RGB", (WIDTH * ENLARGED, HEIGHT * ENLARGED), PAPER)
+    image = blank_paper(WIDTH, HEIGHT)
     middle = 520 if len(costs) else WIDTH - 15
     _draw_ladder(ImageDraw.Draw(image), (75, 40, middle, 365), schedule, steps, others, sigma_min)
     if len(costs):
         _draw_costs(ImageDraw.Draw(image), (595, 40, WIDTH - 20, 365), costs)
-    small = image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.array(small, dtype=np.float32) / 255).unsqueeze(0)
+    return as_image(image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS))
+
+
+def blank_paper(width: int, height: int) -> Image.Image:
+    """Paper to draw on, enlarged; `width` and `height` in pixels of the final picture."""
+    return Image.new("RGB", (width * ENLARGED, height * ENLARGED), PAPER)
+
+
+def as_image(picture: Image.Image) -> torch.Tensor:
+    """IMAGE float32 (1, H, W, 3) in [0, 1]."""
+    return torch.from_numpy(np.array(picture, dtype=np.float32) / 255).unsqueeze(0)
 
 
 def _draw_ladder(draw, box, schedule, steps, others, sigma_min) -> None:
     """Sigma over steps: lines and dots; the final 0 has no place on a log axis and is only written."""
     sigmas = schedule.sigmas(steps).tolist()
     lowest = min(sigma_min, *(sigma for sigma in sigmas if sigma > 0)) / 1.5
-    panel = _Panel(draw, box, (0.0, float(steps)), (lowest, 1.4 * schedule.sigma_max))
+    panel = Panel(draw, box, (0.0, float(steps)), (lowest, 1.4 * schedule.sigma_max))
     title = f"sigma at {steps} step" + "s" * (steps > 1)
     panel.frame(title, "step (after the last one sigma is 0)", _step_ticks(steps))
     chosen = list(others.items())[:len(OTHERS)]
@@ -62,7 +71,7 @@ def _draw_costs(draw, box, costs) -> None:
     """J/J* over iterations, with the last value written out."""
     seen = np.asarray(costs, dtype=float)
     top = max(1.02, float(seen.max()))
-    panel = _Panel(draw, box, (0.0, float(len(seen))), (1.0, top ** 1.08))
+    panel = Panel(draw, box, (0.0, float(len(seen))), (1.0, top ** 1.08))
     panel.frame("cost J/J* of the clock (1 is the optimum)", "iteration", _step_ticks(len(seen)))
     panel.line(list(zip(range(1, len(seen) + 1), np.maximum(seen, 1.0), strict=True)), ART, 2.5)
     panel.note(f"first {seen[0]:.3f}, last {seen[-1]:.4f}")
@@ -75,22 +84,21 @@ def _positive(grid, steps: int) -> list[tuple[float, float]]:
 
 
 @dataclass(frozen=True)
-class _Panel:
-    """Axes in a box (left, top, right, bottom; pixels of the final picture): x linear, y logarithmic."""
+class Panel:
+    """Axes in a box (left, top, right, bottom; pixels of the final picture): y logarithmic, x too with `log_x`."""
 
     draw: ImageDraw.ImageDraw
     box: tuple[float, float, float, float]
     x_range: tuple[float, float]
     y_range: tuple[float, float]
+    log_x: bool = False
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Pixel of a point in the enlarged picture; points outside land on the border."""
         left, top, right, bottom = self.box
-        low, high = self.y_range
-        across = (x - self.x_range[0]) / (self.x_range[1] - self.x_range[0])
-        up = math.log(max(y, low) / low) / math.log(high / low)
-        return (ENLARGED * (left + min(max(across, 0), 1) * (right - left)),
-                ENLARGED * (bottom - min(up, 1) * (bottom - top)))
+        across = _log_share(x, *self.x_range) if self.log_x else _share(x, *self.x_range)
+        up = _log_share(y, *self.y_range)
+        return ENLARGED * (left + across * (right - left)), ENLARGED * (bottom - up * (bottom - top))
 
     def frame(self, title: str, x_label: str, x_ticks: list[int]) -> None:
         """Border, grid lines, tick labels and names."""
@@ -99,7 +107,7 @@ class _Panel:
             x, _ = self.place(tick, self.y_range[0])
             self._stroke((x, top * ENLARGED, x, bottom * ENLARGED), FAINT)
             self._text((x / ENLARGED, bottom + 5), str(tick), "ma")
-        for tick in _log_ticks(*self.y_range, room=int((bottom - top) / 24)):
+        for tick in log_ticks(*self.y_range, room=int((bottom - top) / 24)):
             _, y = self.place(self.x_range[0], tick)
             self._stroke((left * ENLARGED, y, right * ENLARGED, y), FAINT)
             self._text((left - 6, y / ENLARGED), f"{tick:.6g}", "rm")
@@ -117,13 +125,14 @@ class _Panel:
         for x, y in (self.place(*point) for point in points):
             self.draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
 
-    def legend(self, entries) -> None:
-        """Names and colours in the top right corner, which a falling line leaves free."""
+    def legend(self, entries, left: float | None = None) -> None:
+        """Names and colours from `left` on, or in the top right corner, which a falling line leaves free."""
         _, top, right, _ = self.box
+        left = right - 130 if left is None else left
         for i, (name, colour) in enumerate(entries):
             y = top + 16 + 18 * i
-            self._stroke([ENLARGED * value for value in (right - 130, y, right - 105, y)], colour, 3)
-            self._text((right - 98, y), name, "lm")
+            self._stroke([ENLARGED * value for value in (left, y, left + 25, y)], colour, 3)
+            self._text((left + 32, y), name, "lm")
 
     def note(self, text: str) -> None:
         """A line of text in the top right corner."""
@@ -133,13 +142,23 @@ class _Panel:
         self.draw.line(list(ends), fill=colour, width=width * ENLARGED)
 
     def _text(self, at, text: str, anchor: str, size: int = TEXT_SIZE) -> None:
-        font = _font(size * ENLARGED)
+        font = text_font(size * ENLARGED)
         if not isinstance(font, ImageFont.FreeTypeFont):
             anchor = None  # the old bitmap font knows no anchors
         self.draw.text([ENLARGED * value for value in at], text, fill=INK, font=font, anchor=anchor)
 
 
-def _font(size: int):
+def _share(value: float, low: float, high: float) -> float:
+    """Where a value lies between low (0) and high (1); values outside count as the nearer end."""
+    return min(max((value - low) / (high - low), 0.0), 1.0)
+
+
+def _log_share(value: float, low: float, high: float) -> float:
+    """The same on a log axis."""
+    return _share(math.log(max(value, low)), math.log(low), math.log(high))
+
+
+def text_font(size: int):
     """Pillow's own font at a size in pixels; without FreeType, or before Pillow 10.1, its small bitmap font."""
     try:
         return ImageFont.load_default(size=size)
@@ -154,9 +173,9 @@ def _step_ticks(steps: int) -> list[int]:
     return list(range(0, steps + 1, int(stride)))
 
 
-def _log_ticks(low: float, high: float, room: int) -> list[float]:
+def log_ticks(low: float, high: float, room: int) -> list[float]:
     """At most `room` values between low and high on a log axis; for a narrow range evenly stepped ones."""
-    if high / low > 30:
+    if high / low > 6:
         lowest, highest = math.floor(math.log10(low)), math.ceil(math.log10(high))
         for digits in ((1, 2, 5), (1, 3), (1,)):
             ticks = [d * 10.0**e for e in range(lowest, highest + 1) for d in digits]

@@ -6,6 +6,7 @@ import torch
 
 from ..core import OrbitBank, Schedule, grid_cost
 
+AYS_KINDS = ("SD1", "SDXL", "SVD")  # tables of the host's AlignYourSteps node
 MOST_ROWS = 24
 
 
@@ -16,20 +17,24 @@ def host_grids(sampling, steps: int) -> dict[str, np.ndarray | None]:
     their table has. Schedulers that other packs added are asked as well.
     """
     makers = {name: _scheduler(sampling, name, steps) for name in comfy.samplers.SCHEDULER_NAMES}
-    grids = {name: _usable(maker) for name, maker in makers.items()}
-    for kind in ("SD1", "SDXL", "SVD"):
-        grid = _usable(_align_your_steps(kind, steps))
-        # A table of another range was optimised on another kind of model.
-        if grid is not None and abs(grid[0] / float(sampling.sigma_max) - 1) < 0.01:
+    grids = {name: usable_grid(maker) for name, maker in makers.items()}
+    for kind in AYS_KINDS:
+        grid = usable_grid(align_your_steps(kind, steps))
+        if grid is not None and starts_at(grid, float(sampling.sigma_max)):
             grids[f"AYS {kind}"] = grid
     return grids
+
+
+def starts_at(grid, sigma_max: float) -> bool:
+    """Whether a grid covers a model's range from the top: a table of another range is for another kind of model."""
+    return abs(float(grid[0]) / sigma_max - 1) < 0.01
 
 
 def _scheduler(sampling, name: str, steps: int):
     return lambda: comfy.samplers.calculate_sigmas(sampling, name, steps)
 
 
-def _align_your_steps(kind: str, steps: int):
+def align_your_steps(kind: str, steps: int):
     """Maker of the host's AlignYourSteps grid, through its node: V3 in newer hosts, V1 before."""
     def make():
         from comfy_extras.nodes_align_your_steps import AlignYourStepsScheduler as Node
@@ -41,7 +46,7 @@ def _align_your_steps(kind: str, steps: int):
     return make
 
 
-def _usable(make) -> np.ndarray | None:
+def usable_grid(make) -> np.ndarray | None:
     """The grid as float64, or None if it raises, is NaN, rises or does not end at 0."""
     try:
         grid = np.asarray(torch.as_tensor(make()).detach().double().cpu())
@@ -70,13 +75,18 @@ def saved_lines(saved: str, wanted: str) -> list[str]:
 def bank_lines(bank: OrbitBank, seconds: float) -> list[str]:
     """The model, and what recording took."""
     known, (orbits, nodes) = bank.metadata, bank.stiffness.shape
-    shift = f", shift {known['shift']:g}" if "shift" in known else ""
     return [
-        f"model: {known['model']}, {known['model_sampling']}{shift}, {known['dtype']}",
+        model_line(known),
         f"sigma: {bank.sigma_max:.6g} to {bank.sigma_min:.6g}, then 0",
         f"recording: {orbits} orbits x {nodes} nodes at cfg {known['cfg']:g}: {bank.calls} model calls of up to "
         f"{known['batch_size']}, {bank.sample_calls} counted per sample, {seconds:.1f} s",
     ]
+
+
+def model_line(known: dict) -> str:
+    """A model in a line, from what describe_model tells of it."""
+    shift = f", shift {known['shift']:g}" if "shift" in known else ""
+    return f"model: {known['model']}, {known['model_sampling']}{shift}, {known['dtype']}"
 
 
 def learning_lines(schedule: Schedule, costs: list[float], bank: OrbitBank, seconds: float) -> list[str]:

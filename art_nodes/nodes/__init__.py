@@ -2,6 +2,7 @@
 
 from comfy_api.latest import ComfyExtension
 
+from .compare import ARTCompare
 from .demo_model import ARTDemoModel
 from .sigmas import ARTSigmas
 from .train import ARTTrain
@@ -11,6 +12,7 @@ NODES = [
     ARTDemoModel,
     ARTTrain,
     ARTSigmas,
+    ARTCompare,
 ]
 
 
