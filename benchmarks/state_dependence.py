@@ -67,7 +67,7 @@ def follow(learner, episodes: int) -> tuple[np.ndarray, np.ndarray, float]:
         if k == steps - 1:
             speed = (1 - position) * steps
         position = position + speed / steps
-        cost += speed * env.advance(position)
+        cost += env.advance(position, 1 / steps)
         path.append(position)
     return env.sigma_max * (1 - np.stack(path, axis=1)), orbits, float(cost.mean())
 

@@ -12,10 +12,12 @@ from .compare import compare
 from .jvp import stiffness_jvp
 from .learn import TrainConfig, TrainRecord, learn, learn_schedule
 from .live import LiveModel
-from .optimal import optimal_schedule
+from .objectives import OBJECTIVES
+from .optimal import optimal_schedule, with_grids
 from .schedule import Schedule
 
 __all__ = [
-    "LiveModel", "OrbitBank", "Schedule", "ScheduleFileError", "TrainConfig", "TrainRecord", "compare", "grid_cost",
-    "learn", "learn_schedule", "optimal_cost", "optimal_schedule", "record_orbits", "recording_grid", "stiffness_jvp",
+    "OBJECTIVES", "LiveModel", "OrbitBank", "Schedule", "ScheduleFileError", "TrainConfig", "TrainRecord", "compare",
+    "grid_cost", "learn", "learn_schedule", "optimal_cost", "optimal_schedule", "record_orbits", "recording_grid",
+    "stiffness_jvp", "with_grids",
 ]

@@ -6,10 +6,11 @@ import numpy as np
 
 from .policy import BaseClock, Critic, GaussianPolicy
 
-MAX_CHANGE = 0.3  # of the log speed, in one iteration
-SMOOTHING, RIDGE = 0.1, 1e-3  # of the actor's step, against the mean curvature
+MAX_CHANGE, MAX_STEPWISE_CHANGE = 0.3, 0.1  # of the log speed, in one iteration
+SMOOTHING, STEPWISE_SMOOTHING, RIDGE = 0.1, 0.01, 1e-3  # of the actor's step, against the mean curvature
 STATE_RIDGE = 0.1  # the same where the actor sees x: what it is told may well be the same thing twice
 CRITIC_KNOTS = 16
+MOST_OF_THE_WAY = 0.999  # that one of a few long steps may take, the last one apart
 LEAST_STEP = 1e-6  # of the mean step: the mean of few episodes may stand still for a moment
 
 
@@ -37,7 +38,8 @@ class ActorCritic:
         self.env, self.config, self.base = env, config, base
         self.rng = np.random.default_rng(config.seed)
         known = env.knows if state_dependent else 0
-        self.policy = GaussianPolicy(base, config.lam, config.knots, config.budget, known)
+        knots = min(config.knots, max(3, config.clock_nodes))
+        self.policy = GaussianPolicy(base, config.lam, knots, config.budget, known, env.steepness)
         self.critic = Critic(min(CRITIC_KNOTS, config.clock_nodes), env.knows)
         self.arrives = config.budget == "feedback"
         # A critic that knows little of x would mislead the actor if returns were cut short by it.
@@ -45,8 +47,8 @@ class ActorCritic:
         # Transversality of the HJB equation: V_psi = 0 at the end, so gamma = -2 |Q| theta there.
         self.multiplier = -2.0 * float(np.sqrt(env.end_stiffness))
         self.curvature: np.ndarray | None = None
-        rough = np.zeros((config.knots - 2, len(self.policy.weights)))
-        for i in range(config.knots - 2):
+        rough = np.zeros((knots - 2, len(self.policy.weights)))
+        for i in range(knots - 2):
             rough[i, i:i + 3] = 1, -2, 1
         self.roughness = rough.T @ rough
         self.ridge = np.full(len(self.policy.weights), RIDGE)
@@ -63,17 +65,17 @@ class ActorCritic:
             u, time = self.base.time(position), k / steps
             known = policy.features(u, time, env.state() if policy.state else None)
             judged = self.critic.features(u, time, env.outlook())
-            mean, variance = policy.mean(position, time, known), policy.variance(q, mean_q)
+            mean = policy.mean(position, time, known)
+            variance = policy.variance(*((mean**-2, mean**-2) if self.base.stepwise else (q, mean_q)))
             noise = self.rng.standard_normal(episodes // 2)
             speed = mean + np.sqrt(variance) * np.concatenate([noise, -noise])
-            push, curvature = (speed - mean) * mean / variance, policy.lam / variance * mean**2
+            push, curvature = (speed - mean) * mean / variance, env.curving * policy.lam / variance * mean**2
             if self.arrives:
                 speed = np.minimum(speed, (1 - position) * steps)
                 if k == steps - 1:
                     speed, push, curvature = (1 - position) * steps, 0.0 * push, 0.0 * curvature
             position = position + speed / steps
-            # eq. (4): the integral of |Q|, not its left value, which one giant first step would exploit
-            reward = -speed * env.advance(position)
+            reward = -env.advance(position, 1 / steps)
             columns.append((known, judged, push, curvature, mean, reward))
             path.append(position.mean())
         env.finish()
@@ -113,12 +115,14 @@ class ActorCritic:
         curvature = 2 * (flat.T * rollout.curvature.ravel()) @ flat / (steps * episodes)
         self.curvature = curvature if self.curvature is None else 0.8 * self.curvature + 0.2 * curvature
         size = len(gradient)
-        matrix = self.curvature + np.trace(self.curvature) / size * (np.diag(self.ridge) + SMOOTHING * self.roughness)
+        smoothing, most = ((STEPWISE_SMOOTHING, MAX_STEPWISE_CHANGE) if self.base.stepwise else
+                           (SMOOTHING, MAX_CHANGE))
+        matrix = self.curvature + np.trace(self.curvature) / size * (np.diag(self.ridge) + smoothing * self.roughness)
         if self.config.budget == "price":
             reach = flat.T @ rollout.speed.ravel() / (steps * episodes)
             matrix = matrix + self.config.penalty * np.outer(reach, reach)
         step = rate * np.linalg.solve(matrix, gradient)
-        step *= min(1.0, MAX_CHANGE / max(1e-12, np.abs(flat @ step).max()))
+        step *= min(1.0, most / max(1e-12, np.abs(flat @ step).max()))
         self.policy.weights = self.policy.weights + step
         # One step of gamma an episode, each along its own miss; taken together since they run in parallel.
         self.multiplier += 0.3 * rate * self.config.penalty * float((rollout.end - 1).mean())
@@ -137,7 +141,7 @@ class ActorCritic:
         """Make the mean speed, but for what it owes to x, the base clock's; the weights begin again at 0."""
         path = self.plain_path()
         self.base.renew(path / path[-1])
-        self.policy.weights[:self.config.knots] = 0.0
+        self.policy.weights[:self.policy.knots] = 0.0
 
     def plain_path(self) -> np.ndarray:
         """p (K + 1,) along which the mean speed drives an orbit whose x is nothing special."""
@@ -145,6 +149,9 @@ class ActorCritic:
         position, path = np.zeros(1), [0.0]
         for k in range(steps):
             known = self.policy.features(self.base.time(position), k / steps, nothing)
-            position = position + self.policy.mean(position, k / steps, known) / steps
+            step = self.policy.mean(position, k / steps, known) / steps
+            if self.base.stepwise:  # the last of a few long steps goes to the end, as in a roll-out
+                step = 1 - position if k == steps - 1 else np.minimum(step, MOST_OF_THE_WAY * (1 - position))
+            position = position + step
             path.append(position[0])
         return np.array(path)

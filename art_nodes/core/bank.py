@@ -16,7 +16,8 @@ from safetensors.numpy import save_file
 
 from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
 from .exact import Denoiser
-from .stiffness import rounding_step, stiffness_cells
+from .orbits import Orbits
+from .stiffness import rounding_noise, rounding_step, stiffness_cells
 
 FORMAT = "art-orbit-bank"
 # Elements of a sample kept for the secants. The norm of a random subset of n elements
@@ -32,6 +33,9 @@ class OrbitBank:
     stiffness: (B, N) float64, > 0: |Q| on the cell below each node; the last reaches down to 0.
     calls: model calls that the recording took, each over a whole batch.
     sample_calls: the same counted per sample.
+    gram: (B, N + 1, N + 1) float64: inner products, per element, of the state at sigma_max and the N predictions
+        of each orbit; what samplers are replayed with. None in a bank that knows only stiffness.
+    elements: how many elements a sample has, 0 if not known.
     """
 
     sigmas: np.ndarray
@@ -39,9 +43,11 @@ class OrbitBank:
     calls: int = 0
     sample_calls: int = 0
     metadata: dict = field(default_factory=dict)
+    gram: np.ndarray | None = None
+    elements: int = 0
 
     def __post_init__(self):
-        sigmas, q = self.sigmas, self.stiffness
+        sigmas, q, gram = self.sigmas, self.stiffness, self.gram
         if q.ndim != 2 or q.shape[0] < 1 or sigmas.ndim != 1 or q.shape[1] != len(sigmas) or len(sigmas) < 2:
             raise ValueError(
                 "a bank needs at least one orbit of at least two nodes, stiffness (orbits, nodes); "
@@ -51,6 +57,10 @@ class OrbitBank:
             raise ValueError("a bank's sigmas must be finite, > 0 and strictly descending; record it afresh")
         if not (np.isfinite(q).all() and (q > 0).all()):
             raise ValueError("a bank's stiffness must be finite and > 0; record it afresh")
+        if gram is not None and (gram.shape != (len(q), len(sigmas) + 1, len(sigmas) + 1)
+                                 or not np.isfinite(gram).all()):
+            raise ValueError(f"a bank's gram must be finite, (orbits, nodes + 1, nodes + 1); got {gram.shape}; "
+                             "record it afresh")
 
     @property
     def sigma_max(self) -> float:
@@ -85,7 +95,10 @@ class OrbitBank:
         same = all(np.array_equal(b.sigmas, first.sigmas) for b in banks)
         sigmas = first.sigmas if same else np.unique(np.concatenate([b.sigmas for b in banks]))[::-1].copy()
         stiffness = np.concatenate([b._on(sigmas) for b in banks])
-        return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata)
+        known = all(b.gram is not None for b in banks)
+        gram = np.concatenate([b._gram_on(sigmas) for b in banks]) if known else None
+        return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata,
+                   gram, first.elements)
 
     def _on(self, sigmas: np.ndarray) -> np.ndarray:
         """Stiffness read on another set of nodes, cell by cell; (B, len(sigmas))."""
@@ -93,10 +106,20 @@ class OrbitBank:
         cell = np.searchsorted(-self.sigmas, -middle, side="right") - 1
         return self.stiffness[:, np.clip(cell, 0, len(self.sigmas) - 1)]
 
+    def _gram_on(self, sigmas: np.ndarray) -> np.ndarray:
+        """Inner products of the predictions read at another set of nodes; (B, len(sigmas) + 1, len(sigmas) + 1)."""
+        if np.array_equal(sigmas, self.sigmas):
+            return self.gram
+        weights = np.concatenate([np.eye(1, len(self.sigmas) + 1), Orbits(self.sigmas).denoised(sigmas)])
+        return weights @ self.gram @ weights.T
+
     def save(self, path) -> None:
         """Write the bank as safetensors."""
-        counts = {"calls": self.calls, "sample_calls": self.sample_calls, "metadata": self.metadata}
+        counts = {"calls": self.calls, "sample_calls": self.sample_calls, "metadata": self.metadata,
+                  "elements": self.elements}
         tensors = {"sigmas": np.ascontiguousarray(self.sigmas), "stiffness": np.ascontiguousarray(self.stiffness)}
+        if self.gram is not None:
+            tensors["gram"] = np.ascontiguousarray(self.gram)
         save_file(tensors, str(path), {"format": FORMAT, "bank": json.dumps(counts)})
 
     @classmethod
@@ -108,7 +131,8 @@ class OrbitBank:
                 if header.get("format") != FORMAT:
                     raise ScheduleFileError(f"{Path(path).name} is no orbit bank; choose a file made by OrbitBank.save")
                 counts = json.loads(header["bank"])
-                return cls(file.get_tensor("sigmas"), file.get_tensor("stiffness"), **counts)
+                gram = file.get_tensor("gram") if "gram" in file.keys() else None  # noqa: SIM118, it is no dict
+                return cls(file.get_tensor("sigmas"), file.get_tensor("stiffness"), **counts, gram=gram)
         except ScheduleFileError:
             raise
         except FileNotFoundError:
@@ -173,7 +197,21 @@ def record_orbits(
             target = denoised if previous is None else denoised + (denoised - previous) * (0.5 * step / last_step)
             ratio = float(grid[i + 1] / sigma)
             x, previous, last_step = ratio * x + (1 - ratio) * target, denoised, step
-    return OrbitBank(grid, stiffness_cells(grid, torch.stack(recorded)), len(grid), len(grid) * len(noise))
+    predictions = torch.stack(recorded)  # (N, B, kept)
+    gram = _gram(noise.float().flatten(1)[:, kept].cpu(), predictions)
+    return OrbitBank(grid, stiffness_cells(grid, predictions), len(grid), len(grid) * len(noise), gram=gram,
+                     elements=noise[0].numel())
+
+
+def _gram(start: torch.Tensor, predictions: torch.Tensor) -> np.ndarray:
+    """Inner products per element of the start state (B, E) and the predictions (N, B, E); (B, N + 1, N + 1).
+
+    Rounding noise of half-precision predictions adds to their own length only and is taken off again.
+    """
+    vectors = torch.cat([start[None], predictions]).transpose(0, 1)
+    gram = torch.stack([rows.double() @ rows.double().T for rows in vectors]).numpy() / start.shape[1]
+    noise = np.array([0.0, *(rounding_noise(values) ** 2 for values in predictions)])
+    return gram - np.diag(noise)
 
 
 class _Dither:

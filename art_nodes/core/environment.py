@@ -8,11 +8,19 @@ import numpy as np
 
 from .bank import OrbitBank
 from .clock import grid_cost, optimal_cost
+from .objectives import SamplerError
 from .optimal import describe_bank
+from .refine import best_grid
+from .replay import REPLAYS
 
 # Times the average: what the critic and the actor are told of an orbit goes no further, and rare orbits
 # do not run away with the policy.
 LEAST_KNOWN, MOST_KNOWN = 0.1, 4.0
+# An episode that would stand still, or be at 0 too early, is moved by a hair: samplers want sigmas that descend.
+SHORTEST_STEP, LOWEST = 0.999, 0.5
+# What a sampler's steps leave is far from quadratic in their lengths, and residuals cancel: exploration keeps
+# closer to the mean than for |Q| theta^2, and the actor's steps are shorter by its order squared, too.
+STEEPNESS, CURVING = 60.0, 3.0
 
 
 class BankEnvironment:
@@ -25,6 +33,8 @@ class BankEnvironment:
     knows = 2  # numbers that `outlook` and `state` tell of x
     sees_state = False  # whether the actor is shown x by default
     foresees = True  # what is known of x includes the way ahead
+    # By how much less the policy explores, and by how much more the charge is taken to curve, than with |Q| theta^2.
+    steepness = curving = 1.0
 
     def __init__(self, bank: OrbitBank):
         self.bank, self.calls = bank, bank.calls
@@ -68,12 +78,13 @@ class BankEnvironment:
         """What an actor that sees x is shown: logarithms of the outlook less their mean over orbits; (E, 2)."""
         return self.log_known[:, self.orbit, self.cell].T
 
-    def advance(self, position: np.ndarray) -> np.ndarray:
-        """Move every episode to `position` (E,); returns the integral of q dp on the way, (E,)."""
+    def advance(self, position: np.ndarray, duration: float) -> np.ndarray:
+        """Move every episode to `position` (E,) in `duration` of clock time; returns what that costs, (E,)."""
         self.cell = np.clip(np.searchsorted(self.borders, position, side="right") - 1, 0, len(self.mean_q) - 1)
         into_cell = position - self.borders[self.cell]
         charged = self.total[self.orbit, self.cell] + self.q[self.orbit, self.cell] * into_cell
-        cost = charged - self.charged
+        # eq. (4): the integral of |Q|, not its left value, which one giant first step would exploit
+        cost = (position - self.position) / duration * (charged - self.charged)
         self.position, self.charged = position, charged
         return cost
 
@@ -87,6 +98,46 @@ class BankEnvironment:
     def describe(self) -> dict:
         """What the provenance of a schedule says about this environment."""
         return describe_bank(self.bank)
+
+
+class ReplayEnvironment(BankEnvironment):
+    """Recorded orbits on which a sampler is replayed: an episode is one run, charged by what its steps leave.
+
+    Costs are in units of the best grid for as many steps: its end error squared, or its sum of norms.
+    """
+
+    foresees = False  # nothing is told of the errors that are on their way
+
+    def __init__(self, bank: OrbitBank, objective: str, steps: int):
+        super().__init__(bank)
+        self.error, self.steps = SamplerError(bank, objective), steps
+        self.steepness = STEEPNESS
+        self.curving = CURVING * REPLAYS[self.error.sampler].order ** 2
+        self.optimum = float(self.error(best_grid(self.error, steps)[None])[0])
+
+    def start(self, episodes: int, rng: np.random.Generator) -> None:
+        """The same, and a run of the sampler for each episode."""
+        super().start(episodes, rng)
+        self.runs, self.ledger = self.error.replay(episodes), self.error.ledger(self.bank.gram[self.orbit])
+        self.left = self.steps
+
+    def advance(self, position: np.ndarray, duration: float) -> np.ndarray:
+        """One step of the sampler, the last one to 0; returns what it leaves, (E,), may be negative."""
+        super().advance(position, duration)
+        self.left -= 1
+        here = self.runs.sigma
+        there = np.minimum(self.sigma_max * (1 - position), SHORTEST_STEP * here)
+        there = np.maximum(there, LOWEST**self.left * self.sigma_min) if self.left else np.zeros_like(here)
+        charge = self.ledger.charge(self.runs.step(there), here, there)
+        return charge / self.optimum ** (2 if self.error.kind == "end" else 1)
+
+    def cost(self, sigmas: np.ndarray) -> float:
+        """The objective of a grid of as many steps, as a multiple of the best one's."""
+        return float(self.error(np.asarray(sigmas)[None])[0]) / self.optimum
+
+    def describe(self) -> dict:
+        """What the provenance of a schedule says about this environment."""
+        return {**super().describe(), "replayed_steps": self.steps}
 
 
 def _running_sum(values: np.ndarray) -> np.ndarray:

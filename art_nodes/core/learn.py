@@ -8,8 +8,9 @@ import numpy as np
 
 from .actor_critic import ActorCritic
 from .bank import OrbitBank
-from .environment import BankEnvironment
+from .environment import BankEnvironment, ReplayEnvironment
 from .live import LiveEnvironment, LiveModel
+from .objectives import split_objective
 from .policy import BaseClock, edm_clock
 from .schedule import Schedule
 
@@ -28,7 +29,9 @@ class TrainConfig:
     clock_nodes: int = 64  # steps of the clock that is learned, >= 8
     lam: float = 0.05  # temperature; sqrt(lam) is the policy's relative noise, 0.01 to 0.2
     seed: int = 0  # of the learner's own generator
-    objective: str = "euler"  # local error that is charged: "euler" is the paper's |Q| theta^2
+    # What is charged: "euler" is the paper's |Q| theta^2; "residual:<sampler>" and "end:<sampler>" replay a sampler
+    # of clock_nodes steps on a bank (core/objectives.py).
+    objective: str = "euler"
     learning_rate: float = 0.5  # actor's first step as a share of a Newton step, in (0, 1]; annealed to 0
     trace: float = 0.95  # decay of the lambda-returns per clock step, in [0, 1]; a LiveModel's run to the end
     # With budget "price": weight of (psi(T)/T - 1)^2 in units of the optimum, > 0. Large values make the
@@ -44,7 +47,8 @@ class TrainConfig:
         rules = [
             ("iterations", self.iterations >= 10, "at least 10", "200 is a good start"),
             ("episodes", self.episodes >= 2, "at least 2", "128 is a good start"),
-            ("clock_nodes", 8 <= self.clock_nodes <= 1024, "8 to 1024", "64 is a good start"),
+            ("clock_nodes", self.least_nodes <= self.clock_nodes <= 1024, f"{self.least_nodes} to 1024",
+             "64 is a good start, or the steps of the sampler that is replayed"),
             ("lam", 0 < self.lam <= 1, "in (0, 1]", "0.05 to 0.1 works"),
             ("learning_rate", 0 < self.learning_rate <= 1, "in (0, 1]", "0.5 works"),
             ("trace", 0 <= self.trace <= 1, "in [0, 1]", "0.95 works"),
@@ -52,11 +56,17 @@ class TrainConfig:
             ("knots", 4 <= self.knots <= 256, "4 to 256", "32 works"),
             ("budget", self.budget in BUDGETS, "'feedback' or 'price'", "'feedback' is the more accurate"),
             ("state_dependent", self.state_dependent in (None, True, False), "True, False or None", "None suits most"),
-            ("objective", self.objective == "euler", "'euler'", "it is the paper's objective"),
         ]
+        split_objective(self.objective)
         for name, holds, rule, way_out in rules:
             if not holds:
                 raise ValueError(f"{name} must be {rule}; got {getattr(self, name)!r}; {way_out}")
+
+
+    @property
+    def least_nodes(self) -> int:
+        """The fewest clock_nodes: 8 for a clock that is to be read at any number of steps, else 2."""
+        return 8 if self.objective == "euler" else 2
 
 
 @dataclass(frozen=True)
@@ -64,7 +74,7 @@ class TrainRecord:
     """Where learning stands after an iteration."""
 
     iteration: int  # updates done
-    cost: float  # J of the current mean clock as a multiple of J* (1 is best)
+    cost: float  # objective of the current mean clock as a multiple of the optimum (1 is best)
     end_point: float  # psi(T)/T of the mean clock before it is normalised to 1; with feedback near 1
     multiplier: float  # gamma, in normalised units; moves with budget "price" only
     calls: int  # model calls so far, each over a whole batch
@@ -76,12 +86,17 @@ def learn(env: OrbitBank | LiveModel, config: TrainConfig | None = None) -> Iter
 
     The same env, config and seed give the same schedule. On a LiveModel each iteration takes
     clock_nodes + 1 model calls of `episodes` samples, and cost and optimum are those of the E|Q|
-    seen so far. Raises ValueError for an `env` that is neither.
+    seen so far. Raises ValueError for an `env` that is neither, and for an objective that replays a sampler
+    without a bank to replay it on.
     """
+    config = config or TrainConfig()
     if not isinstance(env, OrbitBank | LiveModel):
         raise ValueError(f"learn needs an OrbitBank or a LiveModel; got {type(env).__name__}; "
                          "record a bank with record_orbits(...)")
-    return run(prepare(env, config or TrainConfig()))
+    if config.objective != "euler" and isinstance(env, LiveModel):
+        raise ValueError(f"objective {config.objective} is replayed on recorded orbits; got a LiveModel; "
+                         "record a bank with record_orbits(...), or use objective 'euler'")
+    return run(prepare(env, config))
 
 
 def learn_schedule(env: OrbitBank | LiveModel, config: TrainConfig | None = None,
@@ -99,10 +114,12 @@ def prepare(env: OrbitBank | LiveModel, config: TrainConfig) -> ActorCritic:
     if isinstance(env, LiveModel):
         world = LiveEnvironment(env, config.seed)
         world.survey(clock, config.episodes)
-    else:
+    elif config.objective == "euler":
         world = BankEnvironment(env)
+    else:
+        world = ReplayEnvironment(env, config.objective, config.clock_nodes)
     sees_state = world.sees_state if config.state_dependent is None else config.state_dependent
-    return ActorCritic(world, config, BaseClock(clock), sees_state)
+    return ActorCritic(world, config, BaseClock(clock, config.objective != "euler"), sees_state)
 
 
 def run(learner: ActorCritic) -> Iterator[TrainRecord]:

@@ -71,6 +71,7 @@ class LiveEnvironment:
     knows = 3
     sees_state = True
     foresees = False
+    steepness = curving = 1.0
 
     def __init__(self, model: LiveModel, seed: int):
         self.model, self.calls, self.sample_calls = model, 0, 0
@@ -85,7 +86,7 @@ class LiveEnvironment:
         """Follow a first batch along `clock` (K + 1,) of p, to know the units; K + 1 model calls."""
         self.start(episodes, np.random.default_rng(0))
         for position in clock[1:]:
-            self.advance(np.full(len(self.x), position))
+            self.advance(np.full(len(self.x), position), 1 / (len(clock) - 1))
         self.finish()
         self.unit = self.sigma_max / optimal_cost(self.bank())
 
@@ -125,8 +126,8 @@ class LiveEnvironment:
     state = outlook
 
     @torch.no_grad()
-    def advance(self, position: np.ndarray) -> np.ndarray:
-        """Move every episode to `position` (E,); returns the integral of q dp on the way, (E,)."""
+    def advance(self, position: np.ndarray, duration: float) -> np.ndarray:
+        """Move every episode to `position` (E,) in `duration` of clock time; returns what that costs, (E,)."""
         before, way = self.sigma(), position - self.position
         denoised, q = self.denoised, self.q
         self.position = position
@@ -146,7 +147,7 @@ class LiveEnvironment:
             charged, measured_at = 0.5 * (q + self.q), position
         self.ratio = self.q / self.profile.at(measured_at)[0]
         self.history.append((self.position, np.stack([charged, *self.seen])))
-        return charged * self.unit * way
+        return way / duration * charged * self.unit * way
 
     def finish(self) -> None:
         """Learn the profiles from the episodes that have just ended."""

@@ -1,7 +1,11 @@
 """The closed form: the best clock that all orbits can share, without any learning."""
 
+import dataclasses
+
 from .bank import OrbitBank
 from .clock import grid_cost, optimal_clock
+from .objectives import split_objective
+from .refine import REFINED_STEPS, refined_grids
 from .schedule import Schedule
 
 CLOCK_NODES = 64
@@ -18,11 +22,24 @@ def describe_bank(bank: OrbitBank) -> dict:
 def optimal_schedule(bank: OrbitBank, *, objective: str = "euler") -> Schedule:
     """The clock that minimises E integral |Q| theta^2 dt under the time budget (docs/theory.md, eq. 8).
 
-    objective: "euler", the paper's surrogate; others raise ValueError.
+    objective: "euler", the paper's surrogate, needs no more; with "residual:<sampler>" or "end:<sampler>" the
+    schedule also holds the best grid for each of REFINED_STEPS. Raises ValueError for any other.
     """
-    if objective != "euler":
-        raise ValueError(f"objective must be 'euler'; got {objective!r}; it is the one with a closed form")
+    split_objective(objective)
     clock = optimal_clock(bank, CLOCK_NODES)
-    return Schedule(clock, {
-        "method": "closed form", "objective": objective, "cost": grid_cost(bank, clock), **describe_bank(bank),
+    schedule = Schedule(clock, {
+        "method": "closed form", "objective": "euler", "cost": grid_cost(bank, clock), **describe_bank(bank),
     })
+    return schedule if objective == "euler" else with_grids(schedule, bank, objective)
+
+
+def with_grids(schedule: Schedule, bank: OrbitBank, objective: str, steps=REFINED_STEPS, progress=None) -> Schedule:
+    """The schedule with the best grids of an exact-step objective for several numbers of steps.
+
+    bank: recorded on the model that the schedule is for, over the same range; see `refined_grids`.
+    """
+    grids = refined_grids(bank, objective, steps, progress)
+    for grid in grids.values():
+        grid[0] = schedule.sigma_max
+    return dataclasses.replace(schedule, grids=grids,
+                               provenance={**schedule.provenance, "objective": objective, "grids": list(grids)})

@@ -30,16 +30,22 @@ def edm_clock(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray:
 
 
 class BaseClock:
-    """Physical time p at equally spaced times u; p(0) = 0, p(1) = 1."""
+    """Physical time p at equally spaced times u; p(0) = 0, p(1) = 1.
 
-    def __init__(self, position: np.ndarray):
+    stepwise: a step has the speed of the cell it starts in, which few long steps want; else speed is read
+    in the middle of each cell and changes smoothly.
+    """
+
+    def __init__(self, position: np.ndarray, stepwise: bool = False):
+        self.stepwise = stepwise
         self.renew(position)
 
     def renew(self, position: np.ndarray) -> None:
         """Take another clock, (N + 1,) strictly ascending values of p."""
         speed = np.diff(position) * (len(position) - 1)
         self.position, self.u = position, np.linspace(0, 1, len(position))
-        self.middle, self.log_speeds, self.last_speed = 0.5 * (position[1:] + position[:-1]), np.log(speed), speed[-1]
+        self.log_speeds, self.last_speed = np.log(speed), speed[-1]
+        self.read_at = position[:-1] if self.stepwise else 0.5 * (position[1:] + position[:-1])
 
     def time(self, position: np.ndarray) -> np.ndarray:
         """u of physical time p, carried on at the last speed past the end."""
@@ -48,7 +54,7 @@ class BaseClock:
 
     def log_speed(self, position: np.ndarray) -> np.ndarray:
         """ln(dp/du) at physical time p."""
-        return np.interp(position, self.middle, self.log_speeds)
+        return np.interp(position, self.read_at, self.log_speeds)
 
 
 def hats(values: np.ndarray, count: int) -> np.ndarray:
@@ -58,7 +64,7 @@ def hats(values: np.ndarray, count: int) -> np.ndarray:
 
 
 class GaussianPolicy:
-    """pi(a | t, x, psi) = N(mu, lam/|Q|), docs/theory.md, eq. (10).
+    """pi(a | t, x, psi) = N(mu, lam/(steepness |Q|)), docs/theory.md, eq. (10); steepness 1 is the paper's.
 
     ln mu = ln(base speed) + ln(correction) + w . features. The features are hats in u (the shape of the
     clock) and, for an actor that sees x, a few hats in u times what the environment tells of x.
@@ -68,8 +74,9 @@ class GaussianPolicy:
     penalty alone keep the budget, as in the paper.
     """
 
-    def __init__(self, base: BaseClock, lam: float, knots: int, budget: str = "feedback", state: int = 0):
-        self.base, self.lam, self.knots, self.budget, self.state = base, lam, knots, budget, state
+    def __init__(self, base: BaseClock, lam: float, knots: int, budget: str = "feedback", state: int = 0,
+                 steepness: float = 1.0):
+        self.base, self.lam, self.knots, self.budget, self.state = base, lam / steepness, knots, budget, state
         self.state_weights = state * (STATE_KNOTS - 1)  # how many weights there are for x, the last ones
         self.weights = np.zeros(knots + (budget == "price") + self.state_weights)
 

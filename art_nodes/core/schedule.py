@@ -16,7 +16,9 @@ from .checks import ScheduleFileError, check_start, check_steps
 from .clock import grid_cost, read_clock, time_of_sigma
 
 FORMAT = "art-schedule"
-VERSION = "1"
+VERSION, REFINED_VERSION = "1", "2"  # without and with grids; what knows the first only must not drop the grids
+GRID = "grid_"  # name of a grid's tensor, before the number of steps
+MAX_GRIDS = 256
 HEADER = "art_schedule"  # the metadata entry that holds format, version and provenance as JSON
 MAX_CLOCK_NODES = 4096
 MAX_HEADER_BYTES = 1 << 20
@@ -29,21 +31,23 @@ class Schedule:
     clock: (N + 1,) float64, sigma at equally spaced clock times; strictly descending, the first
         is sigma_max, the last exactly 0.
     provenance: plain dict: what it was learned on and how.
+    grids: steps K -> (K + 1,) float64, the best grids for some numbers of steps, if the sampler was known; from
+        the clock's first sigma down to 0. Other numbers of steps then read the nearest of them as a clock.
     """
 
     clock: np.ndarray
     provenance: dict = field(default_factory=dict)
+    grids: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
-        clock = np.array(self.clock, dtype=np.float64)
-        if clock.ndim != 1 or not 2 <= len(clock) <= MAX_CLOCK_NODES + 1:
-            raise ValueError(f"a clock needs 2 to {MAX_CLOCK_NODES + 1} sigmas; got {clock.shape}; learn it afresh")
-        if not np.isfinite(clock).all():
-            raise ValueError("a clock's sigmas must be finite; got NaN or infinity; learn it afresh")
-        if clock[-1] != 0 or not (np.diff(clock) < 0).all():
-            raise ValueError("a clock must fall strictly and end at exactly 0; learn it afresh")
-        clock.setflags(write=False)
+        clock = _checked(self.clock)
+        grids = {check_steps(steps): _checked(grid) for steps, grid in sorted(self.grids.items())}
+        for steps, grid in grids.items():
+            if len(grid) != steps + 1 or not np.isclose(grid[0], clock[0], rtol=1e-4):
+                raise ValueError(f"a grid of {steps} steps must have {steps + 1} sigmas from the clock's first, "
+                                 f"{clock[0]:g}; got {len(grid)} from {grid[0]:g}; learn it afresh")
         object.__setattr__(self, "clock", clock)
+        object.__setattr__(self, "grids", grids)
 
     @property
     def sigma_max(self) -> float:
@@ -62,17 +66,23 @@ class Schedule:
         steps = check_steps(steps)
         if not 0 < denoise <= 1:
             raise ValueError(f"denoise must lie in (0, 1]; got {denoise}; use 1 to sample from pure noise")
-        start, top = 0.0, self.sigma_max
+        total = int(steps / denoise)
+        clock, start, top = self.clock_for(total), 0.0, self.sigma_max
         if sigma_max is not None:
             top = min(check_start(sigma_max), top)
-            start = time_of_sigma(self.clock, top)
-        total = int(steps / denoise)
+            start = time_of_sigma(clock, top)
         share = np.arange(total - steps, total + 1) / total
-        grid = read_clock(self.clock, start + (1 - start) * share)
+        grid = read_clock(clock, start + (1 - start) * share)
         if total == steps:
             grid[0] = top
         grid[-1] = 0.0
         return _strictly_descending(torch.from_numpy(grid).float())
+
+    def clock_for(self, steps: int) -> np.ndarray:
+        """The clock that `steps` steps are read from: the grid of the nearest number of steps, else the clock."""
+        if not self.grids:
+            return self.clock
+        return self.grids[min(self.grids, key=lambda known: abs(np.log(known / steps)))]
 
     def cost(self, bank: OrbitBank) -> float:
         """The objective J of this clock on a bank, as a multiple of the optimum J* (1 is best)."""
@@ -81,8 +91,11 @@ class Schedule:
     def save(self, path) -> None:
         """Write the schedule as safetensors; the file appears whole or not at all."""
         # One entry only: safetensors orders several at random, and the same schedule should be the same bytes.
-        header = {"format": FORMAT, "version": VERSION, "provenance": self.provenance}
-        data = save({"clock": torch.from_numpy(self.clock.copy())}, {HEADER: json.dumps(header)})
+        version = REFINED_VERSION if self.grids else VERSION
+        header = {"format": FORMAT, "version": version, "provenance": self.provenance}
+        tensors = {"clock": torch.from_numpy(self.clock.copy())}
+        tensors |= {f"{GRID}{steps}": torch.from_numpy(grid.copy()) for steps, grid in self.grids.items()}
+        data = save(tensors, {HEADER: json.dumps(header)})
         target = Path(path)
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         try:
@@ -107,20 +120,41 @@ class Schedule:
                 header = json.loads((file.metadata() or {}).get(HEADER, "{}"))
                 if not isinstance(header, dict) or header.get("format") != FORMAT:
                     raise ScheduleFileError(f"{name} is no ART schedule; choose a file that ART Train saved")
-                if header.get("version") != VERSION:
+                if header.get("version") not in (VERSION, REFINED_VERSION):
                     raise ScheduleFileError(f"{name} has format version {header.get('version')}; update ComfyUI-ART")
                 if file.get_slice("clock").get_shape()[0] > MAX_CLOCK_NODES + 1:
                     raise ScheduleFileError(f"{name} holds too many clock nodes; choose another file")
                 provenance = header.get("provenance", {})
                 if not isinstance(provenance, dict):
                     raise ScheduleFileError(f"{name} is damaged (its provenance is no table); learn it afresh")
-                return cls(file.get_tensor("clock").double().numpy(), provenance)
+                return cls(file.get_tensor("clock").double().numpy(), provenance, _read_grids(file))
         except ScheduleFileError:
             raise
         except FileNotFoundError:
             raise ScheduleFileError(f"{path} does not exist; learn and save a schedule first") from None
         except (SafetensorError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
             raise ScheduleFileError(f"{name} is damaged ({error}); learn it afresh or restore a copy") from error
+
+
+def _checked(clock) -> np.ndarray:
+    """A clock or grid as read-only float64, or ValueError."""
+    clock = np.array(clock, dtype=np.float64)
+    if clock.ndim != 1 or not 2 <= len(clock) <= MAX_CLOCK_NODES + 1:
+        raise ValueError(f"a clock needs 2 to {MAX_CLOCK_NODES + 1} sigmas; got {clock.shape}; learn it afresh")
+    if not np.isfinite(clock).all():
+        raise ValueError("a clock's sigmas must be finite; got NaN or infinity; learn it afresh")
+    if clock[-1] != 0 or not (np.diff(clock) < 0).all():
+        raise ValueError("a clock must fall strictly and end at exactly 0; learn it afresh")
+    clock.setflags(write=False)
+    return clock
+
+
+def _read_grids(file) -> dict[int, np.ndarray]:
+    """The grids in an open schedule file, by number of steps; ValueError for too many or too long ones."""
+    names = [name for name in file.keys() if name.startswith(GRID)]  # noqa: SIM118, a safetensors file is no dict
+    if len(names) > MAX_GRIDS or any(file.get_slice(name).get_shape()[0] > MAX_CLOCK_NODES + 1 for name in names):
+        raise ValueError("too many or too long grids")
+    return {int(name.removeprefix(GRID)): file.get_tensor(name).double().numpy() for name in names}
 
 
 def _strictly_descending(grid: torch.Tensor) -> torch.Tensor:

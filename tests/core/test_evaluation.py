@@ -69,9 +69,9 @@ def watched_roll_out(learner: ActorCritic):
     """A roll-out and the places (K, E) at which its steps began."""
     places, advance = [np.zeros(learner.config.episodes)], learner.env.advance
 
-    def noting(position):
+    def noting(position, duration):
         places.append(position)
-        return advance(position)
+        return advance(position, duration)
 
     learner.env.advance = noting
     rollout = learner.roll_out()
@@ -108,7 +108,7 @@ def test_control_the_critic_of_a_wrong_reward_is_noticed(monkeypatch):
     """Negative control: a charge that is a tenth too dear shows in the critic."""
     learner = agent(one_orbit(), episodes=256)
     truth, advance = Quadrature(learner), learner.env.advance
-    monkeypatch.setattr(learner.env, "advance", lambda position: 1.1 * advance(position))
+    monkeypatch.setattr(learner.env, "advance", lambda *step: 1.1 * advance(*step))
     follow(learner)
     assert departure(learner, truth) > 2 * CRITIC_ERROR
 

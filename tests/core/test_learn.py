@@ -43,9 +43,9 @@ def broken_advance(charge):
     """BankEnvironment.advance with another charge for the way from here to there."""
     original = BankEnvironment.advance
 
-    def advance(self, position):
-        here, stiffness = self.position, self.stiffness()[0]
-        return charge(original(self, position), stiffness, position - here)
+    def advance(self, position, duration):
+        speed, stiffness = (position - self.position) / duration, self.stiffness()[0]
+        return charge(original(self, position, duration), stiffness, speed * (position - self.position))
 
     return advance
 

@@ -1,0 +1,71 @@
+"""The best grid of recorded nodes, by dynamic programming: exact where steps are charged one by one."""
+
+import numpy as np
+
+from .objectives import SamplerError
+from .replay import REPLAYS
+
+
+def best_on_nodes(error: SamplerError, steps: int) -> np.ndarray:
+    """The grid (K + 1,) of recorded nodes whose steps leave the least sum of E|r|, by dynamic programming.
+
+    Exact for one-step samplers. A two-step sampler is solved over pairs of nodes: what a step leaves depends
+    on the node before. Raises ValueError for an objective that is no sum over steps, or more steps than nodes.
+    """
+    if error.kind != "residual":
+        raise ValueError(f"dynamic programming needs an objective that is a sum over steps; got {error.kind}:"
+                         f"{error.sampler}; use residual:{error.sampler}")
+    sigmas = np.append(error.bank.sigmas, 0.0)
+    if not 1 <= steps < len(sigmas):
+        raise ValueError(f"steps must be 1 to {len(sigmas) - 1}, the number of nodes; got {steps}; record more nodes")
+    index = np.arange(len(sigmas))
+    first = _step_costs(error, sigmas, *np.meshgrid(index, index, indexing="ij"))
+    if not REPLAYS[error.sampler].looks_back:
+        return sigmas[_shortest_path(first, steps)]
+    later = _step_costs(error, sigmas, *np.meshgrid(index, index, index, indexing="ij"))
+    return sigmas[_shortest_pair_path(first, later, steps)]
+
+
+def _shortest_path(cost: np.ndarray, steps: int) -> list[int]:
+    """Nodes from the first to the last in `steps` moves with the least sum of cost (M, M), inf where impossible."""
+    least, come_from = np.full(len(cost), np.inf), []
+    least[0] = 0.0
+    for _ in range(steps):
+        total = least[:, None] + cost
+        come_from.append(total.argmin(axis=0))
+        least = total.min(axis=0)
+    path = [len(cost) - 1]
+    for origin in reversed(come_from):
+        path.append(int(origin[path[-1]]))
+    return path[::-1]
+
+
+def _shortest_pair_path(first: np.ndarray, later: np.ndarray, steps: int) -> list[int]:
+    """The same where a move's cost depends on the node before: later (before, from, to), first (from, to)."""
+    size = len(first)
+    if steps == 1:
+        return [0, size - 1]
+    least = np.full((size, size), np.inf)  # (before, here)
+    least[0] = first[0]
+    come_from = []
+    for _ in range(steps - 1):
+        total = least[:, :, None] + later
+        come_from.append(total.argmin(axis=0))  # (here, next) -> before
+        least = total.min(axis=0)
+    path = [size - 1, int(least[:, -1].argmin())]
+    for origin in reversed(come_from):
+        path.append(int(origin[path[-1], path[-2]]))
+    return path[::-1]
+
+
+def _step_costs(error: SamplerError, sigmas: np.ndarray, *nodes: np.ndarray) -> np.ndarray:
+    """E|r| of the last of the steps along `nodes`, arrays of indices of one shape; inf where they do not ascend."""
+    cost = np.full(nodes[0].shape, np.inf)
+    valid = np.all([a < b for a, b in zip(nodes[:-1], nodes[1:], strict=True)], axis=0)
+    way = [sigmas[index[valid]] for index in nodes]
+    runs = REPLAYS[error.sampler](error.orbits, way[0], on_orbit=True)
+    for there in way[1:]:
+        residual = runs.step(there)
+    charges = [error.ledger(gram[None]).charge(residual, way[-2], way[-1]) for gram in error.bank.gram]
+    cost[valid] = np.mean(charges, axis=0)
+    return cost

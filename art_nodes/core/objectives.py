@@ -1,0 +1,132 @@
+"""What a schedule is to be good at: the paper's surrogate, or the error of a sampler, replayed on a bank.
+
+"euler"               J, eq. (6): E integral |Q| theta^2 dt. One clock for every number of steps.
+"residual:<sampler>"  the sum over the steps of E|r|, r being what one step from the orbit leaves.
+"end:<sampler>"       the RMS error at sigma 0 that the steps' residuals add up to, eq. (15).
+
+The last two are exact in the step, so the best grid differs from one number of steps to the next.
+"""
+
+import numpy as np
+
+from .bank import OrbitBank
+from .orbits import Orbits
+from .replay import REPLAYS, Replay
+
+KINDS = ("residual", "end")
+OBJECTIVES = ("euler", *(f"{kind}:{sampler}" for kind in KINDS for sampler in REPLAYS))
+# Over this many e-folds of sigma an error turns away from what it was: residuals made further apart
+# neither add up nor cancel. Found on the demo model, see docs/theory.md.
+TURN = 5.0
+# An error at sigma is contracted on its way as by a Gaussian of this many times the spread that the
+# predictions show along their own change; 1 would be right if scores were linear.
+REACH = 1.5
+
+
+def split_objective(objective: str) -> tuple[str, str]:
+    """("end", "heun") of "end:heun", ("euler", "euler") of "euler"; ValueError for any other name."""
+    if objective not in OBJECTIVES:
+        raise ValueError(f"objective must be one of: {', '.join(OBJECTIVES)}; got {objective!r}; "
+                         "choose the one of the sampler you use")
+    kind, _, sampler = objective.partition(":")
+    return kind, sampler or kind
+
+
+class SamplerError:
+    """An exact-step objective of one sampler on a bank.
+
+    Raises ValueError for a bank that knows only stiffness.
+    """
+
+    def __init__(self, bank: OrbitBank, objective: str):
+        self.kind, self.sampler = split_objective(objective)
+        if self.kind not in KINDS:
+            raise ValueError(f"objective must replay a sampler; got {objective!r}; choose for example end:euler")
+        if bank.gram is None:
+            raise ValueError(f"objective {objective} needs the predictions' inner products, which this bank lacks; "
+                             "record it afresh with record_orbits(...)")
+        self.bank, self.orbits, self.reach = bank, Orbits(bank.sigmas), REACH * spread(bank)
+        self.mean_gram = bank.gram.mean(axis=0)
+
+    def replay(self, episodes: int) -> Replay:
+        """Runs of the sampler, each step of which starts on the orbit where residuals are summed."""
+        start = np.full(episodes, self.bank.sigma_max)
+        return REPLAYS[self.sampler](self.orbits, start, on_orbit=self.kind == "residual")
+
+    def ledger(self, gram: np.ndarray) -> "Ledger":
+        """What charges the steps of E runs on an orbit each, `gram` (E, N + 1, N + 1)."""
+        return EndLedger(gram, self.reach) if self.kind == "end" else NormLedger(gram)
+
+    def __call__(self, grids: np.ndarray) -> np.ndarray:
+        """The objective of G grids of K steps (G, K + 1), pooled over orbits; RMS per element, (G,)."""
+        if self.kind == "end":
+            return np.sqrt(np.maximum(self._run(grids, EndLedger(self.mean_gram, self.reach)), 0.0))
+        return self._run(grids, NormLedger(self.bank.gram[:, None]))
+
+    def per_orbit(self, grid: np.ndarray) -> np.ndarray:
+        """The objective of one grid (K + 1,) on each orbit; (B,)."""
+        grids = np.repeat(np.asarray(grid, float)[None], len(self.bank.gram), axis=0)
+        total = self._run(grids, self.ledger(self.bank.gram))
+        return np.sqrt(np.maximum(total, 0.0)) if self.kind == "end" else total
+
+    def _run(self, grids: np.ndarray, ledger: "Ledger") -> np.ndarray:
+        """Sum of what the ledger charges for each grid, made to start where the orbits do; (G, K + 1) -> (G,)."""
+        grids = np.array(grids, dtype=float)
+        grids[:, 0] = self.bank.sigma_max
+        runs, total = self.replay(len(grids)), np.zeros(len(grids))
+        for here, there in zip(grids[:, :-1].T, grids[:, 1:].T, strict=True):
+            total += ledger.charge(runs.step(there), here, there)
+        return total
+
+
+class NormLedger:
+    """Sums |r| over the steps; with `gram` (B, 1, N + 1, N + 1) its mean over B orbits."""
+
+    def __init__(self, gram: np.ndarray):
+        self.gram = gram
+
+    def charge(self, residual: np.ndarray, _here: np.ndarray, _there: np.ndarray) -> np.ndarray:
+        """|r| of a step; residual (E, N + 1) -> (E,)."""
+        norm = np.sqrt(np.maximum(inner(residual, self.gram, residual), 0.0))
+        return norm.mean(axis=0) if norm.ndim == 2 else norm
+
+
+class EndLedger:
+    """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it (eq. 15)."""
+
+    def __init__(self, gram: np.ndarray, reach: float):
+        self.gram, self.reach, self.before, self.sigma = gram, reach, 0.0, None
+
+    def charge(self, residual: np.ndarray, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """Increase of |e|^2 by a step from `here` to `there` (E,); residual (E, N + 1) -> (E,). May be negative."""
+        if self.sigma is not None:
+            self.before = self.before * ((here / self.sigma) ** (1 / TURN))[:, None]
+        arriving = residual * (self.reach / np.hypot(self.reach, there))[:, None]
+        added = inner(arriving, self.gram, arriving + 2 * self.before)
+        self.before, self.sigma = self.before + arriving, here
+        return added
+
+
+Ledger = NormLedger | EndLedger
+
+
+def inner(a: np.ndarray, gram: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a . gram . b row by row; a, b (E, N), gram (N, N) or (E, N, N) -> (E,), or (B, 1, N, N) -> (B, E)."""
+    if gram.ndim == 3:
+        return np.einsum("en,en->e", (a[:, None, :] @ gram)[:, 0], b)
+    return ((a @ (gram[:, 0] if gram.ndim == 4 else gram)) * b).sum(axis=-1)
+
+
+def spread(bank: OrbitBank) -> float:
+    """Standard deviation of the data, in units of sigma, along the way the predictions change; > 0.
+
+    The largest over the nodes of |<D_end - D_start, dD>| / |dD|, of 5 nodes at a time, with norms over the whole
+    sample. An error at a sigma well above it hardly arrives.
+    """
+    change = np.diff(np.eye(len(bank.sigmas) + 1), axis=0)[1:]  # (N - 1, N + 1): D_{i+1} - D_i
+    whole = change.sum(axis=0)
+    along = np.einsum("in,bnm,m->bi", change, bank.gram, whole)
+    size = np.maximum(np.einsum("in,bnm,im->bi", change, bank.gram, change), 1e-300)
+    variance = (along**2 / size).mean(axis=0) * max(bank.elements, 1)
+    window = np.ones(min(5, len(variance)))
+    return float(np.sqrt((np.convolve(variance, window, mode="valid") / len(window)).max()))

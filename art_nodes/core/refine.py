@@ -1,0 +1,110 @@
+"""The best grid for a given number of steps, by descent of an exact-step objective."""
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from .bank import OrbitBank
+from .clock import optimal_clock, read_clock
+from .dynamic import best_on_nodes
+from .objectives import SamplerError
+from .policy import edm_clock
+
+# Step counts that schedules hold a grid for; others read the nearest one as a clock.
+REFINED_STEPS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30)
+DIFFERENCE = 1e-4  # of ln step length, for derivatives by central differences
+ROUNDS, ENOUGH = 80, 1e-6  # of BFGS; stop when a round gains less than this share
+SHORTEST, LONGEST = np.log(5e-3), np.log(8.0)  # of a step, as ln of its e-folds of sigma
+LARGEST_MOVE = 0.5  # of any ln step length in one round
+LEAST_SHRINK = 1e-4
+
+
+def best_grid(error: SamplerError, steps: int, also: Iterable = ()) -> np.ndarray:
+    """The best grid (K + 1,) of `steps` steps that is found: descent from several starts and from those in `also`.
+
+    The objective has many shallow minima, since trained models ripple in sigma. Starts are the closed form, EDM's
+    and a geometric grid, and for a sum over steps the best grid of nodes.
+    """
+    bank = error.bank
+    high, low = bank.sigma_max, bank.sigma_min
+    starts = [optimal_clock(bank, steps), high * (1 - edm_clock(high, low, steps)),
+              np.append(np.geomspace(high, 3 * low, steps), 0.0), *also]
+    if error.kind == "residual" and steps <= len(bank.sigmas):
+        starts.append(best_on_nodes(error, steps))
+    return refine(error, starts)
+
+
+def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINED_STEPS,
+                  progress: Callable[[int, int], None] | None = None) -> dict[int, np.ndarray]:
+    """The best grid (K + 1,) for each number of steps; no model call.
+
+    objective: "residual:<sampler>" or "end:<sampler>", see core/objectives.py.
+    progress: called as progress(grids done, grids in all).
+    Raises ValueError for another objective, or a bank that lacks the predictions' inner products.
+    """
+    error, grids, steps = SamplerError(bank, objective), {}, sorted(set(steps))
+    for done, count in enumerate(steps):
+        near = [read_clock(grid, np.linspace(0, 1, count + 1)) for grid in list(grids.values())[-1:]]
+        grids[count] = best_grid(error, count, near)
+        if progress is not None:
+            progress(done + 1, len(steps))
+    return grids
+
+
+def refine(error: SamplerError, grids) -> np.ndarray:
+    """The grid (K + 1,) with the least objective that descent finds from any of `grids`, each (K + 1,).
+
+    Coordinates are ln ln(sigma_i / sigma_{i+1}), so grids stay in order; the ends stay at sigma_max and 0.
+    """
+    starts = [np.array(grid, dtype=float) for grid in grids]
+    if len(starts[0]) == 2:  # one step
+        return np.array([error.bank.sigma_max, 0.0])
+    top = error.bank.sigma_max
+    ends = [_descend(lambda z: np.log(np.maximum(error(_grids(z, top)), 1e-300)), _lengths(grid, top))
+            for grid in starts]
+    return _grids(min(ends, key=lambda end: end[0])[1][None], top)[0]
+
+
+def _lengths(grid: np.ndarray, top: float) -> np.ndarray:
+    """(K + 1,) sigmas -> (K - 1,) coordinates; the last step, to 0, has none."""
+    inner = np.append(top, np.minimum(grid[1:-1], 0.999 * top))
+    return np.clip(np.log(np.maximum(np.log(inner[:-1] / inner[1:]), 1e-9)), SHORTEST, LONGEST)
+
+
+def _grids(lengths: np.ndarray, top: float) -> np.ndarray:
+    """(G, K - 1) coordinates -> (G, K + 1) sigmas."""
+    falls = np.cumsum(np.exp(np.clip(lengths, SHORTEST, LONGEST)), axis=1)
+    count = len(lengths)
+    return np.concatenate([np.full((count, 1), top), top * np.exp(-falls), np.zeros((count, 1))], axis=1)
+
+
+def _descend(function, z: np.ndarray) -> tuple[float, np.ndarray]:
+    """BFGS from `z` (D,) on a function of many points at once, (G, D) -> (G,); returns least value and its place."""
+    value, slope = _slope(function, z)
+    inverse = np.eye(len(z)) / max(1.0, np.abs(slope).max())
+    for _ in range(ROUNDS):
+        move = -inverse @ slope
+        if move @ slope >= 0:
+            inverse, move = np.eye(len(z)) / max(1.0, np.abs(slope).max()), -slope
+        move *= min(1.0, LARGEST_MOVE / max(1e-12, np.abs(move).max()))
+        shares = np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, LEAST_SHRINK])
+        values = function(z + shares[:, None] * move)
+        best = int(values.argmin())
+        if not values[best] < value - ENOUGH:
+            break
+        moved = shares[best] * move
+        z = np.clip(z + moved, SHORTEST, LONGEST)
+        value, fresh = _slope(function, z)
+        turned, slope = fresh - slope, fresh
+        along = turned @ moved
+        if along > 1e-10 * np.linalg.norm(turned) * np.linalg.norm(moved):
+            left = np.eye(len(z)) - np.outer(moved, turned) / along
+            inverse = left @ inverse @ left.T + np.outer(moved, moved) / along
+    return value, z
+
+
+def _slope(function, z: np.ndarray) -> tuple[float, np.ndarray]:
+    """Value and gradient by central differences, in one call."""
+    shift = DIFFERENCE * np.eye(len(z))
+    values = function(np.concatenate([z[None], z + shift, z - shift]))
+    return float(values[0]), (values[1:len(z) + 1] - values[len(z) + 1:]) / (2 * DIFFERENCE)

@@ -1,0 +1,207 @@
+"""Objectives that replay a sampler: against true end errors, brute force, and what ART-RL learns from them."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from art_nodes.core import LiveModel, OrbitBank, Schedule, TrainConfig, learn, learn_schedule, optimal_schedule
+from art_nodes.core.compare import euler, heun
+from art_nodes.core.dynamic import best_on_nodes
+from art_nodes.core.environment import ReplayEnvironment
+from art_nodes.core.objectives import OBJECTIVES, SamplerError, split_objective, spread
+from art_nodes.core.refine import best_grid, refine
+from art_nodes.core.replay import REPLAYS
+from tests.core import targets
+
+HIGH, LOW = targets.SDXL_RANGE
+
+
+def geometric(steps, low=0.1):
+    return np.append(np.geomspace(HIGH, low, steps), 0.0)
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return targets.bank("image")
+
+
+def test_objectives_are_named_after_their_samplers():
+    assert split_objective("euler") == ("euler", "euler") and split_objective("end:heun") == ("end", "heun")
+    assert set(OBJECTIVES) == {"euler", *(f"{kind}:{name}" for kind in ("residual", "end") for name in REPLAYS)}
+    with pytest.raises(ValueError, match="objective must be one of: euler, .*got 'end:ddim'"):
+        split_objective("end:ddim")
+
+
+@pytest.mark.parametrize("steps", [6, 10])
+def test_one_step_residuals_are_those_of_the_sampler(bank, steps):
+    """Euler's first step from recorded orbits misses the true orbit by as much as is charged for it, within 3 %."""
+    noise, model = targets.noise((16, 1, 64, 64), HIGH), targets.image_gaussian(64)
+    error, grid = SamplerError(bank, "residual:euler"), geometric(steps)
+    runs = error.replay(16)
+    charged = error.ledger(bank.gram).charge(runs.step(np.full(16, grid[1])), grid[0], grid[1])
+    ends = [euler(model, noise, torch.from_numpy(grid[:2])),
+            heun(model, noise, torch.from_numpy(np.geomspace(HIGH, grid[1], 60)))]
+    truth = (ends[0] - ends[1]).flatten(1).double().square().mean(1).sqrt().numpy()
+    np.testing.assert_allclose(charged, truth, rtol=0.03)
+
+
+def test_the_residuals_of_a_step_add_up_along_a_run(bank):
+    """Without turning and contraction the end error is the length of the sum of all residuals."""
+    error, grid = SamplerError(bank, "end:euler"), geometric(8)
+    runs = error.replay(1)
+    total = sum(runs.step(np.array([there])) for there in grid[1:])
+    np.testing.assert_allclose(total, runs.error, atol=1e-12)
+
+
+def test_what_a_ledger_adds_up_is_never_negative(bank):
+    error = SamplerError(bank, "end:heun")
+    assert (error.per_orbit(geometric(12)) > 0).all() and error(geometric(12)[None])[0] > 0
+
+
+@pytest.mark.parametrize("name", REPLAYS)
+def test_shorter_steps_leave_less(bank, name):
+    """Twice the steps leave less than 0.6 of the error, less than 0.35 with a sampler of second order."""
+    error = SamplerError(bank, f"end:{name}")
+    few, many = error(np.stack([geometric(10)]))[0], error(np.stack([geometric(20)]))[0]
+    assert many < (0.35 if REPLAYS[name].order == 2 else 0.6) * few
+
+
+@pytest.fixture(scope="module")
+def small():
+    """A bank of nine nodes, so that every grid of nodes can be tried."""
+    from art_nodes.core import record_orbits
+
+    return record_orbits(targets.image_gaussian(8), targets.noise((4, 1, 8, 8), HIGH), HIGH, LOW, nodes=9)
+
+
+@pytest.mark.parametrize("name", REPLAYS)
+@pytest.mark.parametrize("steps", [1, 2, 4])
+def test_dynamic_programming_finds_the_best_of_all_grids(small, name, steps):
+    error, sigmas = SamplerError(small, f"residual:{name}"), np.append(small.sigmas, 0.0)
+    every = np.stack([sigmas[[0, *inner, 9]] for inner in itertools.combinations(range(1, 9), steps - 1)])
+    np.testing.assert_allclose(error(best_on_nodes(error, steps)[None])[0], error(every).min(), rtol=1e-9)
+
+
+def test_dynamic_programming_wants_a_sum_over_steps(small):
+    with pytest.raises(ValueError, match="dynamic programming needs .*got end:euler; use residual:euler"):
+        best_on_nodes(SamplerError(small, "end:euler"), 3)
+    with pytest.raises(ValueError, match="steps must be 1 to 9.*got 10"):
+        best_on_nodes(SamplerError(small, "residual:euler"), 10)
+
+
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name != "euler"])
+def test_descent_beats_every_start_and_random_grids(bank, objective):
+    """Nothing among 200 random grids, nor the closed form's, is better than the grid that is found."""
+    error, rng = SamplerError(bank, objective), np.random.default_rng(0)
+    falls = np.cumsum(rng.dirichlet(np.full(6, 2.0), 200), axis=1)[:, :-1] * np.log(HIGH / 0.01)
+    others = np.concatenate([np.full((200, 1), HIGH), HIGH * np.exp(-falls), np.zeros((200, 1))], axis=1)
+    best = best_grid(error, 6)
+    assert (np.diff(best) < 0).all() and best[0] == HIGH and best[-1] == 0
+    clock = optimal_schedule(bank).sigmas(6).double().numpy()
+    assert error(best[None])[0] <= min(error(others).min(), error(clock[None])[0]) * (1 + 1e-9)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 9))
+def test_descent_keeps_any_number_of_steps(bank, steps):
+    grid = refine(SamplerError(bank, "end:euler"), [geometric(steps)])
+    assert len(grid) == steps + 1 and (np.diff(grid) < 0).all() and grid[-1] == 0
+
+
+@pytest.mark.parametrize("name", REPLAYS)
+@pytest.mark.parametrize("seed", range(3))
+def test_art_rl_comes_within_3_percent_of_dynamic_programming(bank, name, seed):
+    """ART-RL sees rewards only, and no formula for the best grid."""
+    objective = f"residual:{name}"
+    learned = learn_schedule(bank, TrainConfig(objective=objective, clock_nodes=8, seed=seed))
+    error = SamplerError(bank, objective)
+    assert error(learned.clock[None])[0] <= 1.03 * error(best_on_nodes(error, 8)[None])[0]
+
+
+def test_control_art_rl_with_the_reward_turned_around_does_not(bank, monkeypatch):
+    """Negative control: paid for what it should avoid, the clock ends worse than it began."""
+    advance = ReplayEnvironment.advance
+    monkeypatch.setattr(ReplayEnvironment, "advance", lambda *step: -advance(*step))
+    records = list(learn(bank, TrainConfig(objective="residual:euler", clock_nodes=8, iterations=40)))
+    assert records[-1].cost > 1.05 * records[0].cost
+
+
+@pytest.mark.parametrize("name", REPLAYS)
+def test_art_rl_learns_the_end_error_too(bank, name):
+    last = list(learn(bank, TrainConfig(objective=f"end:{name}", clock_nodes=6)))[-1]
+    assert last.cost < 1.06
+    assert last.schedule.provenance["objective"] == f"end:{name}"
+    np.testing.assert_allclose(last.schedule.sigmas(6), last.schedule.clock, rtol=1e-6)
+
+
+def test_the_same_seed_learns_the_same_grid(bank):
+    config = TrainConfig(objective="end:dpmpp_2m", clock_nodes=6, iterations=20, seed=4)
+    np.testing.assert_array_equal(learn_schedule(bank, config).clock, learn_schedule(bank, config).clock)
+
+
+def test_a_live_model_cannot_be_replayed():
+    model = LiveModel(targets.image_gaussian(8), lambda batch: targets.noise((batch, 1, 8, 8), HIGH), HIGH, LOW)
+    with pytest.raises(ValueError, match="objective end:euler is replayed on recorded orbits; got a LiveModel"):
+        learn(model, TrainConfig(objective="end:euler", clock_nodes=6))
+
+
+def test_a_bank_of_stiffness_alone_cannot_be_replayed(bank):
+    bare = OrbitBank(bank.sigmas, bank.stiffness)
+    with pytest.raises(ValueError, match="needs the predictions' inner products, which this bank lacks"):
+        optimal_schedule(bare, objective="end:euler")
+
+
+def test_the_spread_is_that_of_the_leading_directions():
+    """Of coordinates of spread 4 and 0.1, the predictions change along the wide ones: 4 times their root number."""
+    from art_nodes.core import record_orbits
+
+    wide = torch.cat([torch.full((4,), 4.0), torch.full((60,), 0.1)])
+    noise = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)) * (wide**2 + 80.0**2).sqrt()
+    bank = record_orbits(lambda x, s: x * wide**2 / (wide**2 + s[:, None] ** 2), noise, 80.0, 0.01)
+    assert 3.5 < spread(bank) < 10
+
+
+# Schedules that hold a grid for each number of steps
+
+@pytest.fixture(scope="module")
+def refined(bank):
+    return optimal_schedule(bank, objective="end:dpmpp_2m")
+
+
+def test_a_schedule_reads_its_own_grid_where_it_has_one(bank, refined):
+    error, clock = SamplerError(bank, "end:dpmpp_2m"), optimal_schedule(bank)
+    for steps in (4, 10):
+        np.testing.assert_allclose(refined.sigmas(steps), refined.grids[steps], rtol=1e-6)
+        both = np.stack([schedule.sigmas(steps).double().numpy() for schedule in (refined, clock)])
+        assert error(both[:1])[0] < error(both[1:])[0]
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 60), st.floats(0.05, 1.0), st.none() | st.floats(0.5, 20.0))
+def test_any_other_number_of_steps_works_too(refined, steps, denoise, top):
+    grid = refined.sigmas(steps, denoise=denoise, sigma_max=top)
+    assert len(grid) == steps + 1 and grid[-1] == 0 and (grid.diff() < 0).all()
+    assert grid[0] <= refined.sigma_max * 1.0001
+
+
+def test_less_denoise_takes_the_last_steps_of_the_longer_grid(refined):
+    np.testing.assert_allclose(refined.sigmas(5, denoise=0.5), refined.sigmas(10)[5:], rtol=1e-6)
+
+
+def test_grids_survive_the_file(refined, tmp_path):
+    refined.save(tmp_path / "s.safetensors")
+    again = Schedule.load(tmp_path / "s.safetensors")
+    assert list(again.grids) == list(refined.grids) == refined.provenance["grids"]
+    for steps, grid in refined.grids.items():
+        np.testing.assert_array_equal(again.grids[steps], grid)
+
+
+def test_a_grid_must_fit_its_number_of_steps_and_the_clock():
+    clock = np.array([10.0, 5.0, 0.0])
+    for grid in (np.array([10.0, 5.0, 1.0, 0.0]), np.array([9.0, 5.0, 0.0])):
+        with pytest.raises(ValueError, match="a grid of 2 steps must have 3 sigmas from the clock's first, 10; got"):
+            Schedule(clock, grids={2: grid})
