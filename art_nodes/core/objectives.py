@@ -21,6 +21,7 @@ TURN = 5.0
 # An error at sigma is contracted on its way as by a Gaussian of this many times the spread that the
 # predictions show along their own change; 1 would be right if scores were linear.
 REACH = 1.5
+LEAST_FALL = 1e-6  # of a sigma from one node to the next
 
 
 def split_objective(objective: str) -> tuple[str, str]:
@@ -73,6 +74,8 @@ class SamplerError:
         """Sum of what the ledger charges for each grid, made to start where the orbits do; (G, K + 1) -> (G,)."""
         grids = np.array(grids, dtype=float)
         grids[:, 0] = self.bank.sigma_max
+        for k in range(1, grids.shape[1] - 1):  # some schedulers repeat a sigma
+            grids[:, k] = np.minimum(grids[:, k], (1 - LEAST_FALL) * grids[:, k - 1])
         runs, total = self.replay(len(grids)), np.zeros(len(grids))
         for here, there in zip(grids[:, :-1].T, grids[:, 1:].T, strict=True):
             total += ledger.charge(runs.step(there), here, there)

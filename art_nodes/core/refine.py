@@ -38,11 +38,13 @@ def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINE
                   progress: Callable[[int, int], None] | None = None) -> dict[int, np.ndarray]:
     """The best grid (K + 1,) for each number of steps; no model call.
 
+    Numbers of steps above half the bank's nodes are left out: a recording cannot tell steps shorter than that.
     objective: "residual:<sampler>" or "end:<sampler>", see core/objectives.py.
     progress: called as progress(grids done, grids in all).
     Raises ValueError for another objective, or a bank that lacks the predictions' inner products.
     """
-    error, grids, steps = SamplerError(bank, objective), {}, sorted(set(steps))
+    error, grids = SamplerError(bank, objective), {}
+    steps = sorted({count for count in steps if count <= len(bank.sigmas) // 2})
     for done, count in enumerate(steps):
         near = [read_clock(grid, np.linspace(0, 1, count + 1)) for grid in list(grids.values())[-1:]]
         grids[count] = best_grid(error, count, near)

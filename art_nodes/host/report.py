@@ -1,13 +1,17 @@
 """What ART Train reports: the run in plain text, and the learned grid against the host's own schedulers."""
 
+from collections.abc import Callable
+
 import comfy.samplers
 import numpy as np
 import torch
 
 from ..core import OrbitBank, Schedule, grid_cost
+from ..core.objectives import SamplerError, split_objective
 
 AYS_KINDS = ("SD1", "SDXL", "SVD")  # tables of the host's AlignYourSteps node
 MOST_ROWS = 24
+CHARGED = {"euler": "Euler objective", "residual": "Sum of the residuals", "end": "RMS end error"}  # by kind
 
 
 def host_grids(sampling, steps: int) -> dict[str, np.ndarray | None]:
@@ -100,10 +104,21 @@ def learning_lines(schedule: Schedule, costs: list[float], bank: OrbitBank, seco
     ]
 
 
-def comparison_lines(bank: OrbitBank, sigmas, grids: dict, steps: int) -> list[str]:
-    """The grid against the host's, best first, in units of the optimum of the recorded orbits."""
-    own = fair_cost(bank, sigmas)
-    costs = {name: fair_cost(bank, grid) for name, grid in grids.items() if grid is not None}
+def fitting_lines(schedule: Schedule, seconds: float) -> list[str]:
+    """Which grids were fitted to a sampler, if any."""
+    if not schedule.grids:
+        return []
+    kind, sampler = split_objective(schedule.provenance["objective"])
+    what = "end error" if kind == "end" else "one-step residuals"
+    return [f"grids fitted to the {what} of {sampler}: {', '.join(map(str, schedule.grids))} steps; {seconds:.1f} s, "
+            "no model call"]
+
+
+def comparison_lines(bank: OrbitBank, sigmas, grids: dict, steps: int, objective: str = "euler") -> list[str]:
+    """The grid against the host's, best first, by an objective on the recorded orbits."""
+    (kind, sampler), cost = split_objective(objective), charge(bank, objective)
+    own = cost(sigmas)
+    costs = {name: cost(grid) for name, grid in grids.items() if grid is not None}
     ranked = sorted([("ART (this schedule)", own, steps),
                      *((name, cost, len(grids[name]) - 1) for name, cost in costs.items())], key=lambda row: row[1])
     rows = [f"  {cost:9.3f}  {name}" + ("" if count == steps else f" (gives {count} steps)")
@@ -111,11 +126,20 @@ def comparison_lines(bank: OrbitBank, sigmas, grids: dict, steps: int) -> list[s
     more = [f"  and {len(rows) - MOST_ROWS} worse ones"] if len(rows) > MOST_ROWS else []
     missing = [name for name, grid in grids.items() if grid is None]
     return [
-        "", f"Euler objective of {steps} steps on these orbits, as a multiple of the optimum:",
+        "", f"{CHARGED[kind]} of {steps} steps{f' of {sampler}' if kind != 'euler' else ''} on these orbits"
+            f"{', as a multiple of the optimum' if kind == 'euler' else ''}:",
         *rows[:MOST_ROWS], *more, *([f"  no grid: {_shortened(missing)}"] if missing else []),
         *_strongest_line(own, costs),
-        "This is the Euler objective on the recorded orbits, not picture quality.",
+        "This is foretold from the recorded orbits and is not picture quality; ART Compare measures the error.",
     ]
+
+
+def charge(bank: OrbitBank, objective: str) -> Callable[[np.ndarray], float]:
+    """What an objective charges for a grid (K + 1,) that is made to start where the orbits do."""
+    if objective == "euler":
+        return lambda grid: fair_cost(bank, grid)
+    error = SamplerError(bank, objective)
+    return lambda grid: float(error(np.minimum(np.asarray(grid, dtype=float), bank.sigma_max)[None])[0])
 
 
 def _strongest_line(own: float, costs: dict[str, float]) -> list[str]:

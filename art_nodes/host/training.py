@@ -1,8 +1,9 @@
 """Learning a schedule on a MODEL: what ART Train does.
 
-Record orbits with the model, learn on the recording, compare with the host's schedulers,
-save. An interrupt or an error at any moment goes on to the host and leaves no file: the
-schedule is saved last, in one piece. A finished recording is then lost with it.
+Record orbits with the model, learn on the recording, fit grids to a sampler if one is named,
+compare with the host's schedulers, save. An interrupt or an error at any moment goes on to the
+host and leaves no file: the schedule is saved last, in one piece. A finished recording is then
+lost with it.
 """
 
 import dataclasses
@@ -16,12 +17,14 @@ import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
 
-from ..core import OrbitBank, Schedule, TrainConfig, learn, optimal_schedule, recording_grid
+from ..core import OrbitBank, Schedule, TrainConfig, learn, optimal_schedule, recording_grid, with_grids
 from ..core.checks import check_steps
+from ..core.objectives import split_objective
+from ..core.refine import REFINED_STEPS
 from .library import check_name, save_schedule
 from .plot import draw_plot
 from .recording import record
-from .report import bank_lines, comparison_lines, host_grids, learning_lines, saved_lines
+from .report import bank_lines, comparison_lines, fitting_lines, host_grids, learning_lines, saved_lines
 
 METHODS = ("ART-RL", "closed form")
 PROGRESS_TOTAL = 1000
@@ -29,6 +32,9 @@ UPDATE_SECONDS = 0.2  # at least, between updates of the bar
 PLOTTED = ("karras", "normal")
 # Learning is timed on this many iterations, or for this many seconds, before recording starts.
 TIMED_ITERATIONS, TIMED_SECONDS = 8, 0.5
+# What fitting grids to a sampler takes, for the bar only.
+FITTING_SECONDS = 10.0
+MOST_FITTED = max(REFINED_STEPS)  # steps; more than that differ little, and fitting them takes long
 
 
 @dataclass(frozen=True)
@@ -48,10 +54,11 @@ class Trained:
 
 
 def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits: int, nodes: int, steps: int,
-          name: str, method: str = METHODS[0], **settings) -> Trained:
+          name: str, method: str = METHODS[0], objective: str = "euler", **settings) -> Trained:
     """Learn a schedule on a MODEL and save it in the library under `name`, or name_2 ... if that is taken.
 
-    steps: of the `sigmas` and of the comparison. settings: further fields of TrainConfig.
+    steps: of the `sigmas` and of the comparison. objective: "euler" is one clock for every number of steps; one that
+    names a sampler adds grids fitted to it, one of them for `steps`. settings: further fields of TrainConfig.
     Raises ValueError for bad input before the model is called, and the host's own exception
     when it is interrupted.
     """
@@ -59,9 +66,10 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     check_steps(steps)
     if method not in METHODS:
         raise ValueError(f"method must be one of: {', '.join(METHODS)}; got {method!r}; ART-RL is the usual one")
+    fits = split_objective(objective)[0] != "euler"
     config = TrainConfig(seed=seed, **settings)
     learns = method == METHODS[0]
-    progress = _Progress(estimate_learning_seconds(config) if learns else 0.0)
+    progress = _Progress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0)
 
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
                   progress=progress.recorded)
@@ -69,7 +77,10 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     # On a busy machine the threads of numpy's BLAS wait for each other and are far slower than one alone.
     with threadpool_limits(1, user_api="blas"):
         schedule, costs = _learn(bank, config, progress) if learns else (optimal_schedule(bank), [])
-    learning_seconds = progress.phase_seconds()
+        learning_seconds = progress.start_fitting()
+        if fits:
+            schedule = with_grids(schedule, bank, objective, {*REFINED_STEPS, min(steps, MOST_FITTED)}, progress.fitted)
+    fitting_seconds = progress.phase_seconds()
 
     grids = host_grids(model.get_model_object("model_sampling"), steps)
     sigmas = schedule.sigmas(steps)
@@ -77,7 +88,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     plot = draw_plot(schedule, steps, plotted, costs, bank.sigma_min)
     lines = [
         *bank_lines(bank, recording_seconds), *learning_lines(schedule, costs, bank, learning_seconds),
-        *comparison_lines(bank, sigmas, grids, steps),
+        *fitting_lines(schedule, fitting_seconds), *comparison_lines(bank, sigmas, grids, steps, objective),
     ]
     # The last chance to stop: what was saved is never reported as interrupted.
     progress.show(PROGRESS_TOTAL)
@@ -100,15 +111,16 @@ def check_interrupt() -> None:
 
 
 class _Progress:
-    """One bar over both phases, in shares of the time they take; it never goes back.
+    """One bar over all phases, in shares of the time they take; it never goes back.
 
-    The share of recording follows from the seconds that learning is expected to take and
-    the seconds that the model calls are seen to take.
+    The share of recording follows from the seconds that learning and fitting are expected to take
+    and the seconds that the model calls are seen to take.
     """
 
-    def __init__(self, learning_seconds: float, clock: Callable[[], float] = time.perf_counter):
+    def __init__(self, learning_seconds: float, fitting_seconds: float = 0.0,
+                 clock: Callable[[], float] = time.perf_counter):
         self.bar = comfy.utils.ProgressBar(PROGRESS_TOTAL)
-        self.learning_seconds, self.clock = learning_seconds, clock
+        self.learning_seconds, self.fitting_seconds, self.clock = learning_seconds, fitting_seconds, clock
         self.started, self.shown, self.first_share, self.told = clock(), 0, 0.0, 0.0
 
     def show(self, value: float) -> None:
@@ -124,15 +136,27 @@ class _Progress:
     def recorded(self, done: int, total: int) -> None:
         """After a model call."""
         seconds = self.phase_seconds()
-        expected = seconds * total / done + self.learning_seconds
+        expected = seconds * total / done + self.learning_seconds + self.fitting_seconds
         self.show(PROGRESS_TOTAL * seconds / max(expected, 1e-9))
 
     def learned(self, done: int, total: int) -> None:
         """After an iteration."""
-        self.show(self.first_share + (PROGRESS_TOTAL - self.first_share) * done / total)
+        part = self.learning_seconds / max(self.learning_seconds + self.fitting_seconds, 1e-9)
+        self.show(self.first_share + (PROGRESS_TOTAL - self.first_share) * part * done / total)
+
+    def fitted(self, done: int, total: int) -> None:
+        """After a grid; the later ones have more steps and take longer."""
+        self.show(self.first_share + (PROGRESS_TOTAL - self.first_share) * (done / total) ** 2)
 
     def start_learning(self) -> float:
         """Begin the second phase; returns the seconds of the first."""
+        return self._next_phase()
+
+    def start_fitting(self) -> float:
+        """Begin the third phase; returns the seconds of the second."""
+        return self._next_phase()
+
+    def _next_phase(self) -> float:
         seconds = self.phase_seconds()
         self.started, self.first_share = self.clock(), self.shown
         return seconds

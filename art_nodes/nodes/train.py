@@ -5,6 +5,7 @@ import inspect
 from comfy_api.latest import io, ui
 
 from ..core.learn import BUDGETS
+from ..core.objectives import OBJECTIVES
 from ..host.training import METHODS, config_fields, train
 
 DEFAULTS = config_fields()
@@ -94,4 +95,8 @@ def advanced_inputs() -> list:
         advanced(io.Combo, "budget", options=list(BUDGETS), optional=True,
                  tooltip="What keeps the time budget: feedback on the time left, which is the more accurate, or the "
                          "paper's price alone."),
+        io.Combo.Input("objective", options=list(OBJECTIVES), default=OBJECTIVES[0], optional=True,
+                       tooltip="What the schedule is to be good at. euler is the paper's: one clock for every number "
+                               "of steps. end:<sampler> also fits grids to the error where that sampler ends, "
+                               "residual:<sampler> to what its single steps leave; without further model calls."),
     ]

@@ -275,6 +275,38 @@ def test_progress_shows_the_share_of_time(training):
     assert shown[-4:] == [625, 750, 875, 1000]
 
 
+def test_progress_leaves_room_for_fitting(training):
+    """Recording and learning as above, and as long again for fitting: a third each."""
+    now = [0.0]
+    progress = training._Progress(14.0, 14.0, clock=lambda: now[0])
+    now[0] = 14.0
+    progress.recorded(10, 10)
+    progress.start_learning()
+    progress.learned(4, 4)
+    learned = progress.shown
+    progress.start_fitting()
+    shown = [progress.fitted(done, 3) or progress.shown for done in (1, 2, 3)]
+    assert 330 <= learned - 333 <= 336 and shown == sorted(shown) and shown[-1] == 1000
+
+
+def test_fits_grids_to_a_sampler(library, training, demo):
+    """The schedule holds them, the node's sigmas are the one for its steps, and the report tells of both."""
+    schedule, sigmas, _, report = quick(training, demo[workflows.SDXL], steps=7, nodes=32,
+                                        objective="end:dpmpp_2m").outputs
+    assert {5, 7} <= schedule.grids.keys() and max(schedule.grids) == 15
+    assert schedule.provenance["objective"] == "end:dpmpp_2m"
+    np.testing.assert_allclose(sigmas, schedule.grids[7], rtol=1e-6)
+    assert library.load_schedule("s").grids.keys() == schedule.grids.keys()
+    assert "grids fitted to the end error of dpmpp_2m: 3, 4, 5, 6, 7" in report
+    ranked = [line for line in report.splitlines() if "RMS end error of 7 steps of dpmpp_2m" in line]
+    assert len(ranked) == 1
+
+
+def test_refuses_an_unknown_objective_before_the_model_is_called(training, demo):
+    with pytest.raises(ValueError, match="objective must be one of: euler, .*got 'end:lcm'"):
+        quick(training, demo[workflows.EDM], objective="end:lcm")
+
+
 def test_the_estimate_of_learning_is_near(training):
     """Within a factor of eight of what it takes: the machine may be busy with something else by turns."""
     import time
