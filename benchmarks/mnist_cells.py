@@ -9,11 +9,7 @@ go on with other workers, and a changed schedule, model or seed starts its cells
 import functools
 import hashlib
 import json
-import multiprocessing
 import os
-import signal
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,6 +23,7 @@ from art_nodes.core.grids import geometric_grid, power_grid, uniform_grid
 from art_nodes.demo import WEIGHTS, demo_denoiser, load_network
 from art_nodes.demo.unet import CLASSES, IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD
 from benchmarks import classifier, fashion
+from benchmarks.chunks import in_processes, save_whole
 from benchmarks.solvers import SOLVERS, steps_of
 from benchmarks.targets import DEMO
 
@@ -188,22 +185,8 @@ class Worker:
             images = SOLVERS[cell.solver](demo_denoiser(self.network, rows), SIGMA_MAX * start, sigmas)
             parts.append(self.features(as_picture(images)).cpu())
         seconds = time.perf_counter() - began
-        _save(cell.paths(self.setting)[number], features=torch.cat(parts).half().numpy(), seconds=seconds)
+        save_whole(cell.paths(self.setting)[number], features=torch.cat(parts).half().numpy(), seconds=seconds)
         return job, seconds
-
-
-def _save(path: Path, **arrays) -> None:
-    """Write an npz that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
 
 
 @torch.no_grad()
@@ -231,12 +214,8 @@ def fastest_network(setting: Setting):
 _worker: Worker | None = None  # of this process
 
 
-def _start(setting: Setting, in_pool: bool = True) -> None:
+def _start(setting: Setting) -> None:
     global _worker
-    if in_pool:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # not its default, which would leave half a file
-    torch.set_num_threads(1)
     network, word = fastest_network(setting)
     print(f"worker {os.getpid()}: {word}", flush=True)
     _worker = Worker(setting, network, classifier.load_classifier().to(setting.device).features)
@@ -248,14 +227,4 @@ def _work(job: Job) -> tuple[Job, float]:
 
 def compute(jobs: Sequence[Job], setting: Setting, workers: int) -> Iterator[tuple[Job, float]]:
     """Compute the jobs with `workers` processes of one thread each; yields each when it is saved."""
-    if workers == 1:
-        _start(setting, in_pool=False)
-        yield from map(_work, jobs)
-        return
-    # Two processes of one thread beat one of two threads: the network is small.
-    pool = multiprocessing.get_context("spawn").Pool(workers, _start, (setting,))
-    try:
-        yield from pool.imap_unordered(_work, jobs)
-    finally:
-        pool.terminate()
-        pool.join()
+    return in_processes(_work, jobs, _start, (setting,), workers)

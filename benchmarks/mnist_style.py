@@ -8,7 +8,6 @@ Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped, w
 
 import argparse
 import os
-import signal
 import sys
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import fashion, frechet, mnist_report
+from benchmarks.chunks import stop_cleanly
 from benchmarks.classifier import load_classifier
 from benchmarks.mnist_cells import NFE, Cell, Setting, all_cells, art_schedule, compute, missing, schedule_path
 
@@ -53,10 +53,6 @@ def run(cells: list[Cell], setting: Setting, workers: int, say=print) -> int:
     return len(jobs)
 
 
-def _stop(*_):
-    sys.exit("stopped; what is complete is saved, the same command goes on")
-
-
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks mnist-style", description=__doc__.splitlines()[0])
     parser.add_argument("--samples", type=int, help="of each cell, rounded down to a multiple of 250; "
@@ -91,7 +87,7 @@ def main(argv=None):
     samples = args.samples or (QUICK_SAMPLES if args.quick else 10_000 if cuda else 5000)
     folder = args.folder or (Path(f"{FOLDER}-quick") if args.quick else FOLDER)
     setting = Setting(folder, samples, args.seed, "cuda" if cuda else "cpu", batch=250 if cuda else 25)
-    signal.signal(signal.SIGTERM, _stop)
+    stop_cleanly()
     torch.set_num_threads(1)
     learned = art_schedule(folder, args.train_seed)
     print(f"ART-RL's clock: {schedule_path(folder, args.train_seed)}; delete it to learn it anew", flush=True)
@@ -100,7 +96,7 @@ def main(argv=None):
         if not args.report:
             run(cells, setting, 1 if cuda else args.workers, lambda line: print(line, flush=True))
     except KeyboardInterrupt:
-        _stop()
+        sys.exit("stopped; what is complete is saved, the same command goes on")
     facts = mnist_report.Facts.of_this_machine(setting, args.train_seed, learned)
     floor = real_features("train", setting.samples)
     mnist_report.write(mnist_report.score(cells, setting, real_features("t10k"), floor), facts, folder)

@@ -11,6 +11,7 @@ from art_nodes.core import Schedule
 from art_nodes.core.exact import gaussian
 from art_nodes.core.grids import power_grid
 from benchmarks import frechet, mnist_cells, mnist_report, mnist_style
+from benchmarks.chunks import save_whole
 from benchmarks.classifier import load_classifier
 from benchmarks.mnist_cells import ART, NFE, Cell, Setting, Worker, all_cells, missing
 from benchmarks.solvers import SOLVERS, model_calls, rk4, steps_of
@@ -310,7 +311,7 @@ def scored(tmp_path_factory):
         if cell.calls in offsets:
             offset = offsets[cell.calls][("DPM", "EDM", ART).index(cell.schedule)]
             for part, path in zip(np.split(base + offset, setting.chunks), cell.paths(setting), strict=True):
-                mnist_cells._save(path, features=part, seconds=1.0)
+                save_whole(path, features=part, seconds=1.0)
     real, floor = generator.standard_normal((2000, 6)), generator.standard_normal((500, 6))
     return mnist_report.score(cells, setting, real, floor), setting
 

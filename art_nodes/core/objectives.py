@@ -2,7 +2,7 @@
 
 "euler"               J, eq. (6): E integral |Q| theta^2 dt. One clock for every number of steps.
 "residual:<sampler>"  the sum over the steps of E|r|, r being what one step from the orbit leaves.
-"end:<sampler>"       the RMS error at sigma 0 that the steps' residuals add up to, eq. (15).
+"end:<sampler>"       the RMS error at sigma 0 that the steps' residuals add up to, eq. (16).
 
 The last two are exact in the step, so the best grid differs from one number of steps to the next.
 """
@@ -16,7 +16,7 @@ from .replay import REPLAYS, Replay
 KINDS = ("residual", "end")
 OBJECTIVES = ("euler", *(f"{kind}:{sampler}" for kind in KINDS for sampler in REPLAYS))
 # Over this many e-folds of sigma an error turns away from what it was: residuals made further apart
-# neither add up nor cancel. Found on the demo model, see docs/theory.md.
+# neither add up nor cancel. Chosen on the demo model; docs/theory.md, eq. (16).
 TURN = 5.0
 # An error at sigma is contracted on its way as by a Gaussian of this many times the spread that the
 # predictions show along their own change; 1 would be right if scores were linear.
@@ -95,7 +95,7 @@ class NormLedger:
 
 
 class EndLedger:
-    """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it (eq. 15)."""
+    """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it, eqs. (16) and (17)."""
 
     def __init__(self, gram: np.ndarray, reach: float):
         self.gram, self.reach, self.before, self.sigma = gram, reach, 0.0, None

@@ -1,4 +1,4 @@
-"""Recorded orbits at any sigma, as weights of what was recorded (docs/theory.md, section 6).
+"""Recorded orbits at any sigma, as weights of what was recorded (docs/theory.md, section 7).
 
 Samplers only ever add up predictions. So a sampler can be replayed without the predictions
 themselves: every state is a row of N + 1 weights of (x at sigma_max, D at each of N nodes), and the

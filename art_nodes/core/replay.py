@@ -1,4 +1,4 @@
-"""Samplers replayed on recorded orbits, many grids at once and without the model (docs/theory.md, section 6).
+"""Samplers replayed on recorded orbits, many grids at once and without the model (docs/theory.md, section 7).
 
 Off the orbit the prediction is taken to follow the state, D(x + e) = D(x) + e: an error made at one
 sigma then arrives at 0 as it is, which is what trained models are seen to do on average.

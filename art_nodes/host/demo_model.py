@@ -151,7 +151,8 @@ def build_model(dress: str, network=None) -> ModelPatcher:
     offload_device = comfy.model_management.unet_offload_device()
     # Nodes run in inference mode; weights made in it could never be patched or differentiated.
     with torch.inference_mode(False):
-        model = DemoModel(network or load_network(), DRESSES[dress], device=offload_device).to(offload_device)
+        network = load_network() if network is None else network  # a compiled one has no truth value
+        model = DemoModel(network, DRESSES[dress], device=offload_device).to(offload_device)
     return ModelPatcher(model, load_device=load_device, offload_device=offload_device)
 
 

@@ -1,0 +1,170 @@
+"""Ours against every built-in schedule at matched model calls, in the host; `python -m benchmarks matched`.
+
+End error to a fine reference on held-out noise for the deterministic samplers, in two rounds: all
+schedules on 32 noises, then those that may be the best of their column on 256. FID in the
+features of the bundled classifier for a few samplers against the three built-ins strongest
+there. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+"""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from art_nodes.core.scores import total
+from benchmarks import matched_report as report
+from benchmarks.chunks import stop_cleanly
+from benchmarks.matched_cells import (
+    ART,
+    BATCH,
+    PLACES,
+    SAMPLERS,
+    STEPS,
+    STOCHASTIC,
+    Cell,
+    Job,
+    Place,
+    Stage,
+    compute,
+    grids,
+    learned,
+)
+
+FOLDER = Path("build/matched")
+FIRST, SECOND = 1, 8  # chunks of the two rounds: 32 and 256 noises
+CONTENDER = 1.15  # times the least error of its column, to be in the second round
+FID_PLACE, FID_STEPS, FID_CHUNKS = PLACES[0], (5, 8, 12, 20), 157  # 5,024 samples
+FID_SAMPLERS = ("euler", "heun", "dpmpp_2m", *STOCHASTIC)
+RIVALS = 3
+# Whose end errors tell which schedules are strong for a sampler that adds noise.
+KIN = {"dpmpp_2m_sde": "dpmpp_2m", "euler_ancestral": "euler"}
+QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 10)}
+
+
+def own(sampler: str) -> str:
+    """The objective that is meant for a sampler: its own, or that of the one that it is most like."""
+    known = {"euler": "end:euler", "heun": "end:heun", "euler_ancestral": "end:euler"}
+    return known.get(sampler, "end:dpmpp_2m")
+
+
+def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], folder: Path) -> list[Cell]:
+    """Every schedule with a grid in every column."""
+    cells = []
+    for place in places:
+        stage = Stage(place)
+        ours = learned(stage, folder)
+        cells += [Cell(place, sampler, count, name, sigmas) for sampler in samplers for count in steps
+                  for name, sigmas in grids(stage, sampler, count, ours).items()]
+    return cells
+
+
+def columns(cells: Sequence[Cell]) -> dict[tuple[Place, str, int], list[Cell]]:
+    """The cells by place, sampler and steps."""
+    found = {}
+    for cell in cells:
+        found.setdefault((cell.place, cell.sampler, cell.steps), []).append(cell)
+    return found
+
+
+def contenders(column: Sequence[Cell], folder: Path) -> list[Cell]:
+    """Those that may be the best of a column, by the first round, and our own."""
+    errors = {cell: total(cell.load(folder)[:FIRST * BATCH]) for cell in column if len(cell.load(folder))}
+    least = min(errors.values(), default=0.0)
+    ours = {ART + "euler", ART + own(column[0].sampler)}
+    return [cell for cell in column if cell.schedule in ours or errors.get(cell, 1e9) <= CONTENDER * least]
+
+
+def fid_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
+    """What FID is taken of: ours, and the built-ins strongest by end error at the nearest number of steps."""
+    measured, chosen = columns(cells), []
+    stage = Stage(FID_PLACE)
+    ours = learned(stage, folder)
+    for sampler in FID_SAMPLERS:
+        for count in FID_STEPS:
+            kin = KIN.get(sampler, sampler)
+            known = [steps for place, name, steps in measured if place == FID_PLACE and name == kin]
+            if not known:
+                continue
+            column = measured[FID_PLACE, kin, min(known, key=lambda steps: abs(steps - count))]
+            rivals = sorted((cell for cell in column if not cell.schedule.startswith(ART)),
+                            key=lambda cell: total(cell.load(folder)))
+            found = grids(stage, sampler, count, ours)
+            names = [cell.schedule for cell in rivals if cell.schedule in found][:RIVALS]
+            chosen += [Cell(FID_PLACE, sampler, count, name, found[name])
+                       for name in (*names, ART + "euler", ART + own(sampler))]
+    return chosen
+
+
+def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:
+    """Chunks that are still to be computed, those of cheap cells first."""
+    return [(cell, number) for cell in sorted(cells, key=lambda cell: cell.calls) for number in range(chunks)
+            if not cell.path(folder, number).exists()]
+
+
+def run(jobs: Sequence[Job], title: str, folder: Path, workers: int, say) -> None:
+    """Compute the jobs, with a line a minute."""
+    say(f"{title}: {len(jobs)} chunks of {BATCH}")
+    left, done, began, told = sum(cell.calls for cell, _ in jobs) * BATCH, 0, time.perf_counter(), 0.0
+    for (cell, _), _ in compute(jobs, folder, workers) if jobs else ():
+        done += cell.calls * BATCH
+        now = time.perf_counter() - began
+        if now - told > 60 or done == left:
+            told = now
+            rate = done / now
+            say(f"  {done:9,d} of {left:,d} sample calls, {rate:4.0f} a second, "
+                f"{(left - done) / rate / 60:4.0f} min left")
+
+
+def _arguments(argv) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks matched", description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--samplers", default=",".join(SAMPLERS), help="deterministic samplers, separated by commas")
+    parser.add_argument("--places", default=",".join(place.name for place in PLACES))
+    parser.add_argument("--steps", default=",".join(map(str, STEPS)))
+    parser.add_argument("--no-fid", action="store_true", help="end errors only")
+    parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place, no FID")
+    parser.add_argument("--report", action="store_true", help="only report what is there")
+    parser.add_argument("--docs", action="store_true", help="also write docs/results.md and its pictures")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    args = parser.parse_args(argv)
+    args.places = tuple(place for place in PLACES if place.name in args.places.split(","))
+    args.samplers = tuple(name for name in SAMPLERS if name in args.samplers.split(","))
+    args.steps = tuple(int(steps) for steps in args.steps.split(","))
+    if args.quick:
+        args.places, args.samplers, args.steps, args.no_fid = *QUICK.values(), True
+    return args
+
+
+def main(argv=None):
+    args = _arguments(argv)
+    stop_cleanly()
+    torch.set_num_threads(1)
+    cells = all_cells(args.places, args.samplers, args.steps, args.folder)
+    fid = []
+    try:
+        if not args.report:
+            run(missing(cells, FIRST, args.folder), "first round", args.folder, args.workers, _say)
+        second = [cell for column in columns(cells).values() for cell in contenders(column, args.folder)]
+        if not args.report:
+            run(missing(second, SECOND, args.folder), "second round", args.folder, args.workers, _say)
+        if not args.no_fid:
+            fid = fid_cells(cells, args.folder)
+            if not args.report:
+                run(missing(fid, FID_CHUNKS, args.folder), "FID", args.folder, args.workers, _say)
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is complete is saved, the same command goes on")
+    report.write(columns(cells), columns(fid), args.folder, _say)
+    if args.docs:
+        report.copy_to_docs(args.folder)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""The cells of the matched comparison: which schedules, samplers and places, and how a chunk of one is computed.
+
+A cell is a place (a dress of the demo model at a cfg), a sampler, a number of steps and a
+schedule. Its samples come in chunks of one model call's batch, each saved once in a folder
+named after everything that decides it, so that a run can stop and go on anywhere.
+Everything is sampled by the host: its MODEL, its guider, its samplers, its schedulers.
+"""
+
+import functools
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, with_grids
+from art_nodes.demo import WEIGHTS
+from art_nodes.demo.unet import IMAGE_SIZE
+from benchmarks import classifier
+from benchmarks.chunks import in_processes, save_whole
+from benchmarks.comfy import install, launch
+
+SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 1, "deis": 1}  # calls a step
+STOCHASTIC = ("dpmpp_2m_sde", "euler_ancestral")
+STEPS = (4, 5, 6, 8, 10, 15, 20, 30)
+OBJECTIVES = ("euler", "end:euler", "end:heun", "end:dpmpp_2m")
+ART = "ART "  # before the objective
+HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
+BATCH, ORBITS, NODES = 32, 20, 64
+REFERENCE_STEPS = 160
+
+
+@dataclass(frozen=True)
+class Place:
+    """A model to compare on: a dress of the demo model at a cfg."""
+
+    dress: str  # "SDXL" or "EDM"
+    cfg: float
+
+    @property
+    def name(self) -> str:
+        """As tables and folders call it."""
+        return f"{self.dress.lower()}-cfg{self.cfg:g}"
+
+    @property
+    def cost(self) -> int:
+        """Passes of the network a model call."""
+        return 1 if self.cfg == 1 else 2
+
+
+PLACES = (Place("SDXL", 1.0), Place("SDXL", 3.0), Place("EDM", 1.0), Place("EDM", 3.0))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One schedule, read at one number of steps, with one sampler at one place."""
+
+    place: Place
+    sampler: str
+    steps: int
+    schedule: str
+    sigmas: tuple[float, ...]
+
+    def folder(self, root: Path) -> Path:
+        """Where its chunks are; whatever decides their content decides its name."""
+        told = [weights_hash(), HELD_OUT, BATCH, REFERENCE_STEPS, [f"{sigma:.9g}" for sigma in self.sigmas]]
+        mark = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
+        return root / self.place.name / f"{self.sampler}-{self.steps:02d}-{mark}"
+
+    def path(self, root: Path, number: int) -> Path:
+        """The file of a chunk."""
+        return self.folder(root) / f"{number:03d}.npz"
+
+    def load(self, root: Path, field: str = "errors") -> np.ndarray:
+        """The errors (N,) or features (N, 96) of all chunks from the first on that are there."""
+        parts = []
+        while (path := self.path(root, len(parts))).exists():
+            with np.load(path) as file:
+                parts.append(file[field].astype(np.float32))
+        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+
+    @property
+    def calls(self) -> int:
+        """Passes of the network that a sample takes, about."""
+        return (len(self.sigmas) - 1) * SAMPLERS.get(self.sampler, 1) * self.place.cost
+
+
+Job = tuple[Cell, int]
+
+
+@functools.cache
+def weights_hash() -> str:
+    """Of the demo model and of the classifier that judges its samples."""
+    return "-".join(hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in (WEIGHTS, classifier.WEIGHTS))
+
+
+@functools.cache
+def start_host() -> None:
+    """Import the host into this process, on the CPU; once."""
+    install.check_installed()
+    launch.install_hook()
+    sys.path.append(str(install.tree()))
+    import comfy.cli_args
+
+    comfy.cli_args.args.cpu = True
+    import comfy.samplers  # noqa: F401
+
+
+class Stage:
+    """A place as the host sees it: MODEL, conditionings and an empty latent of one batch."""
+
+    def __init__(self, place: Place, network=None):
+        start_host()
+        from art_nodes.host.demo_model import (
+            ALL_CLASSES,
+            DRESSES,
+            NO_CLASS,
+            build_model,
+            class_conditioning,
+            empty_latent,
+        )
+
+        dress = next(name for name in DRESSES if name.startswith(place.dress))
+        self.place, self.model = place, build_model(dress, network)
+        self.positive, self.negative = class_conditioning(ALL_CLASSES, BATCH), class_conditioning(NO_CLASS)
+        self.latent = empty_latent(BATCH)
+        self.sampling = self.model.get_model_object("model_sampling")
+
+    @property
+    def sigma_max(self) -> float:
+        """Where the model starts."""
+        return float(self.sampling.sigma_max)
+
+    def bank(self, seed: int) -> OrbitBank:
+        """Recorded orbits of noise that nothing is judged on."""
+        from art_nodes.host.recording import record
+
+        latent = {"samples": self.latent["samples"][:ORBITS]}
+        return record(self.model, self.positive, self.negative, latent, cfg=self.place.cfg, seed=seed, orbits=ORBITS,
+                      nodes=NODES)
+
+    @torch.inference_mode()
+    def end(self, sampler: str, sigmas: Sequence[float], seed: int) -> torch.Tensor:
+        """Where a sampler ends from the noise of a seed; (BATCH, 1, 28, 28)."""
+        from art_nodes.host.comparing_samplers import sample
+        from art_nodes.host.recording import gaussian
+
+        empty = torch.zeros(BATCH, 1, IMAGE_SIZE, IMAGE_SIZE)
+        return sample(self.model, self.positive, self.negative, self.place.cfg, gaussian(empty, seed), empty, sampler,
+                      torch.tensor(sigmas, dtype=torch.float32), seed, lambda sigma: None)
+
+
+def learned(stage: Stage, folder: Path, seed: int = 0) -> dict[str, Schedule]:
+    """Our schedules at a place, by objective; learned once and kept, so that a run goes on with what it began with."""
+    paths = {name: folder / f"{stage.place.name}-{name.replace(':', '-')}-seed{seed}.safetensors"
+             for name in OBJECTIVES}
+    if not all(path.exists() for path in paths.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+        bank = stage.bank(seed)
+        clock = learn_schedule(bank, TrainConfig(seed=seed))
+        for name, path in paths.items():
+            (clock if name == "euler" else with_grids(clock, bank, name)).save(path)
+    return {name: Schedule.load(path) for name, path in paths.items()}
+
+
+def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> dict[str, tuple[float, ...]]:
+    """Name -> sigmas (steps + 1,) of every schedule that has a grid of so many steps at this place."""
+    from art_nodes.host.comparing_grids import find_entries
+
+    found = {entry.name: entry.grid(steps) for entry in find_entries(stage.model, sampler, "all")}
+    found |= _further(stage, steps)
+    found |= {ART + name: schedule.sigmas(steps, sigma_max=stage.sigma_max) for name, schedule in ours.items()}
+    return {name: tuple(float(sigma) for sigma in grid) for name, grid in found.items()
+            if grid is not None and len(grid) == steps + 1 and torch.as_tensor(grid).isfinite().all()}
+
+
+def _further(stage: Stage, steps: int) -> dict[str, torch.Tensor]:
+    """Schedules of the host's nodes that its dropdown lacks, as those nodes make them by default.
+
+    Laplace's last sigma is replaced by 0: as it comes it leaves noise in the picture. beta57 is the beta schedule
+    with alpha 0.5 and beta 0.7. OptimalSteps' tables are for flow models and do not apply.
+    """
+    import comfy.k_diffusion.sampling as sampling
+    import comfy.samplers
+
+    low, high = float(stage.sampling.sigma_min), stage.sigma_max
+    laplace = sampling.get_sigmas_laplace(n=steps + 1, sigma_min=low, sigma_max=high)
+    laplace[-1] = 0.0
+    found = {
+        "polyexponential": sampling.get_sigmas_polyexponential(n=steps, sigma_min=low, sigma_max=high),
+        "laplace": laplace,
+        "beta57": comfy.samplers.beta_scheduler(stage.sampling, steps, alpha=0.5, beta=0.7),
+    }
+    if stage.place.dress == "SDXL":
+        from comfy_extras.nodes_gits import GITSScheduler
+
+        node = GITSScheduler
+        found["GITS"] = node.execute(1.2, steps, 1.0).result[0]
+    return found
+
+
+def noise_of(number: int) -> int:
+    """The seed of chunk `number`."""
+    return HELD_OUT + number
+
+
+class Worker:
+    """Computes chunks with one thread."""
+
+    def __init__(self, root: Path):
+        from benchmarks.mnist_cells import Setting, fastest_network
+
+        self.root, self.stages = root, {}
+        self.network, word = fastest_network(Setting(root, 250, 1))
+        self.judge = classifier.load_classifier()
+        print(f"worker {os.getpid()}: {word}", flush=True)
+
+    def stage(self, place: Place) -> Stage:
+        """A place, made ready once."""
+        if place not in self.stages:
+            self.stages[place] = Stage(place, self.network)
+        return self.stages[place]
+
+    @torch.no_grad()
+    def compute(self, job: Job) -> tuple[Job, float]:
+        """Compute and save one chunk: the errors, and the features that FID is taken of."""
+        from benchmarks.mnist_cells import as_picture
+
+        cell, number = job
+        began = time.perf_counter()
+        end = self.stage(cell.place).end(cell.sampler, cell.sigmas, noise_of(number)).clone()
+        errors = (end - self.reference(cell.place, number)).flatten(1).double().square().mean(1).sqrt()
+        features = self.judge.features(as_picture(end)).half()
+        seconds = time.perf_counter() - began
+        save_whole(cell.path(self.root, number), errors=errors.float().numpy(), features=features.numpy(),
+                   seconds=seconds)
+        return job, seconds
+
+    def reference(self, place: Place, number: int) -> torch.Tensor:
+        """The fine solution from the same noise, kept in a file."""
+        path = self.root / place.name / f"reference-{weights_hash()}-{REFERENCE_STEPS}" / f"{number:03d}.npz"
+        if not path.exists():
+            from art_nodes.host.comparing import REFERENCE_SAMPLER, reference_grid
+
+            stage = self.stage(place)
+            sigmas = reference_grid(stage.sampling, REFERENCE_STEPS).tolist()
+            save_whole(path, end=stage.end(REFERENCE_SAMPLER, sigmas, noise_of(number)).numpy())
+        with np.load(path) as file:
+            return torch.from_numpy(file["end"])
+
+
+_worker: Worker | None = None  # of this process
+
+
+def _start(root: Path) -> None:
+    global _worker
+    _worker = Worker(root)
+
+
+def _work(job: Job) -> tuple[Job, float]:
+    return _worker.compute(job)
+
+
+def compute(jobs: Sequence[Job], root: Path, workers: int) -> Iterator[tuple[Job, float]]:
+    """Compute the jobs with `workers` processes; yields each, and the seconds it took, when it is saved."""
+    return in_processes(_work, jobs, _start, (root,), workers)

@@ -1,0 +1,109 @@
+"""The matched comparison: what is compared, who is looked at twice, and what the page says of who wins."""
+
+import numpy as np
+import pytest
+
+from benchmarks import matched, matched_cells, matched_report
+from benchmarks.chunks import save_whole
+from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Stage, Worker
+
+pytestmark = pytest.mark.host
+SDXL = PLACES[0]
+
+
+@pytest.fixture(scope="module")
+def stage(comfy):
+    return Stage(SDXL)
+
+
+@pytest.fixture(scope="module")
+def ours(stage, tmp_path_factory):
+    """Our schedules, from a recording that is small enough for a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(matched_cells, "ORBITS", 2)
+        patch.setattr(matched_cells, "NODES", 12)
+        folder = tmp_path_factory.mktemp("matched")
+        found = matched_cells.learned(stage, folder)
+        assert all(np.array_equal(found[name].clock, again.clock)
+                   for name, again in matched_cells.learned(stage, folder).items())  # read from the files
+    return found
+
+
+def test_every_built_in_schedule_and_ours_are_compared(stage, ours):
+    names = matched_cells.grids(stage, "euler", 10, ours)
+    assert set(names) >= {"simple", "sgm_uniform", "karras", "exponential", "beta", "normal", "linear_quadratic",
+                          "kl_optimal", "AYS SD1", "AYS SDXL", "GITS", "polyexponential", "laplace", "beta57",
+                          ART + "euler", ART + "end:euler", ART + "end:heun", ART + "end:dpmpp_2m"}
+    for name, sigmas in names.items():
+        assert len(sigmas) == 11 and sigmas[-1] == 0 and (np.diff(sigmas) <= 0).all()
+        # Two start where their own rule puts them, whatever the model's range.
+        assert sigmas[0] == pytest.approx(stage.sigma_max, rel=0.08) or name in ("laplace", "ddim_uniform")
+
+
+def test_tables_of_another_range_are_left_out(comfy, ours):
+    names = matched_cells.grids(Stage(PLACES[2]), "euler", 6, ours)
+    assert "karras" in names and not {"AYS SD1", "AYS SDXL", "GITS"} & set(names)
+
+
+def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
+    """Its errors are those to the reference of the same noise, and it is computed once."""
+    monkeypatch.setattr(matched_cells, "REFERENCE_STEPS", 20)
+    worker = Worker.__new__(Worker)
+    from benchmarks.classifier import load_classifier
+
+    worker.root, worker.stages, worker.judge = tmp_path, {SDXL: stage}, load_classifier()
+    cell = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.0, 0.0))
+    worker.compute((cell, 3))
+    assert len(cell.load(tmp_path)) == 0  # chunks count from the first
+    worker.compute((cell, 0))
+    errors = cell.load(tmp_path)
+    end = stage.end("euler", cell.sigmas, matched_cells.noise_of(0))
+    truth = worker.reference(SDXL, 0)
+    np.testing.assert_allclose(errors, (end - truth).flatten(1).double().square().mean(1).sqrt(), rtol=1e-5)
+    assert cell.load(tmp_path, "features").shape == (BATCH, 96)
+    assert matched.missing([cell], 2, tmp_path) == [(cell, 1)]
+    other = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.1, 0.0))
+    assert other.folder(tmp_path) != cell.folder(tmp_path)
+
+
+@pytest.fixture
+def column(tmp_path):
+    """Five schedules on 32 noises, errors 1.0 to 3.0; ours, the best, as end:euler."""
+    rng, cells = np.random.default_rng(0), []
+    base = rng.uniform(0.9, 1.1, BATCH)
+    for i, (name, size) in enumerate((("karras", 1.1), ("beta", 1.2), ("normal", 3.0), (ART + "end:euler", 1.0),
+                                      (ART + "end:heun", 2.0))):
+        cells.append(Cell(SDXL, "euler", 6, name, (10.0, 1.0 + i, 0.0)))
+        save_whole(cells[-1].path(tmp_path, 0), errors=size * base * rng.uniform(0.99, 1.01, BATCH))
+    return cells
+
+
+def test_only_what_may_win_is_looked_at_twice(column, tmp_path):
+    assert [cell.schedule for cell in matched.contenders(column, tmp_path)] == ["karras", ART + "end:euler"]
+
+
+def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
+    found = matched_report.entries(column, tmp_path)
+    duel = matched_report.duel(found, ART + "end:euler")
+    assert (duel.rival, duel.verdict) == ("karras", "wins") and duel.low < 1 / 1.1 < duel.high
+    lost = matched_report.duel(found, ART + "end:heun")
+    assert (lost.rival, lost.verdict) == ("karras", "loses")
+    columns = matched.columns(column)
+    table = matched_report.error_table(columns, SDXL, "euler", tmp_path)
+    assert table[1][0] == ART + "end:euler" and table[1][1].startswith("**")
+    rows = matched_report.summary(columns, tmp_path)
+    assert [row[1:5] for row in rows[1:]] == [[ART + "end:euler", "1", "0", "0"], [ART + "end:heun", "0", "0", "1"]]
+    matched_report.write(columns, {}, tmp_path, lambda line: None)
+    page = (tmp_path / matched_report.PAGE).read_text()
+    assert "karras, wins" in page and "karras, loses" in page and (tmp_path / "images/matched-euler.png").exists()
+
+
+def test_control_a_rival_on_fewer_noises_is_no_rival(column, tmp_path):
+    """Negative control: karras on twice the noises may not be compared with ours on half of them."""
+    save_whole(column[0].path(tmp_path, 1), errors=np.ones(BATCH))
+    assert matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler").rival == "beta"
+
+
+def test_each_sampler_has_an_objective_of_ours():
+    assert [matched.own(name) for name in ("euler", "heun", "uni_pc", "dpmpp_2m_sde", "euler_ancestral")] == [
+        "end:euler", "end:heun", "end:dpmpp_2m", "end:dpmpp_2m", "end:euler"]
