@@ -16,6 +16,7 @@ COMMANDS = {
     "train-classifier": "train the classifier that judges its samples",
     "judge-demo": "share of samples that the classifier takes for the class asked for",
     "mnist-style": "the paper's FID tables, of RK4, Heun and Euler, on the demo model",
+    "objectives": "whether our objectives order grids as the true end error does",
     "matched": "ours against every built-in schedule at matched model calls, in the host",
     "transfer": "a clock where it was not learned: other step counts, ranges and data",
 }

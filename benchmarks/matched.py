@@ -71,11 +71,13 @@ def columns(cells: Sequence[Cell]) -> dict[tuple[Place, str, int], list[Cell]]:
 
 
 def contenders(column: Sequence[Cell], folder: Path) -> list[Cell]:
-    """Those that may be the best of a column, by the first round, and our own."""
+    """Those that may be the best of a column, by the first round, the two strongest built-ins, and our own."""
     errors = {cell: total(cell.load(folder)[:FIRST * BATCH]) for cell in column if len(cell.load(folder))}
     least = min(errors.values(), default=0.0)
+    built_in = sorted((cell for cell in errors if not cell.schedule.startswith(ART)), key=errors.get)[:2]
     ours = {ART + "euler", ART + own(column[0].sampler)}
-    return [cell for cell in column if cell.schedule in ours or errors.get(cell, 1e9) <= CONTENDER * least]
+    return [cell for cell in column if cell.schedule in ours or cell in built_in
+            or errors.get(cell, 1e9) <= CONTENDER * least]
 
 
 def fid_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:

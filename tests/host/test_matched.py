@@ -79,7 +79,7 @@ def column(tmp_path):
 
 
 def test_only_what_may_win_is_looked_at_twice(column, tmp_path):
-    assert [cell.schedule for cell in matched.contenders(column, tmp_path)] == ["karras", ART + "end:euler"]
+    assert [cell.schedule for cell in matched.contenders(column, tmp_path)] == ["karras", "beta", ART + "end:euler"]
 
 
 def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):

@@ -1,0 +1,246 @@
+"""Do our objectives order grids as the true end error does? `python -m benchmarks objectives`.
+
+200 random grids a sampler and number of steps on the demo model, each sampled from held-out
+noise; rank correlation of what a recording foretells with what is measured. Then ART-RL
+against dynamic programming on the rewards that have no closed form.
+"""
+
+import argparse
+import functools
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from art_nodes.core import OrbitBank, TrainConfig, grid_cost, learn_schedule
+from art_nodes.core import objectives as core
+from art_nodes.core.compare import heun
+from art_nodes.core.dynamic import best_on_nodes
+from art_nodes.core.objectives import SamplerError
+from art_nodes.core.refine import best_grid
+from art_nodes.core.scores import total
+from art_nodes.demo import demo_denoiser
+from benchmarks import fashion
+from benchmarks.chunks import in_processes, save_whole, stop_cleanly
+from benchmarks.machine import this_machine
+from benchmarks.matched_cells import start_host, weights_hash
+from benchmarks.mnist_cells import Setting, fastest_network
+from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.targets import DEMO
+
+FOLDER, DOCS, PAGE = Path("build/objectives"), Path("docs"), "objectives.md"
+TARGET = DEMO[1]
+SAMPLERS, STEPS = ("euler", "heun", "dpmpp_2m"), (6, 10, 20)
+GRIDS, AT_ONCE, NOISES, BATCH = 200, 20, 64, 25
+HELD_OUT = 5000  # seed of the noise; the recordings take 0 and up
+RECORDINGS, SEEDS = 2, 3
+TURNS = (1e9, 8.0, 5.0, 3.0, 1.0)
+REFERENCE = 160
+
+
+def random_grids(steps: int, count: int = GRIDS) -> np.ndarray:
+    """(count, steps + 1) grids: a power rule of random exponent and end, warped by a random smooth density."""
+    rng, u, grids = np.random.default_rng(steps), np.linspace(0, 1, 200), []
+    for _ in range(count):
+        low = TARGET.sigma_min * 10 ** rng.uniform(0, 1)
+        density = np.exp(np.interp(u, np.linspace(0, 1, 6), rng.normal(0, rng.uniform(0.2, 0.9), 6)))
+        passed = np.append(0.0, np.cumsum(0.5 * (density[1:] + density[:-1])))
+        t, rho = np.interp(np.linspace(0, 1, steps), passed / passed[-1], u), rng.uniform(2, 12)
+        rule = (TARGET.sigma_max ** (1 / rho) * (1 - t) + low ** (1 / rho) * t) ** rho
+        grids.append(np.append(rule, 0.0))
+    return np.array(grids)
+
+
+@dataclass(frozen=True)
+class Part:
+    """AT_ONCE grids of one sampler and number of steps."""
+
+    sampler: str
+    steps: int
+    number: int
+
+    def path(self, folder: Path) -> Path:
+        """Where the errors are kept."""
+        return folder / f"{self.sampler}-{self.steps:02d}-{self.number:02d}-{NOISES}-{weights_hash()[:12]}.npz"
+
+
+class Judge:
+    """Measures true end errors with one thread."""
+
+    def __init__(self, folder: Path):
+        start_host()
+        self.folder = folder
+        network, _ = fastest_network(Setting(folder, 250, 1, batch=BATCH))
+        labels = fashion.one_hot(torch.arange(BATCH) % 10)
+        self.denoise = demo_denoiser(network, labels)
+        self.noise = TARGET.draw(NOISES, torch.Generator().manual_seed(HELD_OUT))
+
+    def model(self, x: torch.Tensor, sigma: torch.Tensor, **_) -> torch.Tensor:
+        """D of any number of samples, a fixed batch at a time, which a compiled network wants."""
+        rows = -len(x) % BATCH
+        filled = torch.cat([x, x[:1].expand(rows, *x.shape[1:])]).float()
+        levels = torch.cat([sigma, sigma[:1].expand(rows)]).float()
+        pairs = zip(filled.split(BATCH), levels.split(BATCH), strict=True)
+        parts = [self.denoise(part, level) for part, level in pairs]
+        return torch.cat(parts)[:len(x)]
+
+    @functools.cached_property
+    def truth(self) -> torch.Tensor:
+        """The fine solution."""
+        path = self.folder / f"reference-{NOISES}-{weights_hash()[:12]}.npz"
+        if not path.exists():
+            grid = np.append(np.geomspace(TARGET.sigma_max, TARGET.sigma_min / 4, REFERENCE), 0.0)
+            save_whole(path, end=heun(self.model, self.noise, torch.from_numpy(grid)).numpy())
+        with np.load(path) as file:
+            return torch.from_numpy(file["end"])
+
+    @torch.no_grad()
+    def compute(self, part: Part) -> Part:
+        """The errors (AT_ONCE, NOISES) of a part, saved."""
+        import comfy.k_diffusion.sampling as sampling
+
+        sample = getattr(sampling, f"sample_{part.sampler}")
+        errors = []
+        for grid in random_grids(part.steps)[part.number * AT_ONCE:(part.number + 1) * AT_ONCE]:
+            end = sample(self.model, self.noise, torch.tensor(grid, dtype=torch.float32), extra_args={}, disable=True)
+            errors.append((end - self.truth).flatten(1).double().square().mean(1).sqrt().numpy())
+        save_whole(part.path(self.folder), errors=np.stack(errors))
+        return part
+
+
+_judge: Judge | None = None  # of this process
+
+
+def _start(folder: Path) -> None:
+    global _judge
+    _judge = Judge(folder)
+
+
+def _compute(part: Part) -> Part:
+    return _judge.compute(part)
+
+
+def parts() -> list[Part]:
+    """All there is to measure, the cheap first."""
+    return sorted((Part(sampler, steps, number) for sampler in SAMPLERS for steps in STEPS
+                   for number in range(GRIDS // AT_ONCE)), key=lambda p: p.steps * (2 if p.sampler == "heun" else 1))
+
+
+def measured(sampler: str, steps: int, folder: Path) -> np.ndarray:
+    """The errors (grids, NOISES) that are there, from the first grid on."""
+    found = []
+    for number in range(GRIDS // AT_ONCE):
+        path = Part(sampler, steps, number).path(folder)
+        if not path.exists():
+            break
+        with np.load(path) as file:
+            found.append(file["errors"])
+    return np.concatenate(found) if found else np.zeros((0, NOISES))
+
+
+def foretold(bank: OrbitBank, sampler: str, grids: np.ndarray) -> dict[str, np.ndarray]:
+    """What each objective says of the grids, by its name."""
+    found = {"J (euler)": np.array([grid_cost(bank, grid) for grid in grids]),
+             f"residual:{sampler}": SamplerError(bank, f"residual:{sampler}")(grids)}
+    error, usual = SamplerError(bank, f"end:{sampler}"), core.TURN
+    for turn in TURNS:
+        core.TURN = turn
+        name = f"end:{sampler}" + ("" if turn == usual else f", τ = {turn:g}" if turn < 1e6 else ", τ = ∞")
+        found[name] = error(grids)
+    core.TURN = usual
+    return found
+
+
+def rank_table(bank: OrbitBank, sampler: str, folder: Path) -> list[list[str]]:
+    """Rows are objectives, columns numbers of steps: rank correlation with the RMS (the median) of true errors."""
+    from scipy.stats import spearmanr
+
+    columns = {}
+    for steps in STEPS:
+        errors = measured(sampler, steps, folder)
+        if len(errors):
+            rms, median = np.array([total(row) for row in errors]), np.median(errors, axis=1)
+            for name, values in foretold(bank, sampler, random_grids(steps)[:len(errors)]).items():
+                scale = np.exp(np.median(np.log(rms / values)))
+                told = f", true/foretold {scale:.2f}" if name.startswith("end") else ""
+                columns[name, steps] = (f"{spearmanr(values, rms)[0]:.3f} ({spearmanr(values, median)[0]:.3f})" + told)
+    names = dict.fromkeys(name for name, _ in columns)
+    return [["steps", *map(str, STEPS)], *([name, *(columns.get((name, steps), "") for steps in STEPS)]
+                                           for name in names)]
+
+
+def learning_table(bank: OrbitBank) -> list[list[str]]:
+    """What ART-RL comes to, median and worst of the seeds, in units of dynamic programming or of descent."""
+    rows = [["objective", "steps", "in units of", "ART-RL, median", "worst", "descent", "closed form's clock"]]
+    for kind, sampler in ((kind, sampler) for kind in core.KINDS for sampler in SAMPLERS):
+        objective, error = f"{kind}:{sampler}", SamplerError(bank, f"{kind}:{sampler}")
+        for steps in STEPS:
+            best, unit = best_grid(error, steps), "descent"
+            ours = [learn_schedule(bank, TrainConfig(objective=objective, clock_nodes=steps, seed=seed)).clock
+                    for seed in range(SEEDS)]
+            base = best
+            if kind == "residual":
+                base, unit = best_on_nodes(error, steps), "dynamic programming"
+            clock = core_clock(bank, steps)
+            costs = error(np.stack([base, best, clock, *ours])) / error(base[None])[0]
+            rows.append([objective, str(steps), unit, f"{np.median(costs[3:]):.3f}", f"{costs[3:].max():.3f}",
+                         f"{costs[1]:.3f}", f"{costs[2]:.3f}"])
+    return rows
+
+
+def core_clock(bank: OrbitBank, steps: int) -> np.ndarray:
+    """The closed form's clock at so many steps."""
+    from art_nodes.core.clock import optimal_clock
+
+    return optimal_clock(bank, steps)
+
+
+def page(bank: OrbitBank, folder: Path, learning: Sequence[Sequence[str]]) -> str:
+    """The whole page."""
+    count = min(len(measured(sampler, steps, folder)) for sampler in SAMPLERS for steps in STEPS)
+    text = ["# Objectives against the true end error", f"{this_machine()}; `python -m benchmarks objectives --docs`",
+            f"Demo model, {TARGET.sigma_max:g} to {TARGET.sigma_min:g}; {RECORDINGS * TARGET.shape[0]} recorded orbits"
+            f" foretell, {NOISES} other noises measure. Spearman's rank correlation over {count} random grids with the"
+            " RMS end error, in brackets with the median; for end errors the ratio of true to foretold, median over"
+            " grids."]
+    for sampler in SAMPLERS:
+        text += [f"## {sampler}", as_markdown(rank_table(bank, sampler, folder))]
+    if learning:
+        text += ["## ART-RL on rewards without a closed form",
+                 f"{SEEDS} seeds, default settings, steps as given; *descent* from several starts is what schedules"
+                 " take their grids from.", as_markdown(learning)]
+    return "\n\n".join(text) + "\n"
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks objectives", description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--report", action="store_true", help="only report what is there")
+    parser.add_argument("--docs", action="store_true", help=f"also write docs/{PAGE}")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    args = parser.parse_args(argv)
+    stop_cleanly()
+    todo = [] if args.report else [part for part in parts() if not part.path(args.folder).exists()]
+    try:
+        for done, part in enumerate(in_processes(_compute, todo, _start, (args.folder,), args.workers) if todo else ()):
+            print(f"{done + 1}/{len(todo)}  {part.sampler}, {part.steps} steps", flush=True)
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is complete is saved, the same command goes on")
+    bank = OrbitBank.merge(TARGET.record(seed) for seed in range(RECORDINGS))
+    for sampler in SAMPLERS:
+        print(f"\n{sampler}\n" + as_text(rank_table(bank, sampler, args.folder)), flush=True)
+    learning = learning_table(bank)
+    print("\n" + as_text(learning), flush=True)
+    args.folder.mkdir(parents=True, exist_ok=True)
+    (args.folder / PAGE).write_text(page(bank, args.folder, learning))
+    if args.docs:
+        shutil.copyfile(args.folder / PAGE, DOCS / PAGE)
+
+
+if __name__ == "__main__":
+    main()

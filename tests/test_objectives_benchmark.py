@@ -1,0 +1,54 @@
+"""The benchmark of the objectives: its random grids, its parts, and what its tables say of made-up errors."""
+
+import numpy as np
+import pytest
+
+from benchmarks import objectives
+from benchmarks.chunks import save_whole
+from benchmarks.objectives import AT_ONCE, GRIDS, NOISES, TARGET, Part
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return TARGET.record(0, nodes=24)
+
+
+def test_random_grids_fall_from_the_top_to_0_and_are_always_the_same():
+    grids = objectives.random_grids(6)
+    assert grids.shape == (GRIDS, 7) and (np.diff(grids) < 0).all()
+    np.testing.assert_allclose(grids[:, 0], TARGET.sigma_max)
+    assert not grids[:, -1].any() and len(np.unique(grids[:, 3])) == GRIDS
+    np.testing.assert_array_equal(grids, objectives.random_grids(6))
+
+
+def test_every_grid_is_in_one_part():
+    every = objectives.parts()
+    assert len(every) == 9 * GRIDS // AT_ONCE and len(set(every)) == len(every)
+
+
+def test_the_rank_correlation_is_that_of_the_errors(bank, tmp_path):
+    """Errors that follow an objective have rank 1 with it; control: errors in reverse have -1."""
+    grids = objectives.random_grids(6)
+    truth = objectives.foretold(bank, "euler", grids)["end:euler"]
+    for sign, expected in ((1, "1.000"), (-1, "-1.000")):
+        for number in range(GRIDS // AT_ONCE):
+            rows = truth[number * AT_ONCE:(number + 1) * AT_ONCE, None] ** sign
+            save_whole(Part("euler", 6, number).path(tmp_path), errors=np.repeat(rows, NOISES, axis=1))
+        table = {row[0]: row[1] for row in objectives.rank_table(bank, "euler", tmp_path)}
+        assert table["end:euler"].startswith(f"{expected} ({expected})")
+        assert f"{expected} (" not in table["J (euler)"]
+
+
+def test_the_usual_turn_is_back_afterwards(bank):
+    before = objectives.core.TURN
+    found = objectives.foretold(bank, "dpmpp_2m", objectives.random_grids(6)[:3])
+    assert objectives.core.TURN == before
+    assert {"J (euler)", "residual:dpmpp_2m", "end:dpmpp_2m", "end:dpmpp_2m, τ = ∞"} <= set(found)
+    assert (found["end:dpmpp_2m"] != found["end:dpmpp_2m, τ = 1"]).all()
+
+
+def test_a_run_goes_on_after_what_is_there(tmp_path):
+    save_whole(Part("heun", 10, 0).path(tmp_path), errors=np.ones((AT_ONCE, NOISES)))
+    save_whole(Part("heun", 10, 2).path(tmp_path), errors=np.ones((AT_ONCE, NOISES)))
+    assert objectives.measured("heun", 10, tmp_path).shape == (AT_ONCE, NOISES)
+    assert objectives.measured("heun", 20, tmp_path).shape == (0, NOISES)
