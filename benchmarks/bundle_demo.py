@@ -11,7 +11,8 @@ FOLDER = Path(__file__).resolve().parents[1] / "learned_schedules"
 FILES = {"demo-edm": DEMO[0], "demo-sdxl": DEMO[1]}
 RECORDINGS = 5  # of 20 orbits each, from these seeds
 DESCRIPTION = {
-    "model": "ART Demo Model (Fashion-MNIST, 28x28), all ten classes", "cfg": 1.0, "data_std": 1.0,
+    "model": "DemoModel",  # what the host calls it, so that ART Sigmas recognises it
+    "learned_on": "ART Demo Model (Fashion-MNIST, 28x28), all ten classes", "cfg": 1.0, "data_std": 1.0,
     "carried_over": "no: learned on the model that it is for",
 }
 
