@@ -8,6 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
+from art_nodes.core import Schedule
+from benchmarks.bundle_demo import FOLDER as BUNDLED
 from benchmarks.comfy.server import HostError
 from tests.host import schedules, workflows
 
@@ -99,6 +101,14 @@ def test_a_smaller_model_starts_later(read, models, caplog):
 def test_the_model_it_was_learned_on_changes_nothing_and_warns_of_nothing(read, models, caplog):
     with caplog.at_level(logging.WARNING):
         assert torch.equal(read("s", 10, 1.0, model=models[workflows.EDM]), read("s", 10, 1.0))
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("name, dress", [("demo-edm", workflows.EDM), ("demo-sdxl", workflows.SDXL)])
+def test_the_bundled_demo_schedules_fit_the_demo_model(read, models, caplog, name, dress):
+    bundled = Schedule.load(BUNDLED / f"{name}.safetensors")
+    with caplog.at_level(logging.WARNING):
+        assert len(read("s", 10, 1.0, bundled, models[dress])) == 11
     assert not caplog.records
 
 
