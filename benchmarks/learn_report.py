@@ -26,7 +26,7 @@ Medians and worst over seeds.
   are what compares. Its actor sees x, and one clock is made of it in the end.
 - *live, one clock* is the same with an actor that sees only where the clock stands.
 - *published* is *live* with |Q| by its definition, a Jacobian-vector product, and the multiplier alone to keep the time
-  budget. The second of its two calls a step is a dear one; on the demo model it was left out.
+  budget. The second of its two calls a step is a dear one. These two were left out on the demo model.
 
 Settings are episodes × clock steps × iterations, smaller than the default where a live call is dear. *To 1.02* are the
 sample calls until the median is there for good. Seconds include the recording: *core s* are those of one core's
