@@ -36,11 +36,12 @@ def split_objective(objective: str) -> tuple[str, str]:
 class SamplerError:
     """An exact-step objective of one sampler on a bank.
 
+    turn: the tau of eq. (16), > 0; infinity adds residuals up with their signs.
     Raises ValueError for a bank that knows only stiffness.
     """
 
-    def __init__(self, bank: OrbitBank, objective: str):
-        self.kind, self.sampler = split_objective(objective)
+    def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN):
+        (self.kind, self.sampler), self.turn = split_objective(objective), turn
         if self.kind not in KINDS:
             raise ValueError(f"objective must replay a sampler; got {objective!r}; choose for example end:euler")
         if bank.gram is None:
@@ -56,12 +57,12 @@ class SamplerError:
 
     def ledger(self, gram: np.ndarray) -> "Ledger":
         """What charges the steps of E runs on an orbit each, `gram` (E, N + 1, N + 1)."""
-        return EndLedger(gram, self.reach) if self.kind == "end" else NormLedger(gram)
+        return EndLedger(gram, self.reach, self.turn) if self.kind == "end" else NormLedger(gram)
 
     def __call__(self, grids: np.ndarray) -> np.ndarray:
         """The objective of G grids of K steps (G, K + 1), pooled over orbits; RMS per element, (G,)."""
         if self.kind == "end":
-            return np.sqrt(np.maximum(self._run(grids, EndLedger(self.mean_gram, self.reach)), 0.0))
+            return np.sqrt(np.maximum(self._run(grids, EndLedger(self.mean_gram, self.reach, self.turn)), 0.0))
         return self._run(grids, NormLedger(self.bank.gram[:, None]))
 
     def per_orbit(self, grid: np.ndarray) -> np.ndarray:
@@ -97,13 +98,14 @@ class NormLedger:
 class EndLedger:
     """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it, eqs. (16) and (17)."""
 
-    def __init__(self, gram: np.ndarray, reach: float):
-        self.gram, self.reach, self.before, self.sigma = gram, reach, 0.0, None
+    def __init__(self, gram: np.ndarray, reach: float, turn: float):
+        self.gram, self.reach, self.turn = gram, reach, turn
+        self.before, self.sigma = 0.0, None
 
     def charge(self, residual: np.ndarray, here: np.ndarray, there: np.ndarray) -> np.ndarray:
         """Increase of |e|^2 by a step from `here` to `there` (E,); residual (E, N + 1) -> (E,). May be negative."""
         if self.sigma is not None:
-            self.before = self.before * ((here / self.sigma) ** (1 / TURN))[:, None]
+            self.before = self.before * ((here / self.sigma) ** (1 / self.turn))[:, None]
         arriving = residual * (self.reach / np.hypot(self.reach, there))[:, None]
         added = inner(arriving, self.gram, arriving + 2 * self.before)
         self.before, self.sigma = self.before + arriving, here
