@@ -127,7 +127,8 @@ class ReplayEnvironment(BankEnvironment):
         self.left -= 1
         here = self.runs.sigma
         there = np.minimum(self.sigma_max * (1 - position), SHORTEST_STEP * here)
-        there = np.maximum(there, LOWEST**self.left * self.sigma_min) if self.left else np.zeros_like(here)
+        floor = LOWEST ** (self.steps - self.left) * self.sigma_min
+        there = np.maximum(there, floor) if self.left else np.zeros_like(here)
         charge = self.ledger.charge(self.runs.step(there), here, there)
         return charge / self.optimum ** (2 if self.error.kind == "end" else 1)
 

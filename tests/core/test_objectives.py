@@ -138,6 +138,18 @@ def test_art_rl_learns_the_end_error_too(bank, name):
     np.testing.assert_allclose(last.schedule.sigmas(6), last.schedule.clock, rtol=1e-6)
 
 
+def test_an_episode_that_hurries_to_the_end_still_descends(bank):
+    """However early it would be at 0, the sampler that is replayed gets sigmas that fall, and is charged for them."""
+    world = ReplayEnvironment(bank, "end:dpmpp_2m", 6)
+    world.start(4, np.random.default_rng(0))
+    seen = [world.runs.sigma]
+    for _ in range(6):
+        charge = world.advance(np.ones(4), 1 / 6)
+        assert np.isfinite(charge).all()
+        seen.append(world.runs.sigma)
+    assert (np.diff(seen, axis=0) < 0).all() and not seen[-1].any() and (np.stack(seen[:-1]) > 0).all()
+
+
 def test_the_same_seed_learns_the_same_grid(bank):
     config = TrainConfig(objective="end:dpmpp_2m", clock_nodes=6, iterations=20, seed=4)
     np.testing.assert_array_equal(learn_schedule(bank, config).clock, learn_schedule(bank, config).clock)
