@@ -66,7 +66,9 @@ class ActorCritic:
             known = policy.features(u, time, env.state() if policy.state else None)
             judged = self.critic.features(u, time, env.outlook())
             mean = policy.mean(position, time, known)
-            variance = policy.variance(*((mean**-2, mean**-2) if self.base.stepwise else (q, mean_q)))
+            if self.base.stepwise:  # |Q| where a long step starts says little of it; |Q| mu^2 = 1 at the optimum
+                q = mean_q = mean**-2
+            variance = policy.variance(q, mean_q)
             noise = self.rng.standard_normal(episodes // 2)
             speed = mean + np.sqrt(variance) * np.concatenate([noise, -noise])
             push, curvature = (speed - mean) * mean / variance, env.curving * policy.lam / variance * mean**2
