@@ -20,7 +20,7 @@ LEAST_KNOWN, MOST_KNOWN = 0.1, 4.0
 SHORTEST_STEP, LOWEST = 0.999, 0.5
 # What a sampler's steps leave is far from quadratic in their lengths, and residuals cancel: exploration keeps
 # closer to the mean than for |Q| theta^2, and the actor's steps are shorter by its order squared, too.
-STEEPNESS, CURVING = 60.0, 3.0
+STEEPNESS, CURVING = 200.0, 3.0
 
 
 class BankEnvironment:
