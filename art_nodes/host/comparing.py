@@ -25,6 +25,7 @@ from .comparing_results import Cell, Measured, end_errors, first_part, flat
 from .comparing_samplers import check_sampler, count_calls, sample
 from .comparing_sheet import check_vae, draw_sheet, no_pictures
 from .comparing_text import cost_text, counted, table_text
+from .events import comparison_record
 from .recording import LARGEST_SEED, describe_model, empty_like, gaussian
 
 # Tried with 100 model calls on the demo model as EDM, as SDXL and under a flow's noise levels: this pair ends within
@@ -78,6 +79,7 @@ class Compared:
     table: str
     plot: torch.Tensor  # (1, H, W, 3)
     pictures: torch.Tensor  # (1, H, W, 3)
+    record: dict  # the error curves as plain values, for the page
 
     @property
     def outputs(self) -> tuple:
@@ -108,7 +110,8 @@ def compare(model, positive, negative, latent_image: dict, cfg: float, seed: int
                "model": describe_model(model)}
     pictures = no_pictures() if vae is None else draw_sheet(measured, vae)
     table = table_text(measured, setting, [*plan.warnings, *start_warnings(model, plan)])
-    return Compared(measured, table, draw_errors(measured, plan.learned, plan.sampler_name), pictures)
+    plot = draw_errors(measured, plan.learned, plan.sampler_name)
+    return Compared(measured, table, plot, pictures, comparison_record(measured, plan.learned, plan.sampler_name))
 
 
 # Planning

@@ -21,6 +21,7 @@ from ..core import OrbitBank, Schedule, TrainConfig, learn, optimal_schedule, re
 from ..core.checks import check_steps
 from ..core.objectives import split_objective
 from ..core.refine import REFINED_STEPS
+from .events import TrainingEvents
 from .library import check_name, save_schedule
 from .plot import draw_plot
 from .recording import record
@@ -54,7 +55,8 @@ class Trained:
 
 
 def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits: int, nodes: int, steps: int,
-          name: str, method: str = METHODS[0], objective: str = "euler", **settings) -> Trained:
+          name: str, method: str = METHODS[0], objective: str = "euler",
+          events: TrainingEvents | None = None, **settings) -> Trained:
     """Learn a schedule on a MODEL and save it in the library under `name`, or name_2 ... if that is taken.
 
     steps: of the `sigmas` and of the comparison. objective: "euler" is one clock for every number of steps; one that
@@ -69,7 +71,9 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     fits = split_objective(objective)[0] != "euler"
     config = TrainConfig(seed=seed, **settings)
     learns = method == METHODS[0]
-    progress = _Progress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0)
+    events = events or TrainingEvents(None)
+    progress = _Progress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
+                         events=events)
 
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
                   progress=progress.recorded)
@@ -93,6 +97,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     # The last chance to stop: what was saved is never reported as interrupted.
     progress.show(PROGRESS_TOTAL)
     saved = save_schedule(schedule, name)
+    events.finished(saved, schedule)
     return Trained(saved, schedule, sigmas, plot, "\n".join([*saved_lines(saved, name), *lines]))
 
 
@@ -101,6 +106,7 @@ def _learn(bank: OrbitBank, config: TrainConfig, progress: "_Progress") -> tuple
     costs = []
     for last in learn(bank, config):
         costs.append(last.cost)
+        progress.events.learned(last, config.iterations)
         progress.learned(last.iteration, config.iterations)
     return last.schedule, costs
 
@@ -118,8 +124,8 @@ class _Progress:
     """
 
     def __init__(self, learning_seconds: float, fitting_seconds: float = 0.0,
-                 clock: Callable[[], float] = time.perf_counter):
-        self.bar = comfy.utils.ProgressBar(PROGRESS_TOTAL)
+                 clock: Callable[[], float] = time.perf_counter, events: TrainingEvents | None = None):
+        self.bar, self.events = comfy.utils.ProgressBar(PROGRESS_TOTAL), events or TrainingEvents(None)
         self.learning_seconds, self.fitting_seconds, self.clock = learning_seconds, fitting_seconds, clock
         self.started, self.shown, self.first_share, self.told = clock(), 0, 0.0, 0.0
 
@@ -135,6 +141,7 @@ class _Progress:
 
     def recorded(self, done: int, total: int) -> None:
         """After a model call."""
+        self.events.recorded(done, total)
         seconds = self.phase_seconds()
         expected = seconds * total / done + self.learning_seconds + self.fitting_seconds
         self.show(PROGRESS_TOTAL * seconds / max(expected, 1e-9))
@@ -146,6 +153,7 @@ class _Progress:
 
     def fitted(self, done: int, total: int) -> None:
         """After a grid; the later ones have more steps and take longer."""
+        self.events.refined(done, total)
         self.show(self.first_share + (PROGRESS_TOTAL - self.first_share) * (done / total) ** 2)
 
     def start_learning(self) -> float:

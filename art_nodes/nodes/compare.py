@@ -44,7 +44,8 @@ class ARTCompare(io.ComfyNode):
         compared = compare(**inputs, tell=node_text(cls.hidden.unique_id))
         shown = [compared.plot] if inputs.get("vae") is None else [compared.plot, compared.pictures]
         images = [image for picture in shown for image in ui.PreviewImage(picture, cls=cls).as_dict()["images"]]
-        return io.NodeOutput(*compared.outputs, ui={"images": images, "text": [compared.table]})
+        return io.NodeOutput(*compared.outputs, ui={
+            "images": images, "text": [compared.table], "art_compare": [compared.record]})
 
 
 def model_inputs() -> list:

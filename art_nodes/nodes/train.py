@@ -6,6 +6,7 @@ from comfy_api.latest import io, ui
 
 from ..core.learn import BUDGETS
 from ..core.objectives import OBJECTIVES
+from ..host.events import TrainingEvents
 from ..host.training import METHODS, config_fields, train
 
 DEFAULTS = config_fields()
@@ -33,6 +34,7 @@ class ARTTrain(io.ComfyNode):
             description="Learns where a sampler should step on this model: follows a few orbits of the model, learns "
                         "a schedule on them, and saves it in models/art_schedules for ART Sigmas.",
             is_output_node=True,
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[*main_inputs(), *advanced_inputs()],
             outputs=[
                 io.Custom("ART_SCHEDULE").Output(display_name="schedule", tooltip="The schedule, for ART Sigmas."),
@@ -44,9 +46,10 @@ class ARTTrain(io.ComfyNode):
 
     @classmethod
     def execute(cls, **inputs):
-        trained = train(**inputs)
+        with TrainingEvents.of_node(cls.hidden) as events:
+            trained = train(**inputs, events=events)
         preview = ui.PreviewImage(trained.plot, cls=cls).as_dict()
-        return io.NodeOutput(*trained.outputs, ui={**preview, "text": [trained.report]})
+        return io.NodeOutput(*trained.outputs, ui={**preview, "text": [trained.report], "art_train": [events.record()]})
 
 
 def main_inputs() -> list:

@@ -1,0 +1,210 @@
+"""What the page is told of a training: the messages, how many, and what is kept for a reload."""
+
+import json
+import math
+import types
+
+import numpy as np
+import pytest
+
+from art_nodes.core import Schedule
+from art_nodes.host import events
+
+
+class Server:
+    """The host's server, as far as events go."""
+
+    def __init__(self, client_id="tab"):
+        self.client_id, self.sent = client_id, []
+
+    def send_sync(self, event, data, sid=None):
+        self.sent.append((event, json.loads(json.dumps(data, allow_nan=False)), sid))
+
+
+class Clock:
+    """A clock that is set by hand, in seconds."""
+
+    now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture(autouse=True)
+def _nothing_kept(monkeypatch):
+    monkeypatch.setattr(events, "_last", type(events._last)())
+
+
+@pytest.fixture
+def server(monkeypatch):
+    made = Server()
+    module = types.SimpleNamespace(PromptServer=types.SimpleNamespace(instance=made))
+    monkeypatch.setitem(events.sys.modules, "server", module)
+    return made
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def record(iteration, cost, nodes=16, rate=2.0):
+    schedule = Schedule(80 * (1 - np.linspace(0, 1, nodes + 1)) ** (rate + iteration / 100))
+    return types.SimpleNamespace(iteration=iteration, cost=cost, schedule=schedule)
+
+
+def run(told, clock, recorded=20, iterations=50, seconds=0.05):
+    for i in range(recorded):
+        clock.now += seconds
+        told.recorded(i + 1, recorded)
+    for i in range(iterations):
+        clock.now += seconds
+        told.learned(record(i + 1, 1 + 1 / (i + 1)), iterations)
+    told.finished("mine")
+
+
+def test_a_whole_run(server, clock):
+    run(events.TrainingEvents("12:5", "flow", clock), clock)
+    kinds, states, clients = zip(*server.sent, strict=True)
+    assert set(kinds) == {"art.train"} and set(clients) == {"tab"}
+    assert [state["phase"] for state in states] == sorted((state["phase"] for state in states),
+                                                          key=["recording", "learning", "finished"].index)
+    assert {(state["node"], state["workflow"]) for state in states} == {("12:5", "flow")}
+    assert [state["number"] for state in states] == list(range(1, len(states) + 1))
+    last = states[-1]
+    assert (last["name"], last["calls"], last["left"], last["iteration"]) == ("mine", 20, 0.0, 50)
+    assert last["seconds"] == pytest.approx(70 * 0.05)
+    assert len(last["costs"]) == 50 and last["costs"][-1] == [50, pytest.approx(1.02)]
+    assert last["start"][0] == last["clock"][0] == 80 and last["start"] != last["clock"] and last["clock"][-1] == 0
+
+
+def test_at_most_five_messages_a_second(server, clock):
+    run(events.TrainingEvents(5, None, clock), clock, recorded=100, iterations=400, seconds=0.01)
+    assert len(server.sent) <= 5 * 5 + 3  # 5 s, and the three changes of phase
+    assert server.sent[-1][1]["phase"] == "finished"
+
+
+def test_the_time_left_follows_the_pace(server, clock):
+    told = events.TrainingEvents(5, None, clock)
+    clock.now += 3
+    told.recorded(30, 100)
+    assert server.sent[-1][1]["left"] == pytest.approx(7)
+    told.learned(record(1, 1.5), 10)
+    assert server.sent[-1][1]["left"] is None  # a phase that has just begun has no pace
+
+
+def test_long_curves_and_clocks_are_thinned(server, clock):
+    told = events.TrainingEvents(5, None, clock)
+    for i in range(3000):
+        told.learned(record(i + 1, 2.0, nodes=1024), 3000)
+    told.finished("mine")
+    state = server.sent[-1][1]
+    assert len(state["costs"]) == events.MOST_POINTS and len(state["clock"]) == events.MOST_CLOCK
+    assert (state["costs"][0][0], state["costs"][-1][0]) == (1, 3000)
+    assert len(json.dumps(state)) < 20_000
+
+
+def test_a_reload_finds_the_last_state_of_its_own_client_only(server, clock):
+    run(events.TrainingEvents("5", "a", clock), clock)
+    run(events.TrainingEvents("5", "b", clock), clock)
+    server.client_id = "other"
+    run(events.TrainingEvents("5", "a", clock), clock)
+    assert [state["workflow"] for state in events.last_states("tab")] == ["a", "b"]
+    assert events.last_states("tab")[1] == server.sent[2 * len(server.sent) // 3 - 1][1]
+    assert len(events.last_states("other")) == 1
+    assert events.last_states("") == events.last_states("nobody") == []
+
+
+def test_a_later_run_has_a_larger_number(server, clock):
+    runs = [events.TrainingEvents(5, None, clock).state["run"] for _ in range(50)]
+    assert runs == sorted(set(runs)) and runs[0] > 1_700_000_000_000
+
+
+def test_only_so_many_runs_are_kept(server, clock):
+    for node in range(events.MOST_RUNS + 5):
+        events.TrainingEvents(node, None, clock).recorded(1, 2)
+    kept = [state["node"] for state in events.last_states("tab")]
+    assert kept == [str(node) for node in range(5, events.MOST_RUNS + 5)]
+
+
+def test_stopped_runs(server, clock):
+    told = events.TrainingEvents(5, None, clock)
+    told.recorded(1, 10)
+    told.failed()
+    assert server.sent[-1][1]["phase"] == "failed"
+    over = events.TrainingEvents(6, None, clock)
+    over.finished("mine")
+    over.failed()
+    assert server.sent[-1][1]["phase"] == "finished"
+
+
+def test_an_error_is_told_and_goes_on(server, clock):
+    with pytest.raises(KeyboardInterrupt), events.TrainingEvents(5, None, clock) as told:
+        told.recorded(1, 10)
+        raise KeyboardInterrupt
+    assert server.sent[-1][1]["phase"] == "failed"
+    with events.TrainingEvents(6, None, clock) as told:
+        told.finished("mine")
+    assert server.sent[-1][1]["phase"] == "finished"
+
+
+@pytest.mark.parametrize(("extra", "workflow"), [
+    ({"workflow": {"id": "flow"}}, "flow"), ({"workflow": {"id": 3}}, None), ({"workflow": None}, None), ({}, None),
+    ([{}], None), (None, None),
+])
+def test_from_the_hidden_inputs_of_a_node(server, extra, workflow):
+    told = events.TrainingEvents.of_node(types.SimpleNamespace(unique_id="12:5", extra_pnginfo=extra))
+    assert (told.state["node"], told.state["workflow"]) == ("12:5", workflow)
+    assert events.TrainingEvents.of_node(None).state["node"] is None
+
+
+def test_the_record_for_the_nodes_output(server, clock):
+    told = events.TrainingEvents(5, "flow", clock)
+    run(told, clock)
+    assert json.loads(json.dumps(told.record(), allow_nan=False)) == server.sent[-1][1]
+
+
+@pytest.mark.parametrize("module", [None, types.SimpleNamespace(),
+                                    types.SimpleNamespace(PromptServer=types.SimpleNamespace())])
+def test_without_a_server_all_is_silent(monkeypatch, clock, module):
+    monkeypatch.setitem(events.sys.modules, "server", module)
+    told = events.TrainingEvents("5", None, clock)
+    run(told, clock)
+    assert told.record()["name"] == "mine"
+
+
+def test_nothing_raises(server, clock, monkeypatch):
+    told = events.TrainingEvents("5", None, clock)
+    monkeypatch.setattr(server, "send_sync", lambda *_: 1 / 0)
+    run(told, clock)
+    told.learned(None)
+    told.learned(record(1, math.nan), 5)
+    told.recorded(1, 0)
+    told.recorded(None, None)
+    json.dumps(told.record(), allow_nan=False)
+
+
+def test_a_run_that_no_page_queued_is_told_to_none(server, clock):
+    server.client_id = None
+    run(events.TrainingEvents("5", None, clock), clock)
+    assert server.sent == []
+
+
+def test_without_a_node_nothing_is_sent(server, clock):
+    run(events.TrainingEvents(None, None, clock), clock)
+    assert server.sent == []
+
+
+def test_a_comparison_as_plain_values():
+    def cell(name, steps, rms):
+        return types.SimpleNamespace(name=name, steps=steps, calls=2 * steps - 1, rms=rms)
+
+    measured = types.SimpleNamespace(
+        noises=8, ranked=lambda: ["mine", "karras", "broken"],
+        cells=(cell("karras", 6, 0.2), cell("mine", 10, 0.05), cell("mine", 6, np.float64(0.1)),
+               cell("broken", 6, math.nan), cell("broken", 10, 0.0)))
+    told = json.loads(json.dumps(events.comparison_record(measured, {"mine"}, "heun"), allow_nan=False))
+    assert told == {"sampler": "heun", "noises": 8, "curves": [
+        {"name": "mine", "learned": True, "points": [[11, 6, 0.1], [19, 10, 0.05]]},
+        {"name": "karras", "learned": False, "points": [[11, 6, 0.2]]},
+        {"name": "broken", "learned": False, "points": []}]}

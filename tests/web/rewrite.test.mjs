@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import test from 'node:test';
+
+import {
+  addTrain, canLearn, canReplace, findCheckpoint, proposeName, replaceKSampler,
+} from '../../web/art/rewrite.mjs';
+
+function ksampler(changes = {}) {
+  return {
+    id: 3, type: 'KSampler', pos: [1000, 200], size: [315, 262],
+    widgets: { seed: 42, control_after_generate: 'randomize', steps: 13, cfg: 6.5, sampler_name: 'dpmpp_2m',
+      scheduler: 'karras', denoise: 0.6 },
+    inputs: { model: [4, 0], positive: [6, 0], negative: [7, 0], latent_image: [5, 0] },
+    outputs: [[[8, 0], [9, 1]]],
+    ...changes,
+  };
+}
+
+const added = (plan, key) => plan.add.find((each) => each.key === key);
+
+test('a KSampler becomes the chain with every value', () => {
+  const plan = replaceKSampler(ksampler(), 'mine');
+  assert.deepEqual(plan.add.map((each) => each.type).sort(), ['ARTSigmas', 'KSamplerSelect', 'SamplerCustom']);
+  assert.deepEqual(added(plan, 'sample').widgets,
+    { add_noise: true, noise_seed: 42, cfg: 6.5, control_after_generate: 'randomize' });
+  assert.deepEqual(added(plan, 'sampler').widgets, { sampler_name: 'dpmpp_2m' });
+  assert.deepEqual(added(plan, 'sigmas').widgets, { schedule_name: 'mine', steps: 13, denoise: 0.6 });
+  assert.deepEqual(plan.remove, [3]);
+});
+
+test('every wire of the KSampler is there again', () => {
+  const plan = replaceKSampler(ksampler(), 'mine');
+  const wires = plan.connect.map(({ from, to, input }) => `${from.join('.')} > ${to}.${input}`).sort();
+  assert.deepEqual(wires, ['4.0 > sample.model', '4.0 > sigmas.model', '5.0 > sample.latent_image',
+    '6.0 > sample.positive', '7.0 > sample.negative', 'sampler.0 > sample.sampler', 'sigmas.0 > sample.sigmas'].sort());
+  assert.deepEqual(plan.outputs, [{ from: ['sample', 0], to: [8, 0] }, { from: ['sample', 0], to: [9, 1] }]);
+});
+
+test('widgets that are fed by wires stay so, and the scheduler leaves with its wire', () => {
+  const inputs = { ...ksampler().inputs, seed: [20, 0], steps: [21, 0], cfg: [22, 0], denoise: [23, 0],
+    sampler_name: [24, 0], scheduler: [25, 0] };
+  const plan = replaceKSampler(ksampler({ inputs }), 'mine');
+  const wires = Object.fromEntries(plan.connect.map(({ from, to, input }) => [from[0], `${to}.${input}`]));
+  assert.deepEqual([20, 21, 22, 23, 24, 25].map((id) => wires[id]),
+    ['sample.noise_seed', 'sigmas.steps', 'sample.cfg', 'sigmas.denoise', 'sampler.sampler_name', undefined]);
+});
+
+test('a node without wires, and one that is bypassed', () => {
+  const plan = replaceKSampler(ksampler({ inputs: {}, outputs: [], mode: 4 }), 'mine');
+  assert.equal(plan.connect.length, 2);
+  assert.deepEqual(plan.outputs, []);
+  assert.deepEqual(plan.add.map((each) => each.mode), [4, 4, 4]);
+});
+
+test('nothing else is replaced, and the input is left as it was', () => {
+  const node = ksampler();
+  const before = structuredClone(node);
+  replaceKSampler(node, 'mine');
+  addTrain(node, 'x');
+  assert.deepEqual(node, before);
+  assert.ok(canReplace('KSampler') && !canReplace('KSamplerAdvanced') && !canReplace('SamplerCustom'));
+  assert.throws(() => replaceKSampler({ ...node, type: 'KSamplerAdvanced' }, 'x'), TypeError);
+});
+
+test('ART Train is wired as the sampler is', () => {
+  const plan = addTrain(ksampler(), 'mine');
+  assert.deepEqual(plan.add.map(({ type, widgets }) => [type, widgets]),
+    [['ARTTrain', { name: 'mine', cfg: 6.5, steps: 13 }]]);
+  assert.deepEqual(plan.connect.map(({ from, input }) => [from[0], input]),
+    [[4, 'model'], [6, 'positive'], [7, 'negative'], [5, 'latent_image']]);
+  assert.deepEqual(plan.remove, []);
+  assert.ok(plan.add[0].pos[1] > 200 + 262);
+});
+
+test('what a schedule can be learned for', () => {
+  const names = ['model', 'positive', 'negative', 'latent_image', 'sampler'];
+  assert.ok(canLearn(names, 'SamplerCustom') && canLearn(names, 'KSamplerAdvanced'));
+  assert.ok(!canLearn(names.slice(1), 'SamplerCustomAdvanced') && !canLearn(names, 'ARTTrain'));
+});
+
+test('the checkpoint is found behind LoRAs, and a ring of wires ends', () => {
+  const nodes = {
+    1: { widgets: { ckpt_name: 'SDXL/base.safetensors' }, inputs: {} },
+    2: { widgets: { lora_name: 'x' }, inputs: { clip: [7, 1], model: [1, 0] } },
+    3: { widgets: {}, inputs: { any: [2, 0] } },
+    5: { widgets: {}, inputs: { model: [6, 0] } }, 6: { widgets: {}, inputs: { model: [5, 0] } },
+  };
+  const from = (model) => ({ inputs: model === null ? {} : { model: [model, 0] } });
+  const find = (model) => findCheckpoint((id) => nodes[id] ?? null, from(model));
+  assert.deepEqual([1, 2, 3, 5, 99, null].map(find),
+    ['SDXL/base.safetensors', 'SDXL/base.safetensors', 'SDXL/base.safetensors', null, null, null]);
+});
+
+test('proposed names are names that ART Train takes', () => {
+  const good = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
+  const names = { 'SDXL/juggernaut XL v9.safetensors': 'juggernaut_XL_v9', 'a\\b\\flux1-dev.gguf': 'flux1-dev',
+    '': 'my_schedule', '…': 'my_schedule', 'con.safetensors': 'my_con', 'x.safetensors.safetensors': 'x' };
+  for (const [file, name] of Object.entries(names)) assert.equal(proposeName(file), name);
+  const odd = [null, '../../x', '<img src=x onerror=alert(1)>', '.hidden', 'a'.repeat(300), 'ü.ckpt', 'nul.x.pt'];
+  for (const file of odd) {
+    const name = proposeName(file);
+    assert.ok(good.test(name) && name.length <= 100 && !/[.]$/.test(name), name);
+  }
+});

@@ -1,0 +1,34 @@
+/** ComfyUI-ART on the page: this file registers, the modules beside it do the work. */
+
+import { addSidebarTab, app, loadStyle, selectedNodes, undoable } from './art/host.mjs';
+import { useSchedule } from './art/library.mjs';
+import { menuItems } from './art/menu.mjs';
+import { pickSchedule } from './art/picker.mjs';
+import { TAB } from './art/sidebar.mjs';
+import { followTrainings, OFFER, redrawTrainings } from './art/trainings.mjs';
+import { addPlot } from './art/widgets.mjs';
+
+async function browse() {
+  const nodes = selectedNodes('ARTSigmas');
+  const name = await pickSchedule();
+  if (name !== null) undoable(() => nodes.forEach((node) => useSchedule(node, name)));
+}
+
+app.registerExtension({
+  name: 'ComfyUI-ART',
+  commands: [{ id: 'ART.Browse', label: 'Browse learned schedules', icon: 'pi pi-chart-line', function: browse }],
+  menuCommands: [{ path: ['Extensions', 'ART'], commands: ['ART.Browse'] }],
+  settings: [{
+    id: OFFER, name: 'Offer a schedule when it has been learned', category: ['ART', 'Training', 'Offer'],
+    type: 'boolean', defaultValue: true,
+    tooltip: 'Shows a message with a button that puts the schedule into an ART Sigmas node.',
+  }],
+  setup() {
+    loadStyle();
+    followTrainings();
+    addSidebarTab(TAB);
+  },
+  nodeCreated: addPlot,
+  getNodeMenuItems: menuItems,
+  afterConfigureGraph: redrawTrainings,
+});

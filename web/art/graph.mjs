@@ -1,0 +1,76 @@
+/** Between the page's graph and plain data: describing a node for rewrite.mjs, and carrying out its plan. */
+
+import { connect, createNode, setWidget, undoable } from './host.mjs';
+
+const OUTPUT_SIDE = -20;
+
+/**
+ * A node of the page as plain data.
+ * @param {any} node
+ * @returns {import('./rewrite.mjs').PlainNode}
+ */
+export function describeNode(node) {
+  const source = (input, index) => {
+    const link = inputLink(node, index);
+    return link ? [[input.name, [link.origin_id, link.origin_slot]]] : [];
+  };
+  const leaving = allLinks(node.graph).filter((link) => String(link.origin_id) === String(node.id));
+  const targets = (_, slot) => leaving.filter((link) => link.origin_slot === slot)
+    .map((link) => [link.target_id, link.target_slot]);
+  return {
+    id: node.id, type: node.comfyClass ?? node.type, mode: node.mode,
+    pos: [node.pos[0], node.pos[1]], size: [node.size[0], node.size[1]],
+    widgets: Object.fromEntries((node.widgets ?? []).map((widget) => [widget.name, widget.value])),
+    inputs: Object.fromEntries((node.inputs ?? []).flatMap(source)),
+    outputs: (node.outputs ?? []).map(targets),
+  };
+}
+
+/** @returns {(id: string | number) => import('./rewrite.mjs').PlainNode | null} nodes of the same graph */
+export function neighbours(node) {
+  return (id) => {
+    const found = node.graph?.getNodeById?.(id);
+    return found ? describeNode(found) : null;
+  };
+}
+
+/** The wire of an input; older hosts are asked through the graph. */
+function inputLink(node, index) {
+  if (node.getInputLink) return node.getInputLink(index);
+  return allLinks(node.graph).find((link) => link.id === node.inputs[index].link) ?? null;
+}
+
+function allLinks(graph) {
+  return [...(graph?.links?.values?.() ?? Object.values(graph?.links ?? {}))];
+}
+
+/**
+ * Carry out a plan as one step of undo.
+ * @param {import('./rewrite.mjs').Plan} plan
+ * @param {any} graph
+ * @returns {any[] | null} the new nodes; null, and nothing is changed, if the host lacks one of their types
+ */
+export function carryOut(plan, graph) {
+  const made = new Map(plan.add.map(({ key, type }) => [key, createNode(type)]));
+  if ([...made.values()].some((node) => !node)) return null;
+  return undoable(() => {
+    for (const { key, pos, mode, widgets } of plan.add) place(graph, made.get(key), pos, mode, widgets);
+    const idOf = (ref) => made.get(ref)?.id ?? ref;
+    for (const { from: [ref, slot], to, input } of plan.connect) connect(graph, [idOf(ref), slot], made.get(to), input);
+    for (const { from: [key, slot], to } of plan.outputs) reconnect(graph, made.get(key), slot, to);
+    for (const id of plan.remove) graph.remove(graph.getNodeById(id));
+    return [...made.values()];
+  });
+}
+
+function place(graph, node, pos, mode, widgets) {
+  node.pos = [...pos];
+  graph.add(node);
+  if (mode) node.mode = mode;
+  for (const [name, value] of Object.entries(widgets)) setWidget(node, name, value);
+}
+
+function reconnect(graph, node, slot, [targetId, targetSlot]) {
+  if (targetId === OUTPUT_SIDE) graph.outputNode?.slots?.[targetSlot]?.connect(node.outputs[slot], node);
+  else node.connect(slot, graph.getNodeById(targetId), targetSlot);
+}

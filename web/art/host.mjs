@@ -1,0 +1,170 @@
+/** The one bridge to the host: its app, its server, its events, its canvas. All that may be missing is asked for. */
+
+import { api } from '../../../scripts/api.js';
+import { app } from '../../../scripts/app.js';
+
+export { app };
+
+const INPUT_SIDE = -10;
+
+/**
+ * An answer of one of our routes.
+ * @param {string} path "/art/schedules"
+ * @param {Object<string, string | number>} [query]
+ * @returns {Promise<any>} null where the server does not answer, or knows no such thing
+ */
+export async function getJson(path, query = {}) {
+  const asked = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
+  try {
+    const answer = await api.fetchApi(asked.size ? `${path}?${asked}` : path);
+    return answer.ok ? await answer.json() : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Call with every `art.train` message; newer front ends complain of messages that nobody listens to. */
+export function onTraining(listener) {
+  api.addEventListener('art.train', (event) => listener(event.detail));
+}
+
+/** Call when the connection is there again, also after a restart of the host. */
+export function onReconnected(listener) {
+  api.addEventListener('reconnected', listener);
+}
+
+/** @returns {string} by which the server knows this tab, the same after a reload */
+export function clientId() {
+  return api.clientId ?? api.initialClientId ?? '';
+}
+
+/** @returns {any} the whole workflow's graph, also while a subgraph is open */
+export function rootGraph() {
+  return app.rootGraph ?? app.graph ?? null;
+}
+
+/** @returns {string | null} the workflow's own id, which ART Train is told when it runs */
+export function workflowId() {
+  const id = rootGraph()?.id;
+  return typeof id === 'string' ? id : null;
+}
+
+/**
+ * Every id that the server may call a node by: "5", or "12:5" for each place where its subgraph is used.
+ * @param {any} node of the graph
+ * @returns {string[]}
+ */
+export function executionIds(node) {
+  return placesOf(rootGraph(), node.graph, '').map((prefix) => `${prefix}${node.id}`);
+}
+
+function placesOf(graph, wanted, prefix, depth = 0) {
+  if (!graph || depth > 20) return [];
+  const here = graph === wanted ? [prefix] : [];
+  const inner = (graph.nodes ?? []).filter((node) => node.subgraph);
+  return [...here, ...inner.flatMap((node) => placesOf(node.subgraph, wanted, `${prefix}${node.id}:`, depth + 1))];
+}
+
+/** @returns {any[]} all nodes of a class, those of subgraphs too */
+export function nodesOf(comfyClass) {
+  const graphs = [rootGraph(), ...(rootGraph()?.subgraphs?.values?.() ?? [])];
+  return graphs.flatMap((graph) => graph?.nodes ?? []).filter((node) => node.comfyClass === comfyClass);
+}
+
+/** @returns {any[]} the selected nodes of a class */
+export function selectedNodes(comfyClass) {
+  // The older name is not touched where there is a newer one: it warns.
+  const items = app.canvas?.selectedItems ?? Object.values(app.canvas?.selected_nodes ?? {});
+  return [...items].filter((node) => node.comfyClass === comfyClass);
+}
+
+/**
+ * Change the graph as one step of undo.
+ * @param {() => T} change
+ * @returns {T}
+ * @template T
+ */
+export function undoable(change) {
+  const canvas = app.canvas;
+  canvas?.emitBeforeChange?.();
+  try {
+    return change();
+  } finally {
+    canvas?.emitAfterChange?.();
+    canvas?.setDirty?.(true, true);
+  }
+}
+
+/** Set a widget as if the user had. */
+export function setWidget(node, name, value) {
+  const widget = node.widgets?.find((each) => each.name === name);
+  if (!widget) return;
+  widget.value = value;
+  widget.callback?.(value, app.canvas, node);
+}
+
+/** @returns {any} a new node, not yet in a graph; null if the host has no such type */
+export function createNode(type) {
+  return globalThis.LiteGraph?.createNode(type) ?? null;
+}
+
+/** Wire an output, or a subgraph's own input, to an input of a node. */
+export function connect(graph, [originId, slot], node, inputName) {
+  const index = node.inputs?.findIndex((input) => input.name === inputName) ?? -1;
+  if (index < 0) return;
+  if (originId === INPUT_SIDE) graph.inputNode?.slots?.[slot]?.connect(node.inputs[index], node);
+  else graph.getNodeById(originId)?.connect(slot, node, index);
+}
+
+/** A message of the host's own kind; severity as "info", "warn" or "error". */
+export function tell(severity, detail) {
+  app.extensionManager?.toast?.add?.({ severity, summary: 'ART', detail, life: 6000 });
+}
+
+/** @returns {any} a setting, or `otherwise` where the host does not know it */
+export function setting(id, otherwise) {
+  try {
+    return app.extensionManager?.setting?.get?.(id) ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+/** Show a list of ours in the side bar, where there is one. */
+export function addSidebarTab(tab) {
+  app.extensionManager?.registerSidebarTab?.({ type: 'custom', ...tab });
+}
+
+/** @returns {Promise<string[]>} names of the pack's example workflows */
+export async function exampleWorkflows() {
+  const names = (await getJson('/workflow_templates'))?.[packName()];
+  return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : [];
+}
+
+/** Open an example workflow, as the host's template browser does. */
+export async function openExample(name) {
+  const graph = await getJson(`/workflow_templates/${encodeURIComponent(packName())}/${encodeURIComponent(name)}.json`);
+  if (graph) await app.loadGraphData(graph, true, true, name);
+  else tell('warn', 'This example workflow could not be read.');
+}
+
+/** The folder that the pack is installed in, from our own address. */
+function packName() {
+  return decodeURIComponent(new URL(import.meta.url).pathname.split('/extensions/')[1]?.split('/')[0] ?? '');
+}
+
+/** Hand a turn of the wheel on to a canvas that draws its nodes itself; others get it on their own. */
+export function passWheel(event) {
+  if (globalThis.LiteGraph?.vueNodesMode) return;
+  app.canvas?.processMouseWheel?.(event);
+}
+
+/** Load the style sheet beside this module, once. */
+export function loadStyle() {
+  const href = new URL('./art.css', import.meta.url).href;
+  if (document.querySelector(`link[href="${CSS.escape(href)}"]`)) return;
+  const link = document.createElement('link');
+  link.rel = 'stylesheet';
+  link.href = href;
+  document.head.append(link);
+}

@@ -1,0 +1,76 @@
+/** The schedules that the server has, kept for the whole page. */
+
+import { getJson, nodesOf, setWidget } from './host.mjs';
+import { describe, readList } from './schedules.mjs';
+
+const WIDGET = 'schedule_name';
+let list = [];
+let loading = null;
+const whole = new Map();
+const listeners = new Set();
+
+/** @returns {import('./schedules.mjs').Summary[]} as last read */
+export function schedules() {
+  return list;
+}
+
+/** Call whenever the list was read again; returns what stops that. */
+export function onSchedules(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Read the list anew; several calls at once ask once. */
+export function refresh() {
+  loading ??= getJson('/art/schedules').then((answer) => {
+    loading = null;
+    if (answer === null) return list;
+    list = readList(answer);
+    whole.clear();
+    nodesOf('ARTSigmas').forEach(offerChoices);
+    listeners.forEach((listener) => listener());
+    return list;
+  });
+  return loading;
+}
+
+/**
+ * One schedule with its clock, grids and provenance.
+ * @param {string} name
+ * @returns {Promise<any>} null if there is none
+ */
+export function schedule(name) {
+  if (!whole.has(name)) {
+    const asked = getJson('/art/schedule', { name }).then((answer) => (Array.isArray(answer?.clock) ? answer : null));
+    whole.set(name, asked);
+    // What could not be had now may be there later.
+    asked.then((answer) => answer ?? whole.delete(name));
+  }
+  return whole.get(name);
+}
+
+/** Give an ART Sigmas node's combo the present names, each with what is known of it. */
+export function offerChoices(node) {
+  const widget = node.widgets?.find((each) => each.name === WIDGET);
+  if (!widget?.options) return;
+  widget.options.getOptionLabel = labelOf;
+  if (list.length) widget.options.values = list.map((each) => each.name);
+}
+
+/** A name with family, origin and date, for a menu that may set it as markup: so without angle brackets. */
+function labelOf(name) {
+  const known = list.find((each) => each.name === name);
+  const label = known ? `${name} — ${describe(known)}` : String(name ?? '');
+  return label.replaceAll('<', '‹').replaceAll('>', '›').replaceAll('&', '＆');
+}
+
+/** Have an ART Sigmas node use a schedule. */
+export function useSchedule(node, name) {
+  offerChoices(node);
+  setWidget(node, WIDGET, name);
+}
+
+/** @returns {string} the schedule that an ART Sigmas node names */
+export function chosen(node) {
+  return String(node.widgets?.find((each) => each.name === WIDGET)?.value ?? '');
+}

@@ -1,0 +1,134 @@
+/**
+ * From messages of a training to what the plot shows. Every message holds the whole state of its run, so a lost,
+ * repeated or late one does no harm: the newest counts. Pure functions, no page.
+ */
+
+const PHASES = ['recording', 'learning', 'refining', 'finished', 'failed'];
+const MOST_POINTS = 2000;
+
+/**
+ * @typedef {{node: string, workflow: string | null, run: number, number: number, phase: string,
+ *     done: number, total: number, calls: number, seconds: number, left: number | null,
+ *     start: number[], clock: number[], costs: Array<[number, number]>, iteration: number, iterations: number,
+ *     name: string | null}} LiveState one training run: times in seconds, clocks as sigmas, costs in units of the
+ *     optimum by iteration
+ */
+
+/**
+ * A message as a state, or null for anything that is none: what a server sends is not trusted.
+ * @param {unknown} message
+ * @returns {LiveState | null}
+ */
+export function readMessage(message) {
+  if (typeof message !== 'object' || message === null) return null;
+  const { node, phase, run } = message;
+  if (!['string', 'number'].includes(typeof node) || !PHASES.includes(phase) || !Number.isFinite(run)) return null;
+  return {
+    node: String(node), workflow: typeof message.workflow === 'string' ? message.workflow : null,
+    run, number: finite(message.number), phase,
+    done: finite(message.done), total: finite(message.total), calls: finite(message.calls),
+    seconds: finite(message.seconds), left: Number.isFinite(message.left) ? Math.max(0, message.left) : null,
+    start: clockOf(message.start), clock: clockOf(message.clock), costs: costsOf(message.costs),
+    iteration: finite(message.iteration), iterations: finite(message.iterations),
+    name: typeof message.name === 'string' ? message.name : null,
+  };
+}
+
+/**
+ * The newer of what is known of a node and what a message says.
+ * @param {LiveState | null} known
+ * @param {unknown} message
+ * @returns {LiveState | null} the very same object where the message changes nothing
+ */
+export function reduce(known, message) {
+  const told = readMessage(message);
+  if (!told || !isNewer(told, known)) return known;
+  // A run that goes on keeps what a shortened message might leave out.
+  if (!known || known.run !== told.run) return told;
+  return {
+    ...told,
+    start: told.start.length ? told.start : known.start,
+    clock: told.clock.length ? told.clock : known.clock,
+    costs: told.costs.length >= known.costs.length || isOver(told) ? orElse(told.costs, known.costs) : known.costs,
+    calls: Math.max(told.calls, known.calls),
+  };
+}
+
+/**
+ * What is known of all nodes after a message.
+ * @param {Object<string, LiveState>} states by nodeKey
+ * @param {unknown} message
+ * @returns {Object<string, LiveState>} the very same object where the message changes nothing
+ */
+export function reduceAll(states, message) {
+  const told = readMessage(message);
+  if (!told) return states;
+  const key = nodeKey(told.workflow, told.node);
+  const next = reduce(states[key] ?? null, message);
+  return next === states[key] ? states : { ...states, [key]: next };
+}
+
+/**
+ * Under which key a node of a workflow is kept; a prefix keeps names such as __proto__ harmless.
+ * @param {string | null} workflow
+ * @param {string | number} node
+ * @returns {string}
+ */
+export function nodeKey(workflow, node) {
+  return `${workflow ?? ''}#${node}`;
+}
+
+/**
+ * The newest state of a node, also of a run whose workflow the server did not know.
+ * @param {Object<string, LiveState>} states
+ * @param {string | null} workflow
+ * @param {string | number} node
+ * @returns {LiveState | null}
+ */
+export function stateOf(states, workflow, node) {
+  const found = [states[nodeKey(workflow, node)], states[nodeKey(null, node)]].filter(Boolean);
+  return found.reduce((best, state) => (!best || isNewer(state, best) ? state : best), null);
+}
+
+/** @returns {boolean} whether a run has ended */
+export function isOver(state) {
+  return state.phase === 'finished' || state.phase === 'failed';
+}
+
+/**
+ * How far a phase is.
+ * @param {LiveState} state
+ * @returns {number} 0 to 1
+ */
+export function progress(state) {
+  if (state.phase === 'finished') return 1;
+  return state.total > 0 ? Math.min(1, Math.max(0, state.done / state.total)) : 0;
+}
+
+function isNewer(told, known) {
+  if (!known || told.run !== known.run) return !known || told.run > known.run;
+  // A late message of a run that is over must not bring it back.
+  if (isOver(known) && !isOver(told)) return false;
+  if (told.number !== known.number) return told.number > known.number;
+  return PHASES.indexOf(told.phase) > PHASES.indexOf(known.phase);
+}
+
+function orElse(list, other) {
+  return list.length ? list : other;
+}
+
+function finite(value) {
+  return Number.isFinite(value) ? value : 0;
+}
+
+function clockOf(values) {
+  if (!Array.isArray(values) || values.length < 2 || values.length > MOST_POINTS) return [];
+  return values.every((value) => Number.isFinite(value) && value >= 0) ? values.slice() : [];
+}
+
+function costsOf(values) {
+  if (!Array.isArray(values)) return [];
+  return values.slice(-MOST_POINTS)
+    .filter((pair) => Array.isArray(pair) && Number.isFinite(pair[0]) && Number.isFinite(pair[1]) && pair[1] > 0)
+    .map(([iteration, cost]) => [iteration, cost]);
+}

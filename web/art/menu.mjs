@@ -1,0 +1,46 @@
+/** What a right click on a sampler offers. */
+
+import { carryOut, describeNode, neighbours } from './graph.mjs';
+import { app, tell } from './host.mjs';
+import { offerChoices, refresh, schedules } from './library.mjs';
+import { addTrain, canLearn, canReplace, findCheckpoint, proposeName, replaceKSampler } from './rewrite.mjs';
+
+/**
+ * Our entries of a node's menu.
+ * @param {any} node
+ * @returns {Array<{content: string, callback: () => void}>} `content` may be set as markup: fixed texts only
+ */
+export function menuItems(node) {
+  const [items, type] = [[], node?.comfyClass ?? node?.type];
+  if (canLearn((node?.inputs ?? []).map((input) => input.name), type)) {
+    items.push({ content: 'Learn a schedule for this model', callback: () => learnHere(node) });
+  }
+  if (canReplace(type)) items.push({ content: 'Use ART sigmas', callback: () => replaceHere(node) });
+  return items;
+}
+
+function learnHere(node) {
+  const plain = describeNode(node);
+  const name = proposeName(findCheckpoint(neighbours(node), plain));
+  finish(carryOut(addTrain(plain, name), node.graph));
+}
+
+async function replaceHere(node) {
+  const names = (schedules().length ? schedules() : await refresh()).filter((each) => !each.error);
+  if (!names.length) return tell('info', 'There is no schedule yet. ART Train makes one.');
+  return finish(carryOut(replaceKSampler(describeNode(node), bestFirst(names).name), node.graph));
+}
+
+/** What was trained here last is most likely meant. */
+function bestFirst(list) {
+  const trained = list.filter((each) => each.origin === 'trained');
+  return trained.reduce((best, each) => ((each.date ?? '') > (best.date ?? '') ? each : best), trained[0] ?? list[0]);
+}
+
+function finish(nodes) {
+  if (!nodes) return tell('warn', 'This ComfyUI lacks a node type that is needed; nothing was changed.');
+  nodes.forEach(offerChoices);
+  app.canvas?.deselectAll?.();
+  nodes.forEach((node) => app.canvas?.select?.(node));
+  return nodes;
+}

@@ -1,0 +1,114 @@
+/** The side panel: every schedule with its curve and provenance, over each other, as text, and the examples. */
+
+import { overlayChart } from './charts.mjs';
+import { sigmas } from './clock.mjs';
+import { number, sigmasText } from './format.mjs';
+import { exampleWorkflows, openExample, tell } from './host.mjs';
+import { onSchedules, refresh, schedule, schedules } from './library.mjs';
+import { smallCurve } from './picker.mjs';
+import { Plot } from './plot.mjs';
+import { describe, search } from './schedules.mjs';
+import { button, html } from './svg.mjs';
+import { putIntoNode } from './trainings.mjs';
+
+const FACTS = ['title', 'model', 'model_sampling', 'method', 'objective', 'cost', 'cfg', 'orbits', 'nodes',
+  'model_calls', 'seed', 'sigma_max', 'sigma_min', 'shift', 'carried_over'];
+const LONGEST_FACT = 200;
+let leave = () => {};
+
+/** For the host's side bar. */
+export const TAB = {
+  id: 'art-schedules',
+  title: 'ART schedules',
+  tooltip: 'ART schedules',
+  icon: 'pi pi-chart-line',
+  render: (container) => {
+    leave();
+    leave = fillPanel(container);
+  },
+  destroy: () => leave(),
+};
+
+function fillPanel(container) {
+  const selected = new Set();
+  const plot = new Plot('choose two or more schedules to lay over each other');
+  const field = html('input', { class: 'art-search', type: 'search', placeholder: 'Search schedules',
+    'aria-label': 'Search schedules' });
+  const steps = html('input', { class: 'art-search', type: 'number', min: 1, max: 1000, value: 10,
+    'aria-label': 'Steps of the sigmas to copy' });
+  const [rows, facts] = [html('ul', { class: 'art-list' }), html('div')];
+  const examples = html('div', { class: 'art-actions' });
+  const actions = html('div', { class: 'art-actions' },
+    button('Use it', () => only(selected) !== null && putIntoNode(only(selected))),
+    button('Copy sigmas', () => copySigmas(only(selected), Number(steps.value))));
+  const show = () => showSelected(selected, plot, facts);
+  const fill = () => rows.replaceChildren(...search(schedules(), field.value).map((each) => row(each, selected, show)));
+  field.addEventListener('input', fill);
+  container.replaceChildren(html('div', { class: 'art-panel' }, field, rows, plot.element,
+    html('label', {}, 'Steps ', steps), actions, facts, examples));
+  const stop = onSchedules(fill);
+  fill();
+  show();
+  refresh();
+  fillExamples(examples);
+  return () => {
+    stop();
+    plot.destroy();
+    container.replaceChildren();
+  };
+}
+
+function row(summary, selected, changed) {
+  const made = html('button', { type: 'button', class: 'art-row', 'aria-pressed': String(selected.has(summary.name)) },
+    smallCurve(summary.curve), html('span', {}, summary.name, html('small', {}, describe(summary))));
+  made.disabled = Boolean(summary.error);
+  made.addEventListener('click', () => {
+    if (!selected.delete(summary.name)) selected.add(summary.name);
+    made.setAttribute('aria-pressed', String(selected.has(summary.name)));
+    changed();
+  });
+  return html('li', {}, made);
+}
+
+async function showSelected(selected, plot, facts) {
+  const wanted = [...selected];
+  const known = (await Promise.all(wanted.map(schedule))).filter(Boolean);
+  if (wanted.join('\n') !== [...selected].join('\n')) return;
+  plot.show(overlayChart(known));
+  facts.replaceChildren(...known.map(provenance));
+}
+
+function provenance(known) {
+  const told = known.provenance ?? {};
+  const entries = FACTS.filter((key) => ['string', 'number'].includes(typeof told[key]));
+  return html('section', {}, html('strong', {}, known.name), html('dl', { class: 'art-facts' },
+    ...entries.flatMap((key) => [html('dt', {}, key.replaceAll('_', ' ')),
+      html('dd', {}, fact(told[key]))])));
+}
+
+function fact(value) {
+  if (typeof value !== 'number') return value.slice(0, LONGEST_FACT);
+  return Number.isInteger(value) ? String(value) : number(value, 6);
+}
+
+function only(selected) {
+  if (selected.size === 1) return [...selected][0];
+  tell('info', 'Choose exactly one schedule for this.');
+  return null;
+}
+
+async function copySigmas(name, steps) {
+  const known = name === null ? null : await schedule(name);
+  if (!known) return;
+  try {
+    await navigator.clipboard.writeText(sigmasText(sigmas(known, steps)));
+    tell('info', `The sigmas of ${steps} steps are in the clipboard.`);
+  } catch (error) {
+    tell('warn', error instanceof RangeError ? error.message : 'The browser does not allow copying here.');
+  }
+}
+
+async function fillExamples(examples) {
+  const names = await exampleWorkflows();
+  examples.replaceChildren(...names.map((name) => button(`Open ${name}`, () => openExample(name))));
+}

@@ -1,0 +1,91 @@
+/** The trainings that this tab has queued: what is known of each node, kept up to date. */
+
+import { clientId, executionIds, getJson, nodesOf, onReconnected, onTraining, selectedNodes, setting, tell, undoable,
+  workflowId } from './host.mjs';
+import { refresh, useSchedule } from './library.mjs';
+import { isOver, nodeKey, readMessage, reduceAll, stateOf } from './live.mjs';
+import { offer } from './toast.mjs';
+
+export const OFFER = 'ART.Offer';
+let states = {};
+const listeners = new Set();
+
+/** Begin to listen; once, when the page is set up. */
+export function followTrainings() {
+  onTraining(receive);
+  onReconnected(catchUp);
+  catchUp();
+}
+
+/** Call whenever something is known anew; returns what stops that. */
+export function onTrainings(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/**
+ * The newest state of an ART Train node.
+ * @param {any} node of the graph
+ * @returns {import('./live.mjs').LiveState | null}
+ */
+export function trainingOf(node) {
+  const found = executionIds(node).map((id) => stateOf(states, workflowId(), id)).filter(Boolean);
+  return found.reduce((best, state) => (!best || state.run > best.run ? state : best), null);
+}
+
+/**
+ * What the server says of a run. Of several tabs only the one that queued it is told.
+ * @param {unknown} message
+ */
+export function receive(message) {
+  const told = readMessage(message);
+  if (!told) return;
+  const key = nodeKey(told.workflow, told.node);
+  const before = states[key];
+  if (!learn(message)) return;
+  const isNews = told.phase === 'finished' && before?.run === told.run && !isOver(before);
+  if (isNews && told.name) announce(told.name);
+}
+
+/** Draw all pictures again, as when another workflow was opened. */
+export function redrawTrainings() {
+  listeners.forEach((listener) => listener());
+}
+
+/** Take up a state without announcing it, as after a reload or from a node's output. */
+export function learn(message) {
+  const next = reduceAll(states, message);
+  if (next === states) return false;
+  states = next;
+  redrawTrainings();
+  return true;
+}
+
+async function catchUp() {
+  const client = clientId();
+  const answer = client ? await getJson('/art/live', { client }) : null;
+  if (Array.isArray(answer?.runs)) answer.runs.forEach(learn);
+  await refresh();
+}
+
+async function announce(name) {
+  await refresh();
+  if (setting(OFFER, true)) offer(`Schedule saved as “${name}”`, 'Use it', () => putIntoNode(name));
+}
+
+/**
+ * Have the selected ART Sigmas nodes, or the only one there is, use a schedule.
+ * @param {string} name
+ * @returns {boolean} whether there was one
+ */
+export function putIntoNode(name) {
+  const selected = selectedNodes('ARTSigmas');
+  const all = nodesOf('ARTSigmas');
+  const nodes = selected.length || all.length !== 1 ? selected : all;
+  if (!nodes.length) {
+    tell('info', 'Select an ART Sigmas node first; it will then use the schedule.');
+    return false;
+  }
+  undoable(() => nodes.forEach((node) => useSchedule(node, name)));
+  return true;
+}

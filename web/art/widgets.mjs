@@ -1,0 +1,160 @@
+/** The widget `art_plot` on the pack's nodes. */
+
+import { compareChart, emptyChart, ladderChart, trainingChart } from './charts.mjs';
+import { executionIds, getJson, passWheel, undoable, workflowId } from './host.mjs';
+import { chosen, offerChoices, onSchedules, schedule, useSchedule } from './library.mjs';
+import { isOver } from './live.mjs';
+import { morph } from './paths.mjs';
+import { pickSchedule } from './picker.mjs';
+import { Plot } from './plot.mjs';
+import { button } from './svg.mjs';
+import { learn, onTrainings, putIntoNode, trainingOf } from './trainings.mjs';
+
+const HEIGHTS = { ARTSigmas: 250, ARTTrain: 380, ARTCompare: 300 };
+const MORPH_MS = 180;
+const WAIT_MS = 80;
+
+/** Which plot a node gets, by its class. */
+const PLOTS = { ARTSigmas: plotSigmas, ARTTrain: plotTraining, ARTCompare: plotComparison };
+
+/**
+ * Give a new node its plot, if it is one of ours.
+ * @param {any} node
+ */
+export function addPlot(node) {
+  const make = Object.hasOwn(PLOTS, node.comfyClass ?? '') ? PLOTS[node.comfyClass] : null;
+  if (!make || node.widgets?.some((widget) => widget.type === 'art_plot')) return;
+  const plot = new Plot('');
+  plot.element.classList.add(`art-plot-${node.comfyClass}`);
+  plot.element.addEventListener('wheel', passWheel, { passive: true });
+  const widget = node.addDOMWidget('art_plot', 'art_plot', plot.element, {
+    serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHTS[node.comfyClass], getValue: () => '', setValue: () => {},
+  });
+  widget.serialize = false;
+  const stop = make(node, plot);
+  after(node, 'onRemoved', () => {
+    stop();
+    plot.destroy();
+  });
+}
+
+/** Have a method of one node do something more, whoever else does the same. */
+function after(node, method, action) {
+  const before = node[method];
+  node[method] = function (...given) {
+    const result = before?.apply(this, given);
+    action(...given);
+    return result;
+  };
+}
+
+/** ART Sigmas: redrawn when a widget or a wire changes, without queueing. */
+function plotSigmas(node, plot) {
+  let [timer, turn, gone] = [0, 0, false];
+  const draw = async () => {
+    turn += 1;
+    const mine = turn;
+    const chart = await sigmasChart(node);
+    // An answer that was overtaken by a later change is not shown.
+    if (mine === turn) plot.show(chart);
+  };
+  const soon = () => {
+    clearTimeout(timer);
+    if (!gone) timer = setTimeout(draw, WAIT_MS);
+  };
+  plot.actions.append(button('Browse schedules…', async () => {
+    const name = await pickSchedule();
+    if (name !== null) undoable(() => useSchedule(node, name));
+  }));
+  offerChoices(node);
+  node.widgets.filter((widget) => widget.type !== 'art_plot').forEach((widget) => after(widget, 'callback', soon));
+  for (const method of ['onConfigure', 'onConnectionsChange', 'onExecuted']) after(node, method, soon);
+  const stop = [onSchedules(soon), onTrainings(() => wiredTrain(node) && soon())];
+  soon();
+  return () => {
+    clearTimeout(timer);
+    turn += 1;
+    gone = true;
+    stop.forEach((each) => each());
+  };
+}
+
+async function sigmasChart(node) {
+  const [steps, denoise] = ['steps', 'denoise'].map((name) => Number(valueOf(node, name)));
+  if (!Number.isInteger(steps) || steps < 1 || !(denoise >= 0 && denoise <= 1)) return emptyChart('no such steps');
+  const wired = hasWire(node, 'schedule');
+  const name = wired ? trainingOf(wiredTrain(node) ?? {})?.name : chosen(node);
+  if (!name) return emptyChart('the connected schedule is drawn when it has been trained');
+  const known = await schedule(name);
+  if (!known) return emptyChart(`there is no schedule “${name}” to draw`);
+  const answer = await getJson('/art/ladders', { name, steps, denoise });
+  return ladderChart({ name, schedule: known, steps, denoise, ladders: answer?.ladders ?? {} });
+}
+
+function valueOf(node, name) {
+  return node.widgets?.find((widget) => widget.name === name)?.value;
+}
+
+function hasWire(node, name) {
+  const index = node.inputs?.findIndex((input) => input.name === name) ?? -1;
+  if (index < 0) return false;
+  return node.isInputConnected ? node.isInputConnected(index) : (node.inputs[index].link ?? null) !== null;
+}
+
+/** The ART Train node at the schedule input, if one is wired directly. */
+function wiredTrain(node) {
+  const index = node.inputs?.findIndex((input) => input.name === 'schedule') ?? -1;
+  const origin = index >= 0 ? node.getInputNode?.(index) : null;
+  return origin?.comfyClass === 'ARTTrain' ? origin : null;
+}
+
+/** ART Train: the live picture; it is there again after a reload. */
+function plotTraining(node, plot) {
+  let [shown, moving, drawnRun] = [[], 0, null];
+  const use = button('Use it', () => putIntoNode(trainingOf(node)?.name ?? ''));
+  plot.actions.append(use);
+  const draw = () => {
+    const state = trainingOf(node);
+    use.style.visibility = state?.name ? 'visible' : 'hidden';
+    if (!state) return plot.show(emptyChart('queue the workflow to see the schedule being learned'));
+    cancelAnimationFrame(moving);
+    const from = drawnRun === state.run ? shown : [];
+    drawnRun = state.run;
+    return slide(from, state);
+  };
+  const slide = (from, state) => {
+    const began = performance.now();
+    const still = isOver(state) || !from.length || matchMedia('(prefers-reduced-motion: reduce)').matches;
+    const step = (now) => {
+      const share = still ? 1 : Math.min(1, (now - began) / MORPH_MS);
+      shown = morph(from, state.clock, share);
+      plot.show(trainingChart({ ...state, clock: shown }));
+      if (share < 1) moving = requestAnimationFrame(step);
+    };
+    step(began);
+  };
+  after(node, 'onAdded', draw);
+  after(node, 'onExecuted', (output) => readOutput(output?.art_train, (record) => learn({ ...record,
+    node: executionIds(node)[0] ?? String(node.id), workflow: workflowId() })));
+  const stop = onTrainings(draw);
+  draw();
+  return () => {
+    cancelAnimationFrame(moving);
+    stop();
+  };
+}
+
+/** ART Compare: the error curves of the last comparison. */
+function plotComparison(node, plot) {
+  const waiting = emptyChart('queue the workflow to see the errors of the schedules');
+  after(node, 'onExecuted', (output) => readOutput(output?.art_compare, (record) => {
+    plot.show(compareChart(record) ?? waiting);
+  }));
+  plot.show(waiting);
+  return () => {};
+}
+
+/** The first entry of a node's output, which the host always makes a list. */
+function readOutput(list, read) {
+  if (Array.isArray(list) && typeof list[0] === 'object' && list[0] !== null) read(list[0]);
+}
