@@ -125,7 +125,7 @@ def prepare(env: OrbitBank | LiveModel, config: TrainConfig) -> ActorCritic:
 def run(learner: ActorCritic) -> Iterator[TrainRecord]:
     """One update and one record an iteration."""
     config = learner.config
-    averaged, clocks = np.zeros(config.clock_nodes + 1), 0
+    averaged, clocks, best = np.zeros(config.clock_nodes + 1), 0, None
     for i in range(config.iterations):
         done = i / config.iterations
         rollout = learner.roll_out()
@@ -135,7 +135,12 @@ def run(learner: ActorCritic) -> Iterator[TrainRecord]:
         clock, end = learner.mean_clock(rollout)
         if done >= AVERAGE_FROM:
             averaged, clocks = averaged + clock, clocks + 1
-        yield _record(learner, i + 1, averaged / clocks if clocks else clock, end)
+        record = _record(learner, i + 1, averaged / clocks if clocks else clock, end)
+        # A few long steps can be thrown off by one bad update; the best mean clock so far is kept.
+        if learner.base.stepwise and best is not None and best.cost < record.cost:
+            record = dataclasses.replace(record, cost=best.cost, schedule=best.schedule)
+        best = record
+        yield record
         if i >= WARM_UP and i % RENEW_EVERY == 0 and done < RENEW_UNTIL:
             learner.renew_base()
 

@@ -54,7 +54,7 @@ def test_the_node_describes_itself(host):
         "iterations", "episodes", "clock_nodes", "lam", "learning_rate", "trace", "penalty", "knots",
     ]
     # added later: prompts that were saved without it still run
-    assert list(info["input"]["optional"]) == ["budget"]
+    assert list(info["input"]["optional"]) == ["budget", "objective"]
     inputs = {**inputs, **info["input"]["optional"]}
     assert all(options["tooltip"] for _, options in inputs.values())
     defaults = TrainConfig()
