@@ -72,7 +72,7 @@ def columns(cells: Sequence[Cell]) -> dict[tuple[Place, str, int], list[Cell]]:
 
 def contenders(column: Sequence[Cell], folder: Path) -> list[Cell]:
     """Those that may be the best of a column, by the first round, the two strongest built-ins, and our own."""
-    errors = {cell: total(cell.load(folder)[:FIRST * BATCH]) for cell in column if len(cell.load(folder))}
+    errors = {cell: total(found[:FIRST * BATCH]) for cell in column if len(found := cell.load(folder))}
     least = min(errors.values(), default=0.0)
     built_in = sorted((cell for cell in errors if not cell.schedule.startswith(ART)), key=errors.get)[:2]
     ours = {ART + "euler", ART + own(column[0].sampler)}

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import os
-import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from art_nodes.demo import WEIGHTS
 from art_nodes.demo.unet import IMAGE_SIZE
 from benchmarks import classifier
 from benchmarks.chunks import in_processes, save_whole
-from benchmarks.comfy import install, launch
+from benchmarks.comfy.inprocess import import_host
 
 SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 1, "deis": 1}  # calls a step
 STOCHASTIC = ("dpmpp_2m_sde", "euler_ancestral")
@@ -100,23 +99,11 @@ def weights_hash() -> str:
     return "-".join(hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in (WEIGHTS, classifier.WEIGHTS))
 
 
-@functools.cache
-def start_host() -> None:
-    """Import the host into this process, on the CPU; once."""
-    install.check_installed()
-    launch.install_hook()
-    sys.path.append(str(install.tree()))
-    import comfy.cli_args
-
-    comfy.cli_args.args.cpu = True
-    import comfy.samplers  # noqa: F401
-
-
 class Stage:
     """A place as the host sees it: MODEL, conditionings and an empty latent of one batch."""
 
     def __init__(self, place: Place, network=None):
-        start_host()
+        import_host()
         from art_nodes.host.demo_model import (
             ALL_CLASSES,
             DRESSES,

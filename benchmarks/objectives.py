@@ -19,6 +19,7 @@ import torch
 
 from art_nodes.core import OrbitBank, TrainConfig, grid_cost, learn_schedule
 from art_nodes.core import objectives as core
+from art_nodes.core.clock import optimal_clock
 from art_nodes.core.compare import heun
 from art_nodes.core.dynamic import best_on_nodes
 from art_nodes.core.objectives import SamplerError
@@ -27,8 +28,9 @@ from art_nodes.core.scores import total
 from art_nodes.demo import demo_denoiser
 from benchmarks import fashion
 from benchmarks.chunks import in_processes, save_whole, stop_cleanly
+from benchmarks.comfy.inprocess import import_host
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import start_host, weights_hash
+from benchmarks.matched_cells import weights_hash
 from benchmarks.mnist_cells import Setting, fastest_network
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.targets import DEMO
@@ -73,7 +75,7 @@ class Judge:
     """Measures true end errors with one thread."""
 
     def __init__(self, folder: Path):
-        start_host()
+        import_host()
         self.folder = folder
         network, _ = fastest_network(Setting(folder, 250, 1, batch=BATCH))
         labels = fashion.one_hot(torch.arange(BATCH) % 10)
@@ -183,18 +185,11 @@ def learning_table(bank: OrbitBank) -> list[list[str]]:
             base = best
             if kind == "residual":
                 base, unit = best_on_nodes(error, steps), "dynamic programming"
-            clock = core_clock(bank, steps)
+            clock = optimal_clock(bank, steps)
             costs = error(np.stack([base, best, clock, *ours])) / error(base[None])[0]
             rows.append([objective, str(steps), unit, f"{np.median(costs[3:]):.3f}", f"{costs[3:].max():.3f}",
                          f"{costs[1]:.3f}", f"{costs[2]:.3f}"])
     return rows
-
-
-def core_clock(bank: OrbitBank, steps: int) -> np.ndarray:
-    """The closed form's clock at so many steps."""
-    from art_nodes.core.clock import optimal_clock
-
-    return optimal_clock(bank, steps)
 
 
 def page(bank: OrbitBank, folder: Path, learning: Sequence[Sequence[str]]) -> str:

@@ -56,13 +56,13 @@ class SamplerError:
         return REPLAYS[self.sampler](self.orbits, start, on_orbit=self.kind == "residual")
 
     def ledger(self, gram: np.ndarray) -> "Ledger":
-        """What charges the steps of E runs on an orbit each, `gram` (E, N + 1, N + 1)."""
+        """What charges the steps of E runs, on an orbit each with `gram` (E, N + 1, N + 1), or on one they share."""
         return EndLedger(gram, self.reach, self.turn) if self.kind == "end" else NormLedger(gram)
 
     def __call__(self, grids: np.ndarray) -> np.ndarray:
         """The objective of G grids of K steps (G, K + 1), pooled over orbits; RMS per element, (G,)."""
         if self.kind == "end":
-            return np.sqrt(np.maximum(self._run(grids, EndLedger(self.mean_gram, self.reach, self.turn)), 0.0))
+            return np.sqrt(np.maximum(self._run(grids, self.ledger(self.mean_gram)), 0.0))
         return self._run(grids, NormLedger(self.bank.gram[:, None]))
 
     def per_orbit(self, grid: np.ndarray) -> np.ndarray:

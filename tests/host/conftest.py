@@ -3,12 +3,12 @@
 Nothing is skipped when it is missing: HostMissingError says what to run.
 """
 
-import sys
-
 import pytest
 
-from benchmarks.comfy import install, launch
+from benchmarks.comfy import install
+from benchmarks.comfy.inprocess import import_host
 from benchmarks.comfy.server import ComfyServer
+from tests.host import schedules
 
 
 @pytest.fixture(scope="session")
@@ -23,15 +23,11 @@ def server():
 @pytest.fixture(scope="session")
 def comfy():
     """The package `comfy` of the host's tree, on the CPU, in this process."""
-    install.check_installed()
-    launch.install_hook()
-    # At the end of the path: the tree has modules with names as common as `utils` and `nodes`.
-    sys.path.append(str(install.tree()))
-    import comfy.cli_args
+    return import_host()
 
-    # Read when comfy.model_management is imported, so it must be set before.
-    comfy.cli_args.args.cpu = True
-    import comfy.model_management
-    import comfy.samplers
 
-    return comfy
+@pytest.fixture
+def library(comfy, monkeypatch, tmp_path):
+    """The module of the schedule library, on folders of its own."""
+    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
+        yield module

@@ -17,12 +17,6 @@ TINY = {"cfg": 1.0, "seed": 3, "seeds": 1, "sampler_name": "euler", "steps": "2,
 
 
 @pytest.fixture
-def library(comfy, monkeypatch, tmp_path):
-    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
-        yield module
-
-
-@pytest.fixture
 def comparing(library):
     from art_nodes.host import comparing
 

@@ -13,12 +13,6 @@ STOCHASTIC = ["euler_ancestral", "dpmpp_sde", "dpmpp_2m_sde", "ddpm", "lcm", "er
 
 
 @pytest.fixture
-def library(comfy, monkeypatch, tmp_path):
-    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
-        yield module
-
-
-@pytest.fixture
 def comparing(library):
     from art_nodes.host import comparing
 

@@ -11,12 +11,6 @@ pytestmark = pytest.mark.host
 
 
 @pytest.fixture
-def library(comfy, monkeypatch, tmp_path):
-    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
-        yield module
-
-
-@pytest.fixture
 def trained(tmp_path):
     return tmp_path / "trained"
 

@@ -17,12 +17,6 @@ SDXL = {"model": "SDXL", "model_sampling": "ModelSamplingDiscrete + EPS", "sigma
 
 
 @pytest.fixture
-def library(comfy, monkeypatch, tmp_path):
-    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
-        yield module
-
-
-@pytest.fixture
 def get(library, monkeypatch):
     """get(path, **query) -> (status, JSON), through a server with the routes registered as in the host."""
     from art_nodes.host import routes

@@ -18,12 +18,6 @@ MODEL = {"model": "DemoModel", "model_sampling": "ModelSamplingContinuousEDM + E
 
 
 @pytest.fixture
-def library(comfy, monkeypatch, tmp_path):
-    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
-        yield module
-
-
-@pytest.fixture
 def read(library):
     """The function behind the node, with one schedule "s" of an EDM model in the library."""
     from art_nodes.host.sigmas import read_sigmas

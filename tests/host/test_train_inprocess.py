@@ -15,12 +15,6 @@ pytestmark = pytest.mark.host
 
 
 @pytest.fixture
-def library(comfy, monkeypatch, tmp_path):
-    with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
-        yield module
-
-
-@pytest.fixture
 def training(library):
     from art_nodes.host import training
 
