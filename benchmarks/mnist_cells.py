@@ -6,6 +6,7 @@ that decides its content. So a file that exists is right, a run can stop at any 
 go on with other workers, and a changed schedule, model or seed starts its cells anew.
 """
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -18,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from art_nodes.core import Schedule, TrainConfig, learn_schedule
+from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule
 from art_nodes.core.grids import geometric_grid, power_grid, uniform_grid
 from art_nodes.demo import WEIGHTS, demo_denoiser, load_network
 from art_nodes.demo.unet import CLASSES, IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD
@@ -29,8 +30,10 @@ from benchmarks.targets import DEMO
 
 SIGMA_MAX, SIGMA_MIN = DEMO[0].sigma_max, DEMO[0].sigma_min
 NFE = {"rk4": (5, 9, 17, 25, 37, 69), "heun": (3, 5, 9, 13, 19, 35), "euler": (5, 7, 12, 30, 80)}
-ART = "ART-RL"
-SCHEDULES = {"rk4": ("Uniform", "DPM", "EDM", ART), "heun": ("DPM", "EDM", ART), "euler": ("DPM", "EDM", ART)}
+# ART-RL's clock of the paper's objective, and clocks that it learned of RK4's own error, one for each number of steps.
+ART, ART_RK4 = "ART-RL", "ART-RL of RK4"
+OURS = (ART, ART_RK4)
+SCHEDULES = {"rk4": ("Uniform", "DPM", "EDM", *OURS), "heun": ("DPM", "EDM", ART), "euler": ("DPM", "EDM", ART)}
 AGREEMENT = 1e-4  # largest difference of compiled and eager predictions, in units of the data's deviation
 
 
@@ -79,7 +82,7 @@ class Cell:
         facts = {"networks": networks_hash(), "solver": self.solver, "seed": setting.seed, "chunk": setting.chunk,
                  "sigmas": [f"{sigma:.9g}" for sigma in self.sigmas]}
         mark = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
-        return setting.folder / f"{self.solver}-{self.calls:03d}-{self.schedule.lower()}-{mark}"
+        return setting.folder / f"{self.solver}-{self.calls:03d}-{self.schedule.lower().replace(' ', '-')}-{mark}"
 
     def paths(self, setting: Setting) -> list[Path]:
         """The files of all its chunks."""
@@ -108,35 +111,47 @@ def networks_hash() -> str:
     return "-".join(hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in (WEIGHTS, classifier.WEIGHTS))
 
 
-def schedule_path(folder: Path, seed: int) -> Path:
-    """Where the learned clock is kept; delete it to learn it anew."""
-    return folder / f"art-rl-seed{seed}-{networks_hash()[:12]}.safetensors"
+def schedule_path(folder: Path, seed: int, name: str = ART) -> Path:
+    """Where a learned clock is kept; delete it to learn it anew."""
+    return folder / f"{name.lower().replace(' ', '-')}-seed{seed}-{networks_hash()[:12]}.safetensors"
 
 
-def art_schedule(folder: Path, seed: int) -> Schedule:
-    """ART-RL's clock of the demo model, learned on orbits of `seed`.
+def art_schedules(folder: Path, seed: int) -> dict[str, Schedule]:
+    """What ART-RL learns of the demo model on orbits of `seed`, by the name it has in the tables.
 
-    It is kept in `folder` and learned only once, so that a run goes on with the clock it began with.
+    Kept in `folder` and learned only once, so that a run goes on with the clocks it began with.
     """
-    path = schedule_path(folder, seed)
-    if not path.exists():
+    paths = {name: schedule_path(folder, seed, name) for name in OURS}
+    if not all(path.exists() for path in paths.values()):
         folder.mkdir(parents=True, exist_ok=True)
-        learn_schedule(DEMO[0].record(seed), TrainConfig(seed=seed)).save(path)
-    return Schedule.load(path)
+        bank = DEMO[0].record(seed)
+        if not paths[ART].exists():
+            learn_schedule(bank, TrainConfig(seed=seed)).save(paths[ART])
+        _learn_rk4(bank, seed, Schedule.load(paths[ART])).save(paths[ART_RK4])
+    return {name: Schedule.load(path) for name, path in paths.items()}
 
 
-def step_grid(schedule: str, steps: int, learned: Schedule) -> tuple[float, ...]:
+def _learn_rk4(bank: OrbitBank, seed: int, clock: Schedule) -> Schedule:
+    """The clock with a grid for each number of steps in the tables, learned from RK4's replayed end error."""
+    grids, objective = {}, "end:rk4"
+    for steps in (steps_of("rk4", calls) for calls in NFE["rk4"]):
+        config = TrainConfig(seed=seed, objective=objective, clock_nodes=steps)
+        grids[steps] = learn_schedule(bank, config).clock
+    return dataclasses.replace(clock, grids=grids, provenance={**clock.provenance, "objective": objective})
+
+
+def step_grid(schedule: str, steps: int, learned: dict[str, Schedule]) -> tuple[float, ...]:
     """The sigmas of a schedule. DPM and EDM run from sigma_max to sigma_min and then to 0, as in the paper."""
     grids = {
         "Uniform": lambda: uniform_grid(steps, SIGMA_MAX),
         "DPM": lambda: geometric_grid(steps, SIGMA_MAX, SIGMA_MIN),
         "EDM": lambda: power_grid(steps, SIGMA_MAX, SIGMA_MIN, rho=7.0),
-        ART: lambda: learned.sigmas(steps),
     }
-    return tuple(float(sigma) for sigma in grids[schedule]())
+    grid = learned[schedule].sigmas(steps) if schedule in learned else grids[schedule]()
+    return tuple(float(sigma) for sigma in grid)
 
 
-def all_cells(learned: Schedule, solvers: Sequence[str] = tuple(NFE), most_calls: int = 1000) -> list[Cell]:
+def all_cells(learned: dict[str, Schedule], solvers: Sequence[str] = tuple(NFE), most_calls: int = 1000) -> list[Cell]:
     """The tables' cells, solver by solver."""
     return [Cell(solver, calls, schedule, step_grid(schedule, steps_of(solver, calls), learned))
             for solver in NFE if solver in solvers for calls in NFE[solver] if calls <= most_calls

@@ -18,7 +18,7 @@ import torch
 from benchmarks import fashion, frechet, mnist_report
 from benchmarks.chunks import stop_cleanly
 from benchmarks.classifier import load_classifier
-from benchmarks.mnist_cells import NFE, Cell, Setting, all_cells, art_schedule, compute, missing, schedule_path
+from benchmarks.mnist_cells import ART, NFE, Cell, Setting, all_cells, art_schedules, compute, missing, schedule_path
 
 FOLDER = Path("build/mnist-style")
 QUICK_SAMPLES, QUICK_CALLS = 500, 9
@@ -48,7 +48,7 @@ def run(cells: list[Cell], setting: Setting, workers: int, say=print) -> int:
             rate = workers * done / busy
             value = frechet.fid(cell.load(setting)[0], real)
             solver, calls, schedule = cell.key
-            say(f"{solver:6s}NFE {calls:2d}  {schedule:8s}FID {value:8.3f}   {time.perf_counter() - began:6.0f} s, "
+            say(f"{solver:6s}NFE {calls:2d}  {schedule:14s}FID {value:8.3f}   {time.perf_counter() - began:6.0f} s, "
                 f"{rate:4.0f} sample calls/s, {(left - done) / rate / 60:4.0f} min left")
     return len(jobs)
 
@@ -89,15 +89,16 @@ def main(argv=None):
     setting = Setting(folder, samples, args.seed, "cuda" if cuda else "cpu", batch=250 if cuda else 25)
     stop_cleanly()
     torch.set_num_threads(1)
-    learned = art_schedule(folder, args.train_seed)
-    print(f"ART-RL's clock: {schedule_path(folder, args.train_seed)}; delete it to learn it anew", flush=True)
+    learned = art_schedules(folder, args.train_seed)
+    for name in learned:
+        print(f"{name}: {schedule_path(folder, args.train_seed, name)}; delete it to learn it anew", flush=True)
     cells = all_cells(learned, args.only, QUICK_CALLS if args.quick else 1000)
     try:
         if not args.report:
             run(cells, setting, 1 if cuda else args.workers, lambda line: print(line, flush=True))
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    facts = mnist_report.Facts.of_this_machine(setting, args.train_seed, learned)
+    facts = mnist_report.Facts.of_this_machine(setting, args.train_seed, learned[ART])
     floor = real_features("train", setting.samples)
     mnist_report.write(mnist_report.score(cells, setting, real_features("t10k"), floor), facts, folder)
     if args.docs:

@@ -8,16 +8,18 @@ import torch
 from scipy.integrate import solve_ivp
 
 from art_nodes.core import Schedule
-from art_nodes.core.exact import gaussian
+from art_nodes.core.exact import gaussian, image_gaussian
 from art_nodes.core.grids import power_grid
+from art_nodes.core.objectives import SamplerError
 from benchmarks import frechet, mnist_cells, mnist_report, mnist_style
 from benchmarks.chunks import save_whole
 from benchmarks.classifier import load_classifier
-from benchmarks.mnist_cells import ART, NFE, Cell, Setting, Worker, all_cells, missing
+from benchmarks.mnist_cells import ART, ART_RK4, NFE, OURS, Cell, Setting, Worker, all_cells, missing
 from benchmarks.solvers import SOLVERS, model_calls, rk4, steps_of
-from benchmarks.targets import DEMO
+from benchmarks.targets import DEMO, Target
 
-LEARNED = Schedule(power_grid(64, 80.0, 0.02))
+LEARNED = {ART: Schedule(power_grid(64, 80.0, 0.02)),
+           ART_RK4: Schedule(power_grid(64, 80.0, 0.02), grids={5: power_grid(5, 80.0, 0.1)})}
 TOP, BOTTOM, VARIANCE = 10.0, 0.5, 4.0
 
 
@@ -124,19 +126,36 @@ def test_paired_interval_tells_better_from_worse_and_equal():
 
 def test_cells_are_the_papers_cheap_first_and_end_at_zero():
     cells = all_cells(LEARNED)
-    assert len({cell.key for cell in cells}) == len(cells) == 4 * 6 + 3 * 6 + 3 * 5
+    assert len({cell.key for cell in cells}) == len(cells) == 5 * 6 + 3 * 6 + 3 * 5
     for cell in cells:
         assert model_calls(cell.solver, len(cell.sigmas) - 1) == cell.calls
         assert cell.sigmas[0] == pytest.approx(80.0) and cell.sigmas[-1] == 0
         assert (np.diff(cell.sigmas) < 0).all()
         if cell.schedule in ("DPM", "EDM"):
             assert cell.sigmas[-2] == pytest.approx(0.002)
-        if cell.schedule == ART:
-            assert cell.sigmas == tuple(LEARNED.sigmas(len(cell.sigmas) - 1).tolist())
+        if cell.schedule in OURS:
+            assert cell.sigmas == tuple(LEARNED[cell.schedule].sigmas(len(cell.sigmas) - 1).tolist())
     for solver in NFE:
         costs = [cell.calls for cell in cells if cell.solver == solver]
         assert costs == sorted(costs)
     assert {cell.key[:2] for cell in all_cells(LEARNED, ["heun"], 9)} == {("heun", 3), ("heun", 5), ("heun", 9)}
+
+
+def test_ours_are_learned_once_and_rk4s_for_each_number_of_steps(tmp_path, monkeypatch):
+    """On an exact model: each grid foretells less of RK4's error than the clock of the paper's objective."""
+    target = Target("exact", 80.0, 0.002, (4, 1, 8, 8), lambda: image_gaussian(8))
+    monkeypatch.setattr(mnist_cells, "DEMO", (target,))
+    monkeypatch.setitem(mnist_cells.NFE, "rk4", (17, 25))
+    learned = mnist_cells.art_schedules(tmp_path, 0)
+    assert list(learned) == [ART, ART_RK4] and not learned[ART].grids and list(learned[ART_RK4].grids) == [5, 7]
+    error = SamplerError(target.record(0), "end:rk4")
+    for steps in (5, 7):
+        grids = np.stack([learned[name].sigmas(steps).double().numpy() for name in (ART_RK4, ART)])
+        ours, clock = error(grids)
+        assert ours < clock
+    monkeypatch.setattr(mnist_cells, "learn_schedule", None)  # would fail if it were asked again
+    again = mnist_cells.art_schedules(tmp_path, 0)
+    assert all(np.array_equal(again[name].clock, learned[name].clock) for name in learned)
 
 
 def test_noise_is_held_out_and_its_start_does_not_depend_on_how_much_follows(tmp_path):
@@ -318,10 +337,10 @@ def scored(tmp_path_factory):
 
 def test_verdicts_follow_the_interval(scored):
     scores, _ = scored
-    duels = {calls: scores.duels["heun", calls] for calls in (3, 5, 9)}
+    duels = {calls: scores.duels["heun", calls, ART] for calls in (3, 5, 9)}
     assert [(duel.other, duel.verdict) for duel in duels.values()] == [
         ("EDM", "best"), ("EDM", "tied within the interval"), ("DPM", "loses")]
-    assert ("heun", 13) not in scores.duels and ("heun", 13, ART) not in scores.fid
+    assert ("heun", 13, ART) not in scores.duels and ("heun", 13, ART) not in scores.fid
     assert scores.seconds == 2 * 9
     assert 0 < scores.floor < min(scores.fid.values())
 
@@ -337,13 +356,13 @@ def test_tables_mark_the_best_and_leave_out_what_is_not_there(scored):
 
 def test_page_and_plot_are_written_and_copied(scored, tmp_path):
     scores, setting = scored
-    facts = mnist_report.Facts.of_this_machine(setting, 0, LEARNED)
+    facts = mnist_report.Facts.of_this_machine(setting, 0, LEARNED[ART])
     lines = []
     mnist_report.write(scores, facts, tmp_path, lines.append)
     mnist_report.copy_to_docs(tmp_path, tmp_path / "docs")
     page = (tmp_path / "docs" / "mnist-style.md").read_text()
-    for expected in (facts.date, facts.command, "500 samples a cell", "of 3 cells: 1 best, 1 tied", "## Heun",
-                     "| 95 % interval |", "(images/mnist-style.png)"):
+    for expected in (facts.date, facts.command, "500 samples a cell", "ART-RL is, of 3 cells: 1 best, 1 tied",
+                     "## Heun", "| 95 % interval |", "(images/mnist-style.png)"):
         assert expected in page
     assert "## RK4" not in page
     assert (tmp_path / "docs" / "images" / "mnist-style.png").read_bytes()[:4] == b"\x89PNG"

