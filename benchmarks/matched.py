@@ -21,6 +21,7 @@ from benchmarks.chunks import stop_cleanly
 from benchmarks.matched_cells import (
     ART,
     BATCH,
+    KIN,
     PLACES,
     SAMPLERS,
     STEPS,
@@ -32,6 +33,7 @@ from benchmarks.matched_cells import (
     compute,
     grids,
     learned,
+    own,
 )
 
 FOLDER = Path("build/matched")
@@ -40,15 +42,7 @@ CONTENDER = 1.15  # times the least error of its column, to be in the second rou
 FID_PLACE, FID_STEPS, FID_CHUNKS = PLACES[0], (5, 8, 12, 20), 157  # 5,024 samples
 FID_SAMPLERS = ("euler", "heun", "dpmpp_2m", *STOCHASTIC)
 RIVALS = 3
-# Whose end errors tell which schedules are strong for a sampler that adds noise.
-KIN = {"dpmpp_2m_sde": "dpmpp_2m", "euler_ancestral": "euler"}
 QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 10)}
-
-
-def own(sampler: str) -> str:
-    """The objective that is meant for a sampler: its own, or that of the one that it is most like."""
-    known = {"euler": "end:euler", "heun": "end:heun", "euler_ancestral": "end:euler"}
-    return known.get(sampler, "end:dpmpp_2m")
 
 
 def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], folder: Path) -> list[Cell]:

@@ -28,7 +28,10 @@ from benchmarks.comfy.inprocess import import_host
 SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 1, "deis": 1}  # calls a step
 STOCHASTIC = ("dpmpp_2m_sde", "euler_ancestral")
 STEPS = (4, 5, 6, 8, 10, 15, 20, 30)
-OBJECTIVES = ("euler", "end:euler", "end:heun", "end:dpmpp_2m")
+# The objective that a sampler that adds noise is nearest to.
+KIN = {"dpmpp_2m_sde": "dpmpp_2m", "euler_ancestral": "euler"}
+OBJECTIVES = ("euler", *(f"end:{sampler}" for sampler in SAMPLERS))
+FOR_ALL = ("euler", "end:euler", "end:dpmpp_2m")  # what every sampler is tried with, besides its own
 ART = "ART "  # before the objective
 HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
 BATCH, ORBITS, NODES = 32, 20, 64
@@ -147,13 +150,19 @@ def learned(stage: Stage, folder: Path, seed: int = 0) -> dict[str, Schedule]:
     """Our schedules at a place, by objective; learned once and kept, so that a run goes on with what it began with."""
     paths = {name: folder / f"{stage.place.name}-{name.replace(':', '-')}-seed{seed}.safetensors"
              for name in OBJECTIVES}
-    if not all(path.exists() for path in paths.values()):
+    missing = {name: path for name, path in paths.items() if not path.exists()}
+    if missing:
         folder.mkdir(parents=True, exist_ok=True)
         bank = stage.bank(seed)
         clock = learn_schedule(bank, TrainConfig(seed=seed))
-        for name, path in paths.items():
+        for name, path in missing.items():
             (clock if name == "euler" else with_grids(clock, bank, name)).save(path)
     return {name: Schedule.load(path) for name, path in paths.items()}
+
+
+def own(sampler: str) -> str:
+    """The objective that is meant for a sampler: its own, or for one that adds noise that of its nearest kin."""
+    return f"end:{KIN.get(sampler, sampler)}"
 
 
 def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> dict[str, tuple[float, ...]]:
@@ -162,7 +171,8 @@ def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> 
 
     found = {entry.name: entry.grid(steps) for entry in find_entries(stage.model, sampler, "all")}
     found |= _further(stage, steps)
-    found |= {ART + name: schedule.sigmas(steps, sigma_max=stage.sigma_max) for name, schedule in ours.items()}
+    found |= {ART + name: ours[name].sigmas(steps, sigma_max=stage.sigma_max)
+              for name in dict.fromkeys((*FOR_ALL, own(sampler)))}
     return {name: tuple(float(sigma) for sigma in grid) for name, grid in found.items()
             if grid is not None and len(grid) == steps + 1 and torch.as_tensor(grid).isfinite().all()}
 

@@ -3,7 +3,12 @@
 import numpy as np
 
 from .objectives import SamplerError
-from .replay import REPLAYS
+from .samplers import REPLAYS
+
+
+def solvable(error: SamplerError) -> bool:
+    """Whether `best_on_nodes` can take it."""
+    return error.kind == "residual" and REPLAYS[error.sampler].memory <= 1
 
 
 def best_on_nodes(error: SamplerError, steps: int) -> np.ndarray:
@@ -15,12 +20,15 @@ def best_on_nodes(error: SamplerError, steps: int) -> np.ndarray:
     if error.kind != "residual":
         raise ValueError(f"dynamic programming needs an objective that is a sum over steps; got {error.kind}:"
                          f"{error.sampler}; use residual:{error.sampler}")
+    if not solvable(error):
+        raise ValueError(f"dynamic programming needs a sampler that looks back one step at most; got {error.sampler}; "
+                         f"use best_grid, which descends")
     sigmas = np.append(error.bank.sigmas, 0.0)
     if not 1 <= steps < len(sigmas):
         raise ValueError(f"steps must be 1 to {len(sigmas) - 1}, the number of nodes; got {steps}; record more nodes")
     index = np.arange(len(sigmas))
     first = _step_costs(error, sigmas, *np.meshgrid(index, index, indexing="ij"))
-    if not REPLAYS[error.sampler].looks_back:
+    if REPLAYS[error.sampler].memory == 0:
         return sigmas[_shortest_path(first, steps)]
     later = _step_costs(error, sigmas, *np.meshgrid(index, index, index, indexing="ij"))
     return sigmas[_shortest_pair_path(first, later, steps)]

@@ -11,7 +11,7 @@ from .clock import grid_cost, optimal_cost
 from .objectives import SamplerError
 from .optimal import describe_bank
 from .refine import best_grid
-from .replay import REPLAYS
+from .samplers import REPLAYS
 
 # Times the average: what the critic and the actor are told of an orbit goes no further, and rare orbits
 # do not run away with the policy.
@@ -118,7 +118,7 @@ class ReplayEnvironment(BankEnvironment):
     def start(self, episodes: int, rng: np.random.Generator) -> None:
         """The same, and a run of the sampler for each episode."""
         super().start(episodes, rng)
-        self.runs, self.ledger = self.error.replay(episodes), self.error.ledger(self.bank.gram[self.orbit])
+        self.runs, self.ledger = self.error.replay(episodes, self.steps), self.error.ledger(self.bank.gram[self.orbit])
         self.left = self.steps
 
     def advance(self, position: np.ndarray, duration: float) -> np.ndarray:

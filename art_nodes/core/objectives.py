@@ -11,7 +11,8 @@ import numpy as np
 
 from .bank import OrbitBank
 from .orbits import Orbits
-from .replay import REPLAYS, Replay
+from .replay import Replay
+from .samplers import REPLAYS
 
 KINDS = ("residual", "end")
 OBJECTIVES = ("euler", *(f"{kind}:{sampler}" for kind in KINDS for sampler in REPLAYS))
@@ -50,10 +51,10 @@ class SamplerError:
         self.bank, self.orbits, self.reach = bank, Orbits(bank.sigmas), REACH * spread(bank)
         self.mean_gram = bank.gram.mean(axis=0)
 
-    def replay(self, episodes: int) -> Replay:
-        """Runs of the sampler, each step of which starts on the orbit where residuals are summed."""
+    def replay(self, episodes: int, steps: int) -> Replay:
+        """Runs of `steps` steps of the sampler, each of which starts on the orbit where residuals are summed."""
         start = np.full(episodes, self.bank.sigma_max)
-        return REPLAYS[self.sampler](self.orbits, start, on_orbit=self.kind == "residual")
+        return REPLAYS[self.sampler](self.orbits, start, self.kind == "residual", steps)
 
     def ledger(self, gram: np.ndarray) -> "Ledger":
         """What charges the steps of E runs, on an orbit each with `gram` (E, N + 1, N + 1), or on one they share."""
@@ -77,7 +78,7 @@ class SamplerError:
         grids[:, 0] = self.bank.sigma_max
         for k in range(1, grids.shape[1] - 1):  # some schedulers repeat a sigma
             grids[:, k] = np.minimum(grids[:, k], (1 - LEAST_FALL) * grids[:, k - 1])
-        runs, total = self.replay(len(grids)), np.zeros(len(grids))
+        runs, total = self.replay(len(grids), grids.shape[1] - 1), np.zeros(len(grids))
         for here, there in zip(grids[:, :-1].T, grids[:, 1:].T, strict=True):
             total += ledger.charge(runs.step(there), here, there)
         return total

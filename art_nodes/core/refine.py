@@ -6,7 +6,7 @@ import numpy as np
 
 from .bank import OrbitBank
 from .clock import optimal_clock, read_clock
-from .dynamic import best_on_nodes
+from .dynamic import best_on_nodes, solvable
 from .objectives import SamplerError
 from .policy import edm_clock
 
@@ -29,7 +29,7 @@ def best_grid(error: SamplerError, steps: int, also: Iterable = ()) -> np.ndarra
     high, low = bank.sigma_max, bank.sigma_min
     starts = [optimal_clock(bank, steps), high * (1 - edm_clock(high, low, steps)),
               np.append(np.geomspace(high, 3 * low, steps), 0.0), *also]
-    if error.kind == "residual" and steps <= len(bank.sigmas):
+    if solvable(error) and steps <= len(bank.sigmas):
         starts.append(best_on_nodes(error, steps))
     return refine(error, starts)
 

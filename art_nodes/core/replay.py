@@ -14,13 +14,14 @@ class Replay:
 
     error: (E, N + 1) weights of how far each run is off its orbit.
     on_orbit: put every run back onto its orbit after each step, so that steps are judged one by one.
+    steps: how many there will be, where the sampler makes use of that.
     """
 
     order = 1
-    looks_back = False  # whether a step depends on the one before
+    memory = 0  # how many steps before it a step depends on
 
-    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False):
-        self.orbits, self.on_orbit, self.sigma = orbits, on_orbit, start
+    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None):
+        self.orbits, self.on_orbit, self.steps, self.sigma = orbits, on_orbit, steps, start
         self.state, self.error = orbits.state(start), np.zeros((len(start), orbits.size))
 
     @staticmethod
@@ -30,15 +31,23 @@ class Replay:
 
     def step(self, there: np.ndarray) -> np.ndarray:
         """Move to `there` (E,), 0 at the last step; returns what that adds to the error, (E, N + 1)."""
-        denoised = self.orbits.denoised(self.sigma) + self.error
         state = self.orbits.state(there)
-        keep = (there / self.sigma)[:, None]
-        error = keep * (self.state + self.error) + (1 - keep) * self.target(denoised, there) - state
+        error = self.move(there) - state
         added = error - self.error
         self.sigma, self.state = there, state
         if not self.on_orbit:
             self.error = error
         return added
+
+    def move(self, there: np.ndarray) -> np.ndarray:
+        """The state at `there` (E,) where the sampler gets to from where it is; (E, N + 1)."""
+        keep = (there / self.sigma)[:, None]
+        denoised = self.predict(self.state + self.error, self.state, self.sigma)
+        return keep * (self.state + self.error) + (1 - keep) * self.target(denoised, there)
+
+    def predict(self, state: np.ndarray, on_orbit: np.ndarray, sigma: np.ndarray) -> np.ndarray:
+        """D at `state`, which may be off the orbit, whose own state is `on_orbit`, eq. (15); (E, N + 1)."""
+        return self.orbits.denoised(sigma) + (state - on_orbit)
 
     def target(self, denoised: np.ndarray, there: np.ndarray) -> np.ndarray:
         """The prediction that this step heads for, given the one at its start; both (E, N + 1)."""
@@ -60,29 +69,9 @@ class Heun(Replay):
         here, inner = self.sigma[:, None], np.maximum(there, self.orbits.sigmas[-1] * 1e-3)
         start, end = self.state + self.error, inner[:, None]
         moved = (end / here) * start + (1 - end / here) * denoised
-        again = self.orbits.denoised(inner) + moved - self.orbits.state(inner)
+        again = self.predict(moved, self.orbits.state(inner), inner)
         mean_slope = 0.5 * ((start - denoised) / here + (moved - again) / end)
         return np.where(there[:, None] > 0, start - here * mean_slope, denoised)
-
-
-class Dpmpp2M(Replay):
-    """DPM-Solver++(2M): the prediction carried on along the last two, in ln sigma; first order at both ends."""
-
-    order = 2
-    looks_back = True
-
-    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False):
-        super().__init__(orbits, start, on_orbit)
-        self.before: tuple[np.ndarray, np.ndarray] | None = None  # the last prediction and its sigma
-
-    def target(self, denoised: np.ndarray, there: np.ndarray) -> np.ndarray:
-        before, self.before = self.before, (denoised, self.sigma)
-        if before is None:
-            return denoised
-        old, sigma = before
-        last = np.log(sigma / self.sigma)
-        step = np.log(self.sigma / np.where(there > 0, there, self.sigma))
-        return denoised + (0.5 * step / last)[:, None] * (denoised - old)
 
 
 class Rk4(Replay):
@@ -101,8 +90,7 @@ class Rk4(Replay):
         start, step = self.state + self.error, (end - here)[:, None]
 
         def slope(moved, sigma):
-            predicted = self.orbits.denoised(sigma) + moved - self.orbits.state(sigma)
-            return (moved - predicted) / sigma[:, None]
+            return (moved - self.predict(moved, self.orbits.state(sigma), sigma)) / sigma[:, None]
 
         first = (start - denoised) / here[:, None]
         second = slope(start + step / 2 * first, (here + end) / 2)
@@ -111,5 +99,3 @@ class Rk4(Replay):
         mean_slope = (first + 2 * second + 2 * third + fourth) / 6
         return np.where(there[:, None] > 0, start - here[:, None] * mean_slope, denoised)
 
-
-REPLAYS: dict[str, type[Replay]] = {"euler": Replay, "heun": Heun, "dpmpp_2m": Dpmpp2M, "rk4": Rk4}

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from art_nodes.core import OrbitBank, record_orbits, recording_grid
 from art_nodes.core.orbits import Orbits
-from art_nodes.core.replay import REPLAYS
+from art_nodes.core.samplers import REPLAYS
 from benchmarks.solvers import rk4
 from tests.core import targets
 
@@ -57,7 +57,7 @@ def grids():
     return np.stack([np.append(np.geomspace(HIGH, low, 6), 0.0) for low in (0.03, 0.3, 1.0)])
 
 
-@pytest.mark.parametrize("name", REPLAYS)
+@pytest.mark.parametrize("name", ["euler", "heun", "dpmpp_2m", "rk4"])
 def test_replays_are_the_samplers_of_k_diffusion(name, k_diffusion_sampling):
     """A run of the independent code, with the prediction that a replay assumes, ends where the replay does.
 
@@ -83,17 +83,22 @@ def test_replays_are_the_samplers_of_k_diffusion(name, k_diffusion_sampling):
 
 def test_calls_are_those_of_the_samplers():
     assert {name: replay.calls(6) for name, replay in REPLAYS.items()} == {
-        "euler": 6, "heun": 11, "dpmpp_2m": 6, "rk4": 21}
+        "euler": 6, "heun": 11, "dpmpp_2m": 6, "res_multistep": 6, "deis": 6, "uni_pc": 6, "rk4": 21}
 
 
 @pytest.mark.parametrize("name", REPLAYS)
 def test_on_the_orbit_every_step_starts_anew(name):
     """Judged one by one, the residuals of two runs that meet again are the same once their histories are."""
-    orbits = Orbits(GRID)
-    runs = REPLAYS[name](orbits, np.full(2, HIGH), on_orbit=True)
-    found = [runs.step(np.array(there)) for there in ((9.0, 3.0), (1.0, 1.0), (0.5, 0.5), (0.1, 0.1))]
+    orbits, way = Orbits(GRID), ((9.0, 3.0), (1.0, 1.0), (0.5, 0.5), (0.3, 0.3), (0.1, 0.1), (0.0, 0.0))
+    runs = REPLAYS[name](orbits, np.full(2, HIGH), on_orbit=True, steps=len(way))
+    found = [runs.step(np.array(there)) for there in way]
     assert not np.allclose(found[0][0], found[0][1]) and not runs.error.any()
-    np.testing.assert_allclose(found[3][0], found[3][1], atol=1e-12)
+    np.testing.assert_allclose(found[4][0], found[4][1], atol=1e-12)
+
+
+def test_uni_pc_needs_to_know_how_many_steps_there_will_be():
+    with pytest.raises(ValueError, match="uni_pc needs to know its number of steps"):
+        REPLAYS["uni_pc"](Orbits(GRID), np.full(2, HIGH))
 
 
 def test_a_bank_holds_the_inner_products_of_what_it_recorded():
