@@ -35,8 +35,15 @@ def test_the_rank_correlation_is_that_of_the_errors(bank, tmp_path):
             rows = truth[number * AT_ONCE:(number + 1) * AT_ONCE, None] ** sign
             save_whole(Part("euler", 6, number).path(tmp_path), errors=np.repeat(rows, NOISES, axis=1))
         table = {row[0]: row[1] for row in objectives.rank_table(bank, "euler", tmp_path)}
-        assert table["end:euler"].startswith(f"{expected} ({expected})")
-        assert f"{expected} (" not in table["J (euler)"]
+        assert table["end:euler"] == f"{expected} / {expected} / {expected}"
+        assert expected not in table["J (euler)"]
+        assert table["other half of the noises"] == "1.000 / 1.000 / 1.000"
+        assert (table["true RMS / foretold"] == "1.00") == (sign == 1)
+
+
+def test_halves_of_pure_noise_foretell_nothing():
+    errors = np.random.default_rng(0).uniform(1, 2, (GRIDS, 32))
+    assert np.abs(objectives.split_half(errors)).max() < 0.3
 
 
 def test_objectives_are_told_apart(bank):

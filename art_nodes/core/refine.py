@@ -54,15 +54,24 @@ def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINE
 
 
 def refine(error: SamplerError, grids) -> np.ndarray:
-    """The grid (K + 1,) with the least objective that descent finds from any of `grids`, each (K + 1,).
-
-    Coordinates are ln ln(sigma_i / sigma_{i+1}), so grids stay in order; the ends stay at sigma_max and 0.
-    """
+    """The grid (K + 1,) with the least objective that descent finds from any of `grids`, each (K + 1,)."""
     starts = [np.array(grid, dtype=float) for grid in grids]
+    for grid in starts:
+        grid[0] = error.bank.sigma_max
+    return descend(error, starts)
+
+
+def descend(function: Callable[[np.ndarray], np.ndarray], starts: Iterable[np.ndarray]) -> np.ndarray:
+    """The grid (K + 1,) where `function` of grids, (G, K + 1) -> (G,) > 0, is least, by descent from each start.
+
+    Coordinates are ln ln(sigma_i / sigma_{i+1}), so grids stay in order; the ends stay at the first start's
+    sigma and at 0.
+    """
+    starts = list(starts)
+    top = float(starts[0][0])
     if len(starts[0]) == 2:  # one step
-        return np.array([error.bank.sigma_max, 0.0])
-    top = error.bank.sigma_max
-    ends = [_descend(lambda z: np.log(np.maximum(error(_grids(z, top)), 1e-300)), _lengths(grid, top))
+        return np.array([top, 0.0])
+    ends = [_descend(lambda z: np.log(np.maximum(function(_grids(z, top)), 1e-300)), _lengths(grid, top))
             for grid in starts]
     return _grids(min(ends, key=lambda end: end[0])[1][None], top)[0]
 
