@@ -1,7 +1,7 @@
-"""The demo network: a class-conditional U-Net for 28x28 one-channel images.
+"""The networks of the bundled models: a small U-Net, and the demo model's with its ten classes.
 
-It is small enough to sample hundreds of pictures a second on a laptop, and a
-real diffusion model all the same: EDM preconditioning (Karras et al. 2022,
+They are small enough to sample hundreds of pictures a second on a laptop, and
+real diffusion models all the same: EDM preconditioning (Karras et al. 2022,
 arXiv 2206.00364, table 1) with data of unit variance, sigma_data = 1, and label
 dropout, so that classifier-free guidance works.
 """
@@ -72,24 +72,25 @@ class Attention(nn.Module):
         return x + self.out(h.transpose(-1, -2).reshape(b, c, height, width))
 
 
-class DemoUNet(nn.Module):
+class UNet(nn.Module):
     """F(c_in x, c_noise, labels): the raw network inside EDM's preconditioning.
 
-    `x` (B, 1, 28, 28) is already scaled by 1/sqrt(sigma^2 + 1), `c_noise` (B,) is
-    ln(sigma)/4, `labels` (B, 10) holds class weights; a row of zeros means "no class".
+    `x` (B, channels, H, W), H and W multiples of 4, is already scaled by 1/sqrt(sigma^2 + 1),
+    `c_noise` (B,) is ln(sigma)/4, `labels` (B, classes) holds class weights; a row of zeros
+    means "no class". A network of 0 classes takes None.
     """
 
-    def __init__(self, widths=(32, 64, 128), emb_dim: int = 128, dropout: float = 0.0):
+    def __init__(self, channels: int, classes: int, widths=(32, 64, 128), emb_dim: int = 128, dropout: float = 0.0):
         super().__init__()
         w1, w2, w3 = widths
         self.emb_dim = emb_dim
         self.noise_mlp = nn.Sequential(nn.Linear(emb_dim, emb_dim), nn.SiLU(), nn.Linear(emb_dim, emb_dim))
-        self.label_emb = nn.Linear(len(CLASSES), emb_dim, bias=False)
+        self.label_emb = nn.Linear(classes, emb_dim, bias=False) if classes else None
 
-        def block(channels_in, channels):
-            return ResBlock(channels_in, channels, emb_dim, dropout)
+        def block(width_in, width):
+            return ResBlock(width_in, width, emb_dim, dropout)
 
-        self.conv_in = nn.Conv2d(1, w1, 3, padding=1)
+        self.conv_in = nn.Conv2d(channels, w1, 3, padding=1)
         self.enc1 = block(w1, w1)
         self.down1 = nn.Conv2d(w1, w2, 3, stride=2, padding=1)
         self.enc2 = block(w2, w2)
@@ -102,13 +103,15 @@ class DemoUNet(nn.Module):
         self.up1 = nn.Conv2d(w2, w1, 3, padding=1)
         self.dec1 = block(2 * w1, w1)
         self.norm_out = nn.GroupNorm(8, w1)
-        self.conv_out = nn.Conv2d(w1, 1, 3, padding=1)
+        self.conv_out = nn.Conv2d(w1, channels, 3, padding=1)
         nn.init.zeros_(self.conv_out.weight)
         nn.init.zeros_(self.conv_out.bias)
 
-    def forward(self, x, c_noise, labels):
-        features = fourier_features(c_noise, self.emb_dim).to(x.dtype)
-        emb = F.silu(self.noise_mlp(features) + self.label_emb(labels.to(x.dtype)))
+    def forward(self, x, c_noise, labels=None):
+        emb = self.noise_mlp(fourier_features(c_noise, self.emb_dim).to(x.dtype))
+        if self.label_emb is not None:
+            emb = emb + self.label_emb(labels.to(x.dtype))
+        emb = F.silu(emb)
         h1 = self.enc1(self.conv_in(x), emb)
         h2 = self.enc2(self.down1(h1), emb)
         h = self.mid2(self.attention(self.mid1(self.down2(h2), emb)), emb)
@@ -117,8 +120,15 @@ class DemoUNet(nn.Module):
         return self.conv_out(F.silu(self.norm_out(h)))
 
 
-def precondition(network, x, sigma, labels):
-    """EDM's denoiser D(x, sigma) for data of unit variance; x (B, 1, H, W), sigma (B,)."""
+class DemoUNet(UNet):
+    """The demo model's network: (B, 1, 28, 28) images of the ten classes."""
+
+    def __init__(self, widths=(32, 64, 128), emb_dim: int = 128, dropout: float = 0.0):
+        super().__init__(1, len(CLASSES), widths, emb_dim, dropout)
+
+
+def precondition(network, x, sigma, labels=None):
+    """EDM's denoiser D(x, sigma) for data of unit variance; x (B, channels, H, W), sigma (B,)."""
     s = sigma.reshape(-1, 1, 1, 1).to(x.dtype)
     scale = torch.sqrt(s**2 + 1)
     return x / scale**2 + s / scale * network(x / scale, sigma.log() / 4, labels)
