@@ -10,8 +10,10 @@ WEB_DIRECTORY = "./web"
 
 async def comfy_entrypoint():
     """The pack's extension; called by ComfyUI once at start-up."""
+    from .art_nodes.host.dropdown import register_scheduler
     from .art_nodes.host.routes import register_routes
     from .art_nodes.nodes import ARTExtension
 
     register_routes()
+    register_scheduler()
     return ARTExtension()

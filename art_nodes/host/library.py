@@ -19,6 +19,7 @@ FOLDER = "art_schedules"
 SUFFIX = ".safetensors"
 BUNDLED = Path(__file__).parents[2] / "learned_schedules"
 TRAINED_PREFIX = "trained/"  # before a trained schedule that is named like a bundled one
+AUTO = "auto"  # stands for the schedule of the model's family and is no schedule's name
 MAX_NAME = 100
 GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Windows opens a device under these names, whatever the suffix.
@@ -72,6 +73,8 @@ def check_name(name: str) -> str:
         raise ValueError(f"name must not end with '.' or '{SUFFIX}'; got {name!r}; the suffix is added for you")
     if name.split(".")[0].lower() in DEVICES:
         raise ValueError(f"name must not be a device name of Windows; got {name!r}; choose another, as my_{name}")
+    if name.lower() == AUTO:
+        raise ValueError(f"name must not be {AUTO}, which ART Sigmas gives another meaning; choose another, as my_auto")
     return name
 
 
@@ -141,7 +144,7 @@ def _library() -> dict[str, Path]:
     library = {path.stem: path for path in _bundled_files()}
     for relative in _trained_files():
         name = relative.removesuffix(SUFFIX)
-        while name in library:
+        while name in library or name == AUTO:
             name = TRAINED_PREFIX + name
         path = Path(folder_paths.get_full_path_or_raise(FOLDER, relative))
         # The host may read other suffixes as pickle; this one is never.

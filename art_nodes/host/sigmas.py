@@ -2,46 +2,122 @@
 
 import logging
 import math
+from dataclasses import dataclass
 
 import torch
 
 from ..core import Schedule
-from .library import load_schedule, schedule_hash, schedule_names
+from ..core.objectives import OBJECTIVES, split_objective
+from . import library
+from .families import cautions
+from .families_reading import choose_schedule, family_schedules, model_facts
+from .library import AUTO, load_schedule, schedule_hash, schedule_names
 from .recording import describe_model
 
-NOTHING_YET = "(none yet: run ART Train)"
+SAMPLERS = {split_objective(objective)[1] for objective in OBJECTIVES}
+MOST_SHOWN = 1000  # sigmas
+MOST_TEXT = 300  # characters of a file's own words
 log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What ART Sigmas gives: `sigmas` float32 (steps + 1,), and `text` that says where they come from.
+
+    name: of the schedule in the library, None for a connected one. warnings: each a sentence, in `text` too.
+    """
+
+    sigmas: torch.Tensor
+    text: str
+    name: str | None
+    warnings: tuple[str, ...]
+
+    @property
+    def record(self) -> dict:
+        """For the page; plain values only, and no sigmas where there are too many to show."""
+        shown = self.sigmas.tolist() if len(self.sigmas) <= MOST_SHOWN else []
+        return {"name": self.name, "text": self.text, "warnings": list(self.warnings), "sigmas": shown}
+
+
 def choices() -> list[str]:
-    """The names to choose from now; never empty, since an empty list makes no widget."""
-    return schedule_names() or [NOTHING_YET]
+    """The names to choose from now, auto first."""
+    return [AUTO, *schedule_names()]
 
 
 def fingerprint(name) -> str:
     """Changes when the file behind `name` does; never raises, since the host would swallow the message."""
     try:
+        if name == AUTO:  # the model that decides is not known here
+            return "; ".join(f"{family} {fingerprint(file)}" for family, file in family_schedules().items())
         return schedule_hash(name)
     except (ValueError, OSError):
         return f"no schedule {name}"
 
 
-def read_sigmas(name: str, steps: int, denoise: float, schedule: Schedule | None = None, model=None) -> torch.Tensor:
-    """SIGMAS, float32 (steps + 1,) descending to exactly 0, of `schedule` or else of the schedule listed as `name`.
+def read_sigmas(name: str, steps: int, denoise: float, schedule: Schedule | None = None, model=None) -> Reading:
+    """The sigmas, descending to exactly 0, of `schedule`, or else of the schedule that `name` stands for.
 
+    name: of a schedule in the library, or auto: the one of the model's family.
     denoise: as in the host's BasicScheduler, the last `steps` of int(steps / denoise) steps; 0 gives an
         empty tensor.
     model: MODEL whose sigma range is fitted: a smaller sigma_max starts later on the clock.
-    Raises ValueError for an unknown name, which lists what exists, and for steps < 1 or denoise > 1.
+    Raises ValueError for an unknown name, which lists what exists, for steps < 1 or denoise > 1, and for auto
+    without a model or with one that no schedule is for.
     """
-    chosen = load_schedule(name) if schedule is None else schedule
+    chosen, taken, why = _choose(name, schedule, model)
+    warnings = [] if model is None else [*mismatches(chosen, describe_model(model)),
+                                         *cautions(model_facts(model), chosen)]
+    for warning in warnings:
+        log.warning("ART Sigmas: %s", warning)
+    text = "\n".join([why, *described(chosen, taken), *(f"Warning: {warning}" for warning in warnings)])
+    return Reading(_sigmas(chosen, steps, denoise, model), text, taken, tuple(warnings))
+
+
+def _choose(name: str, schedule: Schedule | None, model) -> tuple[Schedule, str | None, str]:
+    """The schedule, its name in the library, and why it is this one."""
+    if schedule is not None:
+        return schedule, None, "The connected schedule."
+    if name != AUTO:
+        return load_schedule(name), name, f"The schedule {name}."
+    if model is None:
+        raise ValueError("schedule_name auto needs the model; got none; connect the MODEL that is sampled, or choose "
+                         f"one of: {', '.join(schedule_names()) or 'none yet, make one with ART Train'}")
+    choice, chosen = choose_schedule(model_facts(model))
+    return chosen, choice.taken, f"auto took {choice.taken}: {choice.reason}."
+
+
+def _sigmas(schedule: Schedule, steps: int, denoise: float, model) -> torch.Tensor:
     if denoise <= 0:
         return torch.FloatTensor([])
-    if model is None:
-        return chosen.sigmas(steps, denoise=denoise)
-    for warning in mismatches(chosen, describe_model(model)):
-        log.warning("ART Sigmas: %s", warning)
-    return chosen.sigmas(steps, denoise=denoise, sigma_max=float(model.get_model_object("model_sampling").sigma_max))
+    top = None if model is None else float(model.get_model_object("model_sampling").sigma_max)
+    return schedule.sigmas(steps, denoise=denoise, sigma_max=top)
+
+
+def described(schedule: Schedule, name: str | None = None) -> list[str]:
+    """Where a schedule comes from and which sampler it is for, in lines of text."""
+    known = schedule.provenance
+    told = [("Learned on", "learned_on"), ("Carried over", "carried_over"), ("Meant for", "meant_for")]
+    lines = [f"{label}: {value[:MOST_TEXT]}." for label, key in told
+             if isinstance(value := known.get(key), str) and value]
+    return [*lines, sampler_line(schedule, siblings(name) if name else [])]
+
+
+def sampler_line(schedule: Schedule, others: list[str]) -> str:
+    """Which sampler a schedule was optimised for; `others` are schedules of the same family."""
+    more = f" For other samplers there is: {', '.join(others)}." if others else ""
+    try:
+        _, sampler = split_objective(schedule.provenance.get("objective"))
+    except (TypeError, ValueError):
+        return f"It does not say which sampler it was optimised for; any can be used.{more}"
+    exact = ", with a grid of its own for some numbers of steps" if schedule.grids else ""
+    return f"Optimised for the sampler {sampler}{exact}; another one is fine, and may do better with a schedule " \
+           f"fitted to it.{more}"
+
+
+def siblings(name: str) -> list[str]:
+    """Other bundled schedules of a family, fitted to other samplers: files <family>-<sampler>."""
+    bundled = {path.stem for path in library.BUNDLED.glob("*" + library.SUFFIX)}
+    return sorted(bundled & {f"{name}-{sampler}" for sampler in SAMPLERS})
 
 
 def mismatches(schedule: Schedule, model: dict) -> list[str]:

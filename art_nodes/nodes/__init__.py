@@ -4,6 +4,12 @@ from comfy_api.latest import ComfyExtension
 
 from .compare import ARTCompare
 from .demo_model import ARTDemoModel
+from .export_schedule import ARTExportSchedule
+from .load_schedule import ARTLoadSchedule
+from .merge_schedules import ARTMergeSchedules
+from .record_orbits import ARTRecordOrbits
+from .save_schedule import ARTSaveSchedule
+from .schedule_info import ARTScheduleInfo
 from .sigmas import ARTSigmas
 from .train import ARTTrain
 
@@ -13,6 +19,12 @@ NODES = [
     ARTTrain,
     ARTSigmas,
     ARTCompare,
+    ARTScheduleInfo,
+    ARTLoadSchedule,
+    ARTSaveSchedule,
+    ARTMergeSchedules,
+    ARTExportSchedule,
+    ARTRecordOrbits,
 ]
 
 

@@ -2,6 +2,7 @@
 
 from comfy_api.latest import io
 
+from ..host.comparing_progress import node_text
 from ..host.sigmas import choices, fingerprint, read_sigmas
 
 
@@ -15,10 +16,12 @@ class ARTSigmas(io.ComfyNode):
             display_name="ART Sigmas",
             category="ART",
             description="The sigmas of a learned schedule, for SamplerCustom and SamplerCustomAdvanced.",
+            hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input("schedule_name", options=choices(),
-                               tooltip="A schedule that comes with the pack or that ART Train saved. "
-                                       "A connected schedule is used instead."),
+                               tooltip="A schedule that comes with the pack or that ART Train saved; auto takes the "
+                                       "bundled one of the connected model's family and says which. A connected "
+                                       "schedule is used instead."),
                 io.Int.Input("steps", default=10, min=1, max=10000,
                              tooltip="How many steps are sampled; always exactly as many."),
                 io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01,
@@ -27,8 +30,8 @@ class ARTSigmas(io.ComfyNode):
                 io.Custom("ART_SCHEDULE").Input("schedule", optional=True,
                                                 tooltip="A schedule from ART Train; wins over the name."),
                 io.Model.Input("model", optional=True,
-                               tooltip="Fits the schedule to the sigma range of this model, and warns in the log if it "
-                                       "was learned on another kind of model."),
+                               tooltip="Fits the schedule to the sigma range of this model, and warns if it was "
+                                       "learned on another kind of model. auto needs it."),
             ],
             outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="steps sigmas and a final 0.")],
         )
@@ -44,4 +47,6 @@ class ARTSigmas(io.ComfyNode):
 
     @classmethod
     def execute(cls, schedule_name, steps, denoise, schedule=None, model=None):
-        return io.NodeOutput(read_sigmas(schedule_name, steps, denoise, schedule, model))
+        reading = read_sigmas(schedule_name, steps, denoise, schedule, model)
+        node_text(cls.hidden.unique_id)(reading.text)
+        return io.NodeOutput(reading.sigmas, ui={"text": [reading.text], "art_sigmas": [reading.record]})

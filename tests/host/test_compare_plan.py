@@ -181,7 +181,7 @@ def test_learned_schedules_are_as_art_sigmas_gives_them(grids, library, model):
 
     library.save_schedule(schedules.schedule(top=80.0, model="Flux"), "mine")
     entry = find(grids, model, "mine", "dpm_2")["mine"]
-    assert torch.equal(entry.grid(7), read_sigmas("mine", 7, 1.0, model=model))
+    assert torch.equal(entry.grid(7), read_sigmas("mine", 7, 1.0, model=model).sigmas)
     assert float(entry.grid(7)[0]) == pytest.approx(14.6146, rel=1e-4)  # not 80
     assert entry.learned and "mine: the schedule was learned on model family Flux" in entry.warnings[0]
 

@@ -23,7 +23,7 @@ def read(library):
     from art_nodes.host.sigmas import read_sigmas
 
     library.save_schedule(schedules.schedule(**MODEL), "s")
-    return read_sigmas
+    return lambda *given, **more: read_sigmas(*given, **more).sigmas
 
 
 @pytest.fixture(scope="module")
@@ -131,14 +131,14 @@ def test_another_shift_is_warned_about(read, models, caplog):
 def test_the_fingerprint_follows_the_file(library, tmp_path):
     from art_nodes.host.sigmas import choices, fingerprint
 
-    assert choices() == ["(none yet: run ART Train)"]
+    assert choices() == ["auto"]
     missing = fingerprint("a")
     library.save_schedule(schedules.schedule(), "a")
     first = fingerprint("a")
     (tmp_path / "trained" / "a.safetensors").unlink()
     library.save_schedule(schedules.schedule(rate=2.0), "a")
     assert len({missing, first, fingerprint("a"), fingerprint(None)}) == 4
-    assert choices() == ["a"]
+    assert choices() == ["auto", "a"]
 
 
 def pictures(server, name, with_model=False, events=None, **settings) -> np.ndarray:

@@ -1,0 +1,62 @@
+"""What the host tells of a MODEL, as the plain facts of families.py, and the schedules there are for families."""
+
+from ..core import Schedule, ScheduleFileError
+from ..core.checks import MIN_NODES
+from . import library
+from .families import FAMILIES, ZERO_SNR_SIGMA, Choice, ModelFacts, choose, prediction_of
+from .recording import noise_table, sampling_name
+
+
+def sampling_facts(sampling, **known) -> ModelFacts:
+    """What a model_sampling tells by itself; `known` are further fields of ModelFacts."""
+    bases = {base.__name__ for base in type(sampling).__mro__}
+    table, high, shift = _table_size(sampling), float(sampling.sigma_max), getattr(sampling, "shift", None)
+    return ModelFacts(
+        prediction=prediction_of(bases),
+        levels=sampling_name(sampling).split(" + ")[0], sigma_max=high, sigma_min=float(sampling.sigma_min),
+        table=table,
+        # A rescaled table need not say that it was: nodes may set it from outside.
+        zero_snr=table is not None and high > ZERO_SNR_SIGMA,
+        shift=None if shift is None else float(shift), **known,
+    )
+
+
+def _table_size(sampling) -> int | None:
+    """How many noise levels a model knows, if only those of a table."""
+    table = noise_table(sampling)
+    if table is not None:
+        return len(table)
+    # Too short a table to record orbits on is a table all the same.
+    known = getattr(sampling, "sigmas", None)
+    return len(known) if known is not None and len(known) < MIN_NODES else None
+
+
+def model_facts(model) -> ModelFacts:
+    """What a MODEL tells, with all its patches."""
+    return sampling_facts(model.get_model_object("model_sampling"), model=type(model.model).__name__,
+                          latent_format=type(model.get_model_object("latent_format")).__name__)
+
+
+def family_schedules() -> dict[str, str]:
+    """Family -> name in the library of its schedule.
+
+    A file that was saved here under a family's name counts only if it says that it is for the family.
+    """
+    names = set(library.schedule_names())
+    return {family.name: family.name for family in FAMILIES if family.name in names and _is_for(family.name)}
+
+
+def _is_for(family: str) -> bool:
+    if library.schedule_path(family).parent == library.BUNDLED:
+        return True
+    try:
+        return library.load_schedule(family).provenance.get("family") == family
+    except ScheduleFileError:
+        return False
+
+
+def choose_schedule(facts: ModelFacts) -> tuple[Choice, Schedule]:
+    """The choice for a model and its schedule; ValueError says what to do where there is none."""
+    found = family_schedules()
+    choice = choose(facts, found)
+    return choice, library.load_schedule(found[choice.taken])
