@@ -10,6 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+# Every node of the pack and its file.
+NODES = {
+    "ARTTrain": "train", "ARTSigmas": "sigmas", "ARTCompare": "compare", "ARTDemoModel": "demo_model",
+    "ARTScheduleInfo": "schedule_info", "ARTLoadSchedule": "load_schedule", "ARTSaveSchedule": "save_schedule",
+    "ARTMergeSchedules": "merge_schedules", "ARTExportSchedule": "export_schedule", "ARTRecordOrbits": "record_orbits",
+}
 WEB, TESTS = ROOT / "web", ROOT / "tests" / "web"
 ALLOWED_IMPORTS = {"../../scripts/app.js", "../../scripts/api.js"}
 
@@ -67,19 +73,18 @@ def test_the_locales_know_every_input(language):
     folder = ROOT / "locales"
     ours = json.loads((folder / language / "nodeDefs.json").read_text())
     assert shape(ours) == shape(json.loads((folder / "en" / "nodeDefs.json").read_text()))
-    assert set(ours) == {"ARTTrain", "ARTSigmas", "ARTCompare", "ARTDemoModel"}
+    assert set(ours) == set(NODES)
     for name in ("main.json", "commands.json", "settings.json"):
         assert shape(json.loads((folder / language / name).read_text())) \
             == shape(json.loads((folder / "en" / name).read_text()))
     for node in ours:
-        assert (WEB / "docs" / f"{node}.md").is_file()
+        assert (WEB / "docs" / node / "en.md").is_file()
 
 
 def test_the_locales_name_what_the_nodes_have():
     """Read from the sources, since this runs without the host: Input("name" or advanced(io.X, "name"."""
     known = json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text())
-    for node, file in (("ARTTrain", "train"), ("ARTSigmas", "sigmas"), ("ARTCompare", "compare"),
-                       ("ARTDemoModel", "demo_model")):
+    for node, file in NODES.items():
         source = (ROOT / "art_nodes" / "nodes" / f"{file}.py").read_text()
         inputs = re.findall(r'(?:\.Input\(|advanced\(io\.\w+, )"(\w+)"', source)
         assert list(known[node]["inputs"]) == inputs, node

@@ -5,6 +5,7 @@ import { useSchedule } from './art/library.mjs';
 import { menuItems } from './art/menu.mjs';
 import { pickSchedule } from './art/picker.mjs';
 import { TAB } from './art/sidebar.mjs';
+import { followTheme } from './art/theme.mjs';
 import { followTrainings, OFFER, redrawTrainings } from './art/trainings.mjs';
 import { addPlot } from './art/widgets.mjs';
 
@@ -25,6 +26,7 @@ app.registerExtension({
   }],
   setup() {
     loadStyle();
+    followTheme();
     followTrainings();
     addSidebarTab(TAB);
   },

@@ -138,7 +138,7 @@ export function addSidebarTab(tab) {
 /** @returns {Promise<string[]>} names of the pack's example workflows */
 export async function exampleWorkflows() {
   const names = (await getJson('/workflow_templates'))?.[packName()];
-  return Array.isArray(names) ? names.filter((name) => typeof name === 'string') : [];
+  return Array.isArray(names) ? names.filter((name) => typeof name === 'string').sort() : [];
 }
 
 /** Open an example workflow, as the host's template browser does. */

@@ -4,6 +4,8 @@ import { getJson, nodesOf, setWidget } from './host.mjs';
 import { describe, readList } from './schedules.mjs';
 
 const WIDGET = 'schedule_name';
+/** The choice that stands for the schedule of the connected model's family; it is no schedule's name. */
+export const AUTO = 'auto';
 let list = [];
 let loading = null;
 const whole = new Map();
@@ -54,7 +56,9 @@ export function offerChoices(node) {
   const widget = node.widgets?.find((each) => each.name === WIDGET);
   if (!widget?.options) return;
   widget.options.getOptionLabel = labelOf;
-  if (list.length) widget.options.values = list.map((each) => each.name);
+  // Only the node itself says whether it knows auto.
+  const auto = Array.isArray(widget.options.values) && widget.options.values.includes(AUTO) ? [AUTO] : [];
+  if (list.length) widget.options.values = [...auto, ...list.map((each) => each.name)];
 }
 
 /** A name with family, origin and date, for a menu that may set it as markup: so without angle brackets. */

@@ -1,17 +1,22 @@
 /** A chart's panels as SVG elements, from plain data of charts.mjs. */
 
-import { count, shortened, tick } from './format.mjs';
+import { shortened, tick } from './format.mjs';
 import { linePath } from './paths.mjs';
 import { linearScale, linearTicks, logScale, logTicks } from './scales.mjs';
 import { svg } from './svg.mjs';
 
 // Room for labels in pixels; fixed, so that nothing jumps while numbers change.
-const MARGIN = { left: 46, right: 18, top: 22, bottom: 34 };
+const MARGIN = { left: 46, right: 14, top: 22, bottom: 34 };
 const TICK_WIDTH = 44;
 const TICK_HEIGHT = 26;
 const SIDE_BY_SIDE = 420;
 const MOST_NAMED = 8;
 const DOT = 3.5;
+// The names of the lines stand in rows above the frame; letters are at most about this wide at 11 pixels.
+const LETTER = 6.4;
+const NAME_ROW = 15;
+const KEY = 18;
+const NAME_GAP = 12;
 
 /**
  * @typedef {{element: SVGElement, panel: import('./charts.mjs').Panel, x: import('./scales.mjs').Scale,
@@ -32,17 +37,20 @@ export function drawPanels(panels, width, height) {
     const [left, right] = beside ? share(width) : [0, width];
     const [top, bottom] = beside ? [0, height] : share(height);
     return drawPanel(panel, { left: left + MARGIN.left, right: Math.max(right - MARGIN.right, left + MARGIN.left + 10),
-      top: top + MARGIN.top, bottom: Math.max(bottom - MARGIN.bottom, top + MARGIN.top + 10) });
+      top: top + MARGIN.top, bottom: bottom - MARGIN.bottom });
   });
 }
 
-function drawPanel(panel, box) {
+function drawPanel(panel, space) {
+  const rows = legendRows(panel.series, space.right - space.left);
+  const top = space.top + NAME_ROW * rows.length;
+  const box = { ...space, top, bottom: Math.max(space.bottom, top + 10) };
   const x = scaleOf(panel.x, [box.left, box.right]);
   const y = scaleOf(panel.y, [box.bottom, box.top]);
   const element = svg('g', {}, frame(box), ...ticksAcross(panel.x, x, box), ...ticksUp(panel.y, y, box),
-    label(box.left, box.top - 8, panel.title, 'start', 'art-title'),
+    label(space.left, space.top - 8, panel.title, 'start', 'art-title'),
     label((box.left + box.right) / 2, box.bottom + 28, panel.x.label, 'middle', 'art-label'),
-    ...panel.series.flatMap((series) => drawSeries(series, x, y)), ...legend(panel.series, box));
+    ...panel.series.flatMap((series) => drawSeries(series, x, y)), ...rows.flatMap((row, i) => drawNames(row, space.left, space.top + NAME_ROW * i + 5)));
   return { element, panel, x, y, box };
 }
 
@@ -80,16 +88,36 @@ function drawSeries({ tone, line = [], dots = [] }, x, y) {
   return [...path, ...dots.map(place).map(dot)];
 }
 
-/** Names in the top right corner, which a falling line leaves free. */
-function legend(series, { right, top }) {
+/**
+ * The names of the lines in rows that fit between the edges, the best line first.
+ * @param {import('./charts.mjs').Series[]} series in the order of drawing
+ * @param {number} width in pixels
+ * @returns {Array<Array<{name: string, tone: string, at: number}>>} `at` in pixels from the left; none for one line
+ */
+export function legendRows(series, width) {
   if (series.length < 2) return [];
-  const named = [...series].reverse();
-  const shown = named.slice(0, MOST_NAMED).map(({ name, tone }) => [shortened(name, 24), `art-line art-${tone}`]);
-  if (named.length > MOST_NAMED) shown.push([`and ${count(named.length - MOST_NAMED, 'more', 'more')}`, '']);
-  return shown.flatMap(([name, tone], i) => {
-    const y = top + 14 + 15 * i;
-    const key = tone ? [svg('line', { class: tone, x1: right - 24, x2: right - 6, y1: y - 4, y2: y - 4 })] : [];
-    return [...key, label(right - 30, y, name, 'end', 'art-name')];
+  const named = [...series].reverse().map(({ name, tone }) => ({ name: shortened(name, 24), tone }));
+  const shown = named.slice(0, MOST_NAMED);
+  if (named.length > MOST_NAMED) shown.push({ name: `and ${named.length - MOST_NAMED} more`, tone: '' });
+  const rows = [[]];
+  let at = 0;
+  for (const entry of shown) {
+    const room = KEY + LETTER * entry.name.length;
+    if (at > 0 && at + room > width) {
+      rows.push([]);
+      at = 0;
+    }
+    rows.at(-1).push({ ...entry, at });
+    at += room + NAME_GAP;
+  }
+  return rows;
+}
+
+function drawNames(row, left, y) {
+  return row.flatMap(({ name, tone, at }) => {
+    const key = tone ? [svg('line', { class: `art-line art-${tone}`, x1: left + at, x2: left + at + KEY - 5, y1: y - 4,
+      y2: y - 4 })] : [];
+    return [...key, label(left + at + KEY, y, name, 'start', 'art-name')];
   });
 }
 

@@ -2,7 +2,7 @@
 
 import { compareChart, emptyChart, ladderChart, trainingChart } from './charts.mjs';
 import { executionIds, getJson, passWheel, undoable, workflowId } from './host.mjs';
-import { chosen, offerChoices, onSchedules, schedule, useSchedule } from './library.mjs';
+import { AUTO, chosen, offerChoices, onSchedules, schedule, useSchedule } from './library.mjs';
 import { isOver } from './live.mjs';
 import { morph } from './paths.mjs';
 import { pickSchedule } from './picker.mjs';
@@ -10,7 +10,9 @@ import { Plot } from './plot.mjs';
 import { button } from './svg.mjs';
 import { learn, onTrainings, putIntoNode, trainingOf } from './trainings.mjs';
 
-const HEIGHTS = { ARTSigmas: 250, ARTTrain: 380, ARTCompare: 300 };
+const HEIGHTS = { ARTSigmas: 310, ARTTrain: 520, ARTCompare: 360 };
+/** Narrower, a ladder of 20 steps is a row of dots that touch each other. */
+const WIDTH = 330;
 const MORPH_MS = 180;
 const WAIT_MS = 80;
 
@@ -31,6 +33,8 @@ export function addPlot(node) {
     serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHTS[node.comfyClass], getValue: () => '', setValue: () => {},
   });
   widget.serialize = false;
+  // A size that was saved with the workflow is set later and wins.
+  if (node.size?.[0] < WIDTH) node.setSize?.([WIDTH, node.size[1]]);
   const stop = make(node, plot);
   after(node, 'onRemoved', () => {
     stop();
@@ -50,11 +54,11 @@ function after(node, method, action) {
 
 /** ART Sigmas: redrawn when a widget or a wire changes, without queueing. */
 function plotSigmas(node, plot) {
-  let [timer, turn, gone] = [0, 0, false];
+  let [timer, turn, gone, taken] = [0, 0, false, null];
   const draw = async () => {
     turn += 1;
     const mine = turn;
-    const chart = await sigmasChart(node);
+    const chart = await sigmasChart(node, taken);
     // An answer that was overtaken by a later change is not shown.
     if (mine === turn) plot.show(chart);
   };
@@ -68,6 +72,9 @@ function plotSigmas(node, plot) {
   }));
   offerChoices(node);
   node.widgets.filter((widget) => widget.type !== 'art_plot').forEach((widget) => after(widget, 'callback', soon));
+  // What auto took is known when it has run, until it is wired to something else.
+  after(node, 'onConnectionsChange', () => { taken = null; });
+  after(node, 'onExecuted', (output) => readOutput(output?.art_sigmas, (record) => { taken = record.name ?? null; }));
   for (const method of ['onConfigure', 'onConnectionsChange', 'onExecuted']) after(node, method, soon);
   const stop = [onSchedules(soon), onTrainings(() => wiredTrain(node) && soon())];
   soon();
@@ -79,11 +86,13 @@ function plotSigmas(node, plot) {
   };
 }
 
-async function sigmasChart(node) {
+async function sigmasChart(node, taken) {
   const [steps, denoise] = ['steps', 'denoise'].map((name) => Number(valueOf(node, name)));
   if (!Number.isInteger(steps) || steps < 1 || !(denoise >= 0 && denoise <= 1)) return emptyChart('no such steps');
   const wired = hasWire(node, 'schedule');
-  const name = wired ? trainingOf(wiredTrain(node) ?? {})?.name : chosen(node);
+  const named = chosen(node) === AUTO ? taken : chosen(node);
+  const name = wired ? trainingOf(wiredTrain(node) ?? {})?.name : named;
+  if (!name && !wired) return emptyChart('auto is drawn when it has run and knows the model');
   if (!name) return emptyChart('the connected schedule is drawn when it has been trained');
   const known = await schedule(name);
   if (!known) return emptyChart(`there is no schedule “${name}” to draw`);

@@ -1,0 +1,61 @@
+"""What a right click on a sampler offers, by mouse and keyboard, and taken back by one step of undo."""
+
+import pytest
+
+from tests.browser import graphs
+
+pytestmark = [pytest.mark.browser, pytest.mark.parametrize("host", ["newest"], indirect=True)]
+TYPES = "() => app.graph.nodes.map((node) => node.type).sort()"
+BEFORE = ["ARTDemoModel", "KSampler", "VAEDecode"]
+
+
+def choose(tab, node, entry: str) -> None:
+    """Right click on the node's title, then click the entry."""
+    item = tab.page.locator(".litemenu-entry, [role=menuitem]").filter(has_text=entry).first
+    tab.again(lambda: tab.page.mouse.click(*tab.header_point(node), button="right"), item.is_visible)
+    item.click()
+
+
+def undo(tab) -> None:
+    tab.page.mouse.click(1200, 800)
+    tab.page.keyboard.press("Control+z")
+
+
+def test_use_art_sigmas_and_undo(tab):
+    tab.open_graph(graphs.sampling())
+    tab.view()
+    choose(tab, 2, "Use ART sigmas")
+    tab.until("() => app.graph.nodes.some((node) => node.type === 'SamplerCustom')")
+    assert tab.page.evaluate(TYPES) == ["ARTDemoModel", "ARTSigmas", "KSamplerSelect", "SamplerCustom", "VAEDecode"]
+    prompt = tab.page.evaluate("async () => (await app.graphToPrompt()).output")
+    by_type = {node["class_type"]: node["inputs"] for node in prompt.values()}
+    ids = {node["class_type"]: key for key, node in prompt.items()}
+    sample, sigmas = by_type["SamplerCustom"], by_type["ARTSigmas"]
+    assert (sample["noise_seed"], sample["cfg"], sample["add_noise"]) == (77, 1.5, True)
+    assert (sigmas["steps"], sigmas["denoise"], sigmas["model"]) == (9, 0.8, ["1", 0])
+    assert by_type["KSamplerSelect"]["sampler_name"] == "heun"
+    assert sample["sigmas"] == [ids["ARTSigmas"], 0] and sample["sampler"] == [ids["KSamplerSelect"], 0]
+    assert [sample[name] for name in ("model", "positive", "negative", "latent_image")] == [["1", i] for i in range(4)]
+    assert by_type["VAEDecode"]["samples"] == [ids["SamplerCustom"], 0]
+
+    undo(tab)
+    tab.until("() => app.graph.nodes.some((node) => node.type === 'KSampler')")
+    assert tab.page.evaluate(TYPES) == BEFORE
+    prompt = tab.page.evaluate("async () => (await app.graphToPrompt()).output")
+    old = next(node["inputs"] for node in prompt.values() if node["class_type"] == "KSampler")
+    assert (old["seed"], old["steps"], old["sampler_name"], old["scheduler"]) == (77, 9, "heun", "karras")
+
+
+def test_learn_a_schedule_and_undo(tab):
+    tab.open_graph(graphs.sampling())
+    tab.view()
+    choose(tab, 2, "Learn a schedule for this model")
+    tab.until("() => app.graph.nodes.some((node) => node.type === 'ARTTrain')")
+    assert tab.page.evaluate(TYPES) == sorted([*BEFORE, "ARTTrain"])
+    prompt = tab.page.evaluate("async () => (await app.graphToPrompt()).output")
+    train = next(node["inputs"] for node in prompt.values() if node["class_type"] == "ARTTrain")
+    assert [train[name] for name in ("model", "positive", "negative", "latent_image")] == [["1", i] for i in range(4)]
+    assert (train["cfg"], train["name"]) == (1.5, "my_schedule")
+    undo(tab)
+    tab.until("() => app.graph.nodes.length === 3")
+    assert tab.page.evaluate(TYPES) == BEFORE
