@@ -11,13 +11,18 @@ COMMANDS = {
     "state-dependence": "what an actor that sees x gains over one clock for all",
     "orbits": "how many orbits a recording needs",
     "demo": "train and compare on the demo model in a real ComfyUI",
+    "make-bundled": "learn a bundled schedule on a checkpoint in a running ComfyUI",
     "bundle-demo": "learn the bundled schedules of the demo model",
     "train-demo": "train the bundled demo model",
+    "train-photos": "train the photo model, on 32x32 patches of photographs",
+    "bundle-photos": "its weights in half precision, samples, spectrum and model card",
     "train-classifier": "train the classifier that judges its samples",
     "judge-demo": "share of samples that the classifier takes for the class asked for",
     "mnist-style": "the paper's FID tables, of RK4, Heun and Euler, on the demo model",
     "objectives": "whether our objectives order grids as the true end error does",
     "matched": "ours against every built-in schedule at matched model calls, in the host",
+    "stochastic": "what a clock is worth to samplers that add noise, exactly",
+    "screenshots": "the README's screenshots, from the real page",
     "transfer": "a clock where it was not learned: other step counts, ranges and data",
 }
 MODULES = {"train-classifier": "classifier"}
