@@ -9,6 +9,7 @@ from .clock import optimal_clock, read_clock
 from .dynamic import best_on_nodes, solvable
 from .objectives import SamplerError
 from .policy import edm_clock
+from .samplers import REPLAYS
 
 # Step counts that schedules hold a grid for; others read the nearest one as a clock.
 REFINED_STEPS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30)
@@ -17,6 +18,9 @@ ROUNDS, ENOUGH = 80, 1e-6  # of BFGS; stop when a round gains less than this sha
 SHORTEST, LONGEST = np.log(5e-3), np.log(8.0)  # of a step, as ln of its e-folds of sigma
 LARGEST_MOVE = 0.5  # of any ln step length in one round
 LEAST_SHRINK = 1e-4
+# A sampler that looks back carries its predictions on along the last step. After a tiny one it would carry on
+# differences that a real model's ripples and rounding rule: in e-folds a step may be so many times the one before.
+MOST_GROWTH, STIFFNESS = 3.0, 3.0
 
 
 def best_grid(error: SamplerError, steps: int, also: Iterable = ()) -> np.ndarray:
@@ -58,7 +62,15 @@ def refine(error: SamplerError, grids) -> np.ndarray:
     starts = [np.array(grid, dtype=float) for grid in grids]
     for grid in starts:
         grid[0] = error.bank.sigma_max
-    return descend(error, starts)
+    steadied = error.kind == "end" and REPLAYS[error.sampler].memory > 0
+    return descend((lambda grids: error(grids) * _leaps(grids)) if steadied else error, starts)
+
+
+def _leaps(grids: np.ndarray) -> np.ndarray:
+    """Factor >= 1 for grids (G, K + 1) whose steps grow by more than MOST_GROWTH, the last one, to 0, apart; (G,)."""
+    lengths = np.log(grids[:, :-2] / grids[:, 1:-1])
+    excess = np.log(lengths[:, 1:] / lengths[:, :-1]) - np.log(MOST_GROWTH)
+    return 1 + STIFFNESS * (np.maximum(excess, 0.0) ** 2).sum(axis=1)
 
 
 def descend(function: Callable[[np.ndarray], np.ndarray], starts: Iterable[np.ndarray]) -> np.ndarray:
