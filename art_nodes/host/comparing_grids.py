@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ..core import Schedule
+from .dropdown import NAME as ART
 from .library import load_schedule, schedule_names
 from .recording import describe_model
 from .report import AYS_KINDS, align_your_steps, starts_at, usable_grid
@@ -93,12 +94,13 @@ def _find(model, sampler_name: str, name: str) -> Entry:
 
 
 def _everything(model, sampler_name: str) -> list[Entry]:
-    """Every scheduler of the host, and those AlignYourSteps tables that start where the model does."""
+    """Every scheduler of the host but our own entry, and the AlignYourSteps tables that start where the model does."""
     top = float(model.get_model_object("model_sampling").sigma_max)
     tables = [_find(model, sampler_name, name) for name in AYS]
     # Their first sigma does not depend on the number of steps.
     fitting = [entry for entry in tables if (grid := entry.grid(10)) is not None and starts_at(grid, top)]
-    return [*(_of_host(model, sampler_name, name) for name in comfy.samplers.KSampler.SCHEDULERS), *fitting]
+    names = [name for name in comfy.samplers.KSampler.SCHEDULERS if name != ART]
+    return [*(_of_host(model, sampler_name, name) for name in names), *fitting]
 
 
 def _of_host(model, sampler_name: str, name: str) -> Entry:

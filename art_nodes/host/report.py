@@ -8,6 +8,7 @@ import torch
 
 from ..core import OrbitBank, Schedule, grid_cost
 from ..core.objectives import SamplerError, split_objective
+from .dropdown import NAME as ART
 
 AYS_KINDS = ("SD1", "SDXL", "SVD")  # tables of the host's AlignYourSteps node
 MOST_ROWS = 24
@@ -18,9 +19,9 @@ def host_grids(sampling, steps: int) -> dict[str, np.ndarray | None]:
     """Name -> (K + 1,) descending sigmas ending at 0 of every scheduler of the host, None where it has no such grid.
 
     K is not always `steps`: some schedulers drop duplicates or cannot take more steps than
-    their table has. Schedulers that other packs added are asked as well.
+    their table has. Schedulers that other packs added are asked as well; our own entry is no rival of ours.
     """
-    makers = {name: _scheduler(sampling, name, steps) for name in comfy.samplers.SCHEDULER_NAMES}
+    makers = {name: _scheduler(sampling, name, steps) for name in comfy.samplers.SCHEDULER_NAMES if name != ART}
     grids = {name: usable_grid(maker) for name, maker in makers.items()}
     for kind in AYS_KINDS:
         grid = usable_grid(align_your_steps(kind, steps))

@@ -235,3 +235,14 @@ def test_other_packs_keep_working_in_both_load_orders(crowded):
             with pytest.raises(HostError, match="scheduler"):
                 server.run(workflow, timeout=120)
 
+
+
+def test_our_own_entry_is_no_rival_of_ours(dropdown, model):
+    """Neither the report of a training nor "all" of a comparison counts it among the host's schedules."""
+    from art_nodes.host.comparing_grids import find_entries
+    from art_nodes.host.report import host_grids
+
+    assert dropdown.register_scheduler()
+    assert "art" not in host_grids(model.get_model_object("model_sampling"), 6)
+    assert "art" not in [entry.name for entry in find_entries(model, "euler", "all")]
+    assert [entry.name for entry in find_entries(model, "euler", "art")] == ["art"]  # by name it can be had
