@@ -33,6 +33,7 @@ FOR_ALL = ("euler", "end:euler", "end:dpmpp_2m")  # what every sampler is tried 
 ART = "ART "  # before the objective
 HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
 BATCH, ORBITS, NODES = 32, 20, 64
+RECORDINGS = 4  # of so many orbits each: rare orbits decide the RMS at many steps
 REFERENCE_STEPS = 160
 
 
@@ -146,12 +147,12 @@ class Stage:
 
 def learned(stage: Stage, folder: Path, seed: int = 0) -> dict[str, Schedule]:
     """Our schedules at a place, by objective; learned once and kept, so that a run goes on with what it began with."""
-    paths = {name: folder / f"{stage.place.name}-{name.replace(':', '-')}-seed{seed}.safetensors"
-             for name in OBJECTIVES}
+    mark = f"{RECORDINGS * ORBITS}-orbits-seed{seed}"
+    paths = {name: folder / f"{stage.place.name}-{name.replace(':', '-')}-{mark}.safetensors" for name in OBJECTIVES}
     missing = {name: path for name, path in paths.items() if not path.exists()}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
-        bank = stage.bank(seed)
+        bank = OrbitBank.merge(stage.bank(RECORDINGS * seed + part) for part in range(RECORDINGS))
         clock = learn_schedule(bank, TrainConfig(seed=seed))
         for name, path in missing.items():
             (clock if name == "euler" else with_grids(clock, bank, name)).save(path)

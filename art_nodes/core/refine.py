@@ -20,7 +20,8 @@ LARGEST_MOVE = 0.5  # of any ln step length in one round
 LEAST_SHRINK = 1e-4
 # A sampler that looks back carries its predictions on along the last step. After a tiny one it would carry on
 # differences that a real model's ripples and rounding rule: in e-folds a step may be so many times the one before.
-MOST_GROWTH, STIFFNESS = 3.0, 3.0
+MOST_GROWTH = 3.0
+STIFFNESS = 3.0  # of the rules that grids keep to
 
 
 def best_grid(error: SamplerError, steps: int, also: Iterable = ()) -> np.ndarray:
@@ -62,15 +63,19 @@ def refine(error: SamplerError, grids) -> np.ndarray:
     starts = [np.array(grid, dtype=float) for grid in grids]
     for grid in starts:
         grid[0] = error.bank.sigma_max
-    steadied = error.kind == "end" and REPLAYS[error.sampler].memory > 0
-    return descend((lambda grids: error(grids) * _leaps(grids)) if steadied else error, starts)
+    growth = MOST_GROWTH if error.kind == "end" and REPLAYS[error.sampler].memory > 0 else np.inf
+    return descend(lambda grids: error(grids) * _guard(grids, error.bank.sigma_min, growth), starts)
 
 
-def _leaps(grids: np.ndarray) -> np.ndarray:
-    """Factor >= 1 for grids (G, K + 1) whose steps grow by more than MOST_GROWTH, the last one, to 0, apart; (G,)."""
+def _guard(grids: np.ndarray, least: float, growth: float) -> np.ndarray:
+    """Factor >= 1 for grids (G, K + 1) with sigmas below `least`, or steps `growth` times the one before; (G,).
+
+    Below the recorded range the model was never asked. The last step, to 0, has no length.
+    """
+    low = np.maximum(np.log(least / grids[:, 1:-1]), 0.0)
     lengths = np.log(grids[:, :-2] / grids[:, 1:-1])
-    excess = np.log(lengths[:, 1:] / lengths[:, :-1]) - np.log(MOST_GROWTH)
-    return 1 + STIFFNESS * (np.maximum(excess, 0.0) ** 2).sum(axis=1)
+    leap = np.maximum(np.log(lengths[:, 1:] / lengths[:, :-1] / growth), 0.0) if np.isfinite(growth) else 0.0 * low
+    return 1 + STIFFNESS * ((low**2).sum(axis=1) + (leap**2).sum(axis=1))
 
 
 def descend(function: Callable[[np.ndarray], np.ndarray], starts: Iterable[np.ndarray]) -> np.ndarray:

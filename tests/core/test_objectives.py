@@ -123,6 +123,15 @@ def test_samplers_that_look_back_get_no_tiny_step_before_a_long_one(bank, name):
     assert error(steady[None])[0] <= 1.03 * error(free[None])[0]
 
 
+@pytest.mark.parametrize("steps", [8, 20])
+def test_grids_stay_where_the_model_was_recorded(bank, steps):
+    """Heun would gain from a last sigma next to 0, at which no model was ever asked; it stays near sigma_min."""
+    error = SamplerError(bank, "end:heun")
+    grid, tiny = best_grid(error, steps), np.append(np.geomspace(HIGH, 0.1, steps - 1), [1e-5, 0.0])
+    assert grid[-2] > 0.7 * bank.sigma_min
+    assert refine(error, [tiny])[-2] > 0.7 * bank.sigma_min
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 9))
 def test_descent_keeps_any_number_of_steps(bank, steps):
