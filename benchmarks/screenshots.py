@@ -20,8 +20,9 @@ IMAGES, EXAMPLES = ROOT / "docs" / "images", ROOT / "example_workflows"
 RUN = {"demo": "ARTTrain", "compare-schedules": "ARTCompare"}  # and the node whose plot tells that it is over
 THUMBNAIL = (560, 420)  # pixels, at most
 ROOM = (1500, 950)  # of the page
-LEFT, TOP = 60, 105  # of it are covered by bars
+EDGE = 20  # pixels around the nodes
 MINUTES = 20
+FOCUS = "Workspace.ToggleFocusMode"
 # Where the nodes lie in the graph: left, top, right, bottom; the title is above a node's own position.
 BOUNDS = """() => {
   const boxes = app.graph.nodes.map((node) => [node.pos[0], node.pos[1] - 34, node.pos[0] + node.size[0],
@@ -46,19 +47,22 @@ def open_example(tab: ComfyPage, name: str) -> None:
 
 
 def shoot(tab: ComfyPage, width: int = ROOM[0], height: int = ROOM[1]) -> Image.Image:
-    """The workflow that is open, as large as it fits, without what lies over it."""
+    """The workflow that is open, as large as it fits, without the page's bars, which lie over the canvas."""
+    tab.command(FOCUS)
+    tab.page.wait_for_timeout(500)
     left, top, right, bottom = tab.page.evaluate(BOUNDS)
-    scale = min((width - LEFT - 40) / (right - left), (height - TOP - 40) / (bottom - top), 1.0)
+    scale = min((width - 2 * EDGE) / (right - left), (height - 2 * EDGE) / (bottom - top), 1.0)
     tab.page.evaluate("""([scale, x, y]) => {
       app.canvas.deselectAll();
       app.canvas.ds.scale = scale;
       app.canvas.ds.offset = [x, y];
       app.canvas.setDirty(true, true);
-    }""", [scale, (LEFT + 20) / scale - left, (TOP + 20) / scale - top])
+    }""", [scale, EDGE / scale - left, EDGE / scale - top])
     tab.page.wait_for_timeout(1500)
-    # In the newest front end the canvas fills the window, below its bars.
-    clip = {"x": LEFT, "y": TOP, "width": scale * (right - left) + 40, "height": scale * (bottom - top) + 40}
-    return Image.open(io.BytesIO(tab.page.screenshot(clip=clip))).convert("RGB")
+    clip = {"x": 0, "y": 0, "width": scale * (right - left) + 2 * EDGE, "height": scale * (bottom - top) + 2 * EDGE}
+    picture = Image.open(io.BytesIO(tab.page.screenshot(clip=clip))).convert("RGB")
+    tab.command(FOCUS)
+    return picture
 
 
 def save_thumbnail(picture: Image.Image, path: Path) -> None:
@@ -85,7 +89,7 @@ def main(arguments: list[str] | None = None) -> None:
     argparse.ArgumentParser(prog="python -m benchmarks screenshots", description=__doc__).parse_args(arguments)
     with tempfile.TemporaryDirectory() as folder, chromium() as browser:
         with host_for(make_base(Path(folder)), front_end.newest()) as host:
-            settle(host.url, vue=False)
+            settle(host.url, vue=False, **{"Comfy.Graph.CanvasInfo": False, "Comfy.Graph.CanvasMenu": False})
             tab = ComfyPage(new_context(browser, device_scale_factor=1.5), host.url).open()
             for path in sorted(EXAMPLES.glob("*.json")):
                 open_example(tab, path.stem)

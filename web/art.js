@@ -1,10 +1,10 @@
 /** ComfyUI-ART on the page: this file registers, the modules beside it do the work. */
 
-import { addSidebarTab, app, loadStyle, selectedNodes, undoable } from './art/host.mjs';
+import { addSidebarTab, app, loadStyle, loadTexts, selectedNodes, undoable } from './art/host.mjs';
 import { useSchedule } from './art/library.mjs';
 import { menuItems } from './art/menu.mjs';
 import { pickSchedule } from './art/picker.mjs';
-import { TAB } from './art/sidebar.mjs';
+import { panelTab } from './art/sidebar.mjs';
 import { followTheme } from './art/theme.mjs';
 import { followTrainings, OFFER, redrawTrainings } from './art/trainings.mjs';
 import { addPlot } from './art/widgets.mjs';
@@ -24,11 +24,12 @@ app.registerExtension({
     type: 'boolean', defaultValue: true,
     tooltip: 'Shows a message with a button that puts the schedule into an ART Sigmas node.',
   }],
-  setup() {
+  async setup() {
     loadStyle();
     followTheme();
+    await loadTexts();
     followTrainings();
-    addSidebarTab(TAB);
+    addSidebarTab(panelTab());
   },
   nodeCreated: addPlot,
   getNodeMenuItems: menuItems,

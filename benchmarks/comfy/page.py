@@ -18,6 +18,7 @@ from benchmarks.comfy.server import ComfyServer
 
 PATIENCE = 60.0  # seconds; a busy machine is slow
 OURS = f"/extensions/{PACK_NAME}/"
+VIEWPORT = {"width": 1500, "height": 950}
 # As root Chromium starts without its sandbox only; the others keep it from asking for addresses outside.
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
              "--disable-component-update", "--disable-sync")
@@ -86,6 +87,13 @@ class Seen:
                  if not scripts or any("/assets/" not in script for script in scripts)]
         return told + asked
 
+    def take(self) -> list[str]:
+        """What is ours since the last call."""
+        told = self.ours()
+        self.troubles.clear()
+        self.outside.clear()
+        return told
+
 
 def make_base(folder: Path) -> Path:
     """A base directory of its own for a host, with the pack in it: settings, schedules and pictures start empty."""
@@ -123,7 +131,7 @@ def chromium():
 
 def new_context(browser, **options) -> BrowserContext:
     """A profile of its own: what one test leaves in the browser, another does not see."""
-    context = browser.new_context(viewport={"width": 1500, "height": 950}, **options)
+    context = browser.new_context(viewport=VIEWPORT, **options)
     context.set_default_timeout(1000 * PATIENCE)
     return context
 
@@ -164,6 +172,18 @@ class ComfyPage:
         """An empty workflow in a new tab of the page."""
         self.command("Comfy.NewBlankWorkflow")
         self.until("() => (app.rootGraph ?? app.graph).nodes.length === 0")
+
+    def tidy(self) -> None:
+        """An empty workflow again, with nothing open beside it, as after `open` and `blank` but in a second."""
+        self.page.bring_to_front()
+        self.page.set_viewport_size(VIEWPORT)
+        self.page.evaluate("""() => {
+          const side = app.extensionManager.sidebarTab;
+          if (side.activeSidebarTabId) side.toggleSidebarTab(side.activeSidebarTabId);
+          document.querySelectorAll('.art-toast').forEach((each) => each.remove());
+        }""")
+        self.blank()
+        self.view()
 
     def command(self, name: str) -> None:
         """Carry out a command of the page, as its menu or a key does; it may go on for long, as a dialog does."""

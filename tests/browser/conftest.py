@@ -30,7 +30,7 @@ def host(request, tmp_path_factory):
         yield running
 
 
-@pytest.fixture(params=NODES)
+@pytest.fixture(scope="module", params=NODES)
 def nodes(request):
     """How the page draws nodes: "classic" on the canvas, "vue" as elements."""
     return request.param
@@ -42,16 +42,41 @@ def settings():
     return {}
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Remember a failure for the fixture `context`, which closes what a failed test leaves behind."""
+    report = yield
+    item.has_failed = getattr(item, "has_failed", False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="package")
+def profiles(host):
+    """Profiles of the browser for this host by settings, each with one tab: loading the page takes most of the time."""
+    kept = {}
+    yield kept
+    for profile in kept.values():
+        profile.close()
+
+
 @pytest.fixture
-def context(browser, host, nodes, settings):
-    """A profile of the browser; every page in it must have kept quiet."""
-    settle(host.url, nodes == "vue", **{"Comfy.ColorPalette": "dark", **settings})
-    made = new_context(browser, permissions=["clipboard-read", "clipboard-write"])
-    made.tabs = []
+def context(browser, host, nodes, settings, profiles, request):
+    """A profile of the browser with the user's settings; every page in it must have kept quiet in this test."""
+    chosen = {"Comfy.ColorPalette": "dark", **settings}
+    key = (nodes, *sorted(chosen.items()))
+    settle(host.url, nodes == "vue", **chosen)
+    if key not in profiles:
+        profiles[key] = new_context(browser, permissions=["clipboard-read", "clipboard-write"])
+        profiles[key].tabs = []
+    made = profiles[key]
     yield made
-    seen = [tab.seen for tab in made.tabs]
-    made.close()
-    assert [each.ours() for each in seen] == [[] for _ in seen]
+    seen = [told for tab in made.tabs for told in tab.seen.take()]
+    if request.node.has_failed or seen:
+        profiles.pop(key).close()
+    else:
+        while len(made.tabs) > 1:
+            made.tabs.pop().close()
+    assert seen == []
 
 
 @pytest.fixture
@@ -68,6 +93,9 @@ def open_tab(context, host):
 
 
 @pytest.fixture
-def tab(open_tab):
-    """The page in one tab, with an empty workflow."""
-    return open_tab()
+def tab(context, open_tab):
+    """The page in one tab, with an empty workflow; loaded anew only if no test had these settings before."""
+    if not context.tabs:
+        return open_tab()
+    context.tabs[0].tidy()
+    return context.tabs[0]

@@ -1,4 +1,10 @@
-"""Workflows in the page's own format for the tests of this folder, small enough to run in a second or two."""
+"""Workflows in the page's own format for the tests of this folder, small enough to run in a second or two.
+
+A workflow that trains has an id of its own name: the page remembers the trainings of a workflow by its id, and several
+tests may share a page.
+"""
+
+import uuid
 
 SAMPLED = (("model", "MODEL"), ("positive", "CONDITIONING"), ("negative", "CONDITIONING"), ("latent_image", "LATENT"))
 
@@ -25,6 +31,12 @@ def ksampler_node(node_id=2, seed=77) -> dict:
                  [seed, "fixed", 9, 1.5, "heun", "karras", 0.8])
 
 
+def sigmas_node(node_id=2, name="auto", steps=10) -> dict:
+    """ART Sigmas; its inputs for wires are a schedule and a model."""
+    return _node(node_id, "ARTSigmas", (420, 100), [("schedule", "ART_SCHEDULE"), ("model", "MODEL")],
+                 [("sigmas", "SIGMAS")], [name, steps, 1.0])
+
+
 def preview_node(node_id=3, pos=(800, 0)) -> dict:
     """PreviewAny, an output node; it makes the host run what it is wired to."""
     return _node(node_id, "PreviewAny", pos, [("source", "*")], [], [])
@@ -48,6 +60,11 @@ def graph(nodes: list[dict], wires: list[tuple], workflow_id="00000000-0000-4000
             "links": links, "groups": [], "config": {}, "extra": {}, "version": 0.4}
 
 
+def named_id(name: str) -> str:
+    """The same id for the same name."""
+    return str(uuid.uuid5(uuid.NAMESPACE_OID, name))
+
+
 def sampled(node_id: int) -> list[tuple]:
     """Wires from the demo model to a node that samples."""
     return [(1, slot, node_id, slot) for slot in range(4)]
@@ -55,14 +72,20 @@ def sampled(node_id: int) -> list[tuple]:
 
 def training(**options) -> dict:
     """Demo model, ART Train and a preview of its report."""
-    return graph([demo_node(), train_node(2, **options), preview_node(3)], [*sampled(2), (2, 3, 3, 0)])
+    return graph([demo_node(), train_node(2, **options), preview_node(3)], [*sampled(2), (2, 3, 3, 0)],
+                 named_id(options["name"]))
 
 
 def two_trainings(first: str, second: str) -> dict:
     """Two ART Train nodes, 2 and 4, which the host runs one after the other."""
     nodes = [demo_node(), train_node(2, first), preview_node(3), train_node(4, second, seed=2, y=1100),
              preview_node(5, (800, 1100))]
-    return graph(nodes, [*sampled(2), *sampled(4), (2, 3, 3, 0), (4, 3, 5, 0)])
+    return graph(nodes, [*sampled(2), *sampled(4), (2, 3, 3, 0), (4, 3, 5, 0)], named_id(first + second))
+
+
+def automatic() -> dict:
+    """Demo model, ART Sigmas that chooses for it, and a preview."""
+    return graph([demo_node(), sigmas_node(), preview_node(3)], [(1, 0, 2, 1), (2, 0, 3, 0)])
 
 
 def sampling() -> dict:

@@ -26,10 +26,10 @@ STATE = """() => ({
 })"""
 
 
-@pytest.fixture
-def nodes():
+@pytest.fixture(scope="module", params=["classic"])
+def nodes(request):
     """Drawing them one way is enough here."""
-    return "classic"
+    return request.param
 
 
 def read(name: str) -> dict:

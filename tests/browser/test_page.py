@@ -1,5 +1,6 @@
 """The page for everybody: hostile names, the side panel, light colors, large zoom, help."""
 
+import json
 import re
 import shutil
 
@@ -10,8 +11,9 @@ from tests.browser import graphs
 
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("host", ["newest"], indirect=True)]
 HOSTILE = "<img src=x onerror=document.title='hacked'>"
-TITLES = {"ARTCompare": "ART Compare", "ARTDemoModel": "ART Demo Model", "ARTSigmas": "ART Sigmas",
-          "ARTTrain": "ART Train"}
+# Every node of the pack and the name that it shows.
+TITLES = {name: node["display_name"] for name, node
+          in json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text()).items()}
 BUNDLED = ROOT / "learned_schedules"
 # Whether a foreign text became markup or a script of it ran.
 HARMED = "() => document.title.includes('hacked') || !!document.querySelector('img[src=\"x\"], [onerror]')"
@@ -44,7 +46,7 @@ CONTRAST = """() => {
 }"""
 
 
-@pytest.fixture(params=["vue"])
+@pytest.fixture(scope="module", params=["vue"])
 def nodes(request):
     """Drawing them one way is enough here, if a test does not say otherwise."""
     return request.param
@@ -187,6 +189,47 @@ def test_browser_at_400_percent(tab):
     tab.plot_when(node, lambda plot: "demo-" in plot["alt"], "a schedule")
 
 
+@pytest.mark.parametrize("nodes", ["classic", "vue"], indirect=True)
+def test_undo_keeps_the_plots(tab, nodes):
+    """One step back replaces every node by a new one with the same id; each must have its plot."""
+    tab.open_graph(graphs.graph([graphs.sigmas_node(2, "demo-sdxl")], []))
+    tab.plot_when(2, lambda plot: plot["dots"] == 3 * 10, "10 steps")
+    tab.type_number(2, "steps", 6)
+    tab.plot_when(2, lambda plot: plot["dots"] == 3 * 6, "6 steps")
+    # The page notes a change of a field when the canvas is clicked.
+    tab.page.mouse.click(1200, 800)
+    tab.again(lambda: tab.page.keyboard.press("Control+z"), lambda: tab.value(2, "steps") == 10)
+    tab.plot_when(2, lambda plot: "demo-sdxl: 10 steps" in plot["alt"] and plot["dots"] == 3 * 10, "10 steps again")
+
+
+def test_auto_survives_a_new_list_and_draws_what_it_took(tab):
+    tab.open_graph(graphs.automatic())
+    tab.plot_when(2, lambda plot: plot["status"].startswith("auto is drawn when"), "that it waits")
+    tab.run()
+    tab.plot_when(2, lambda plot: "of demo-sdxl: 10 steps" in plot["alt"], "what it took")
+    with tab.page.expect_response("**/art/schedules"):
+        tab.page.evaluate("() => comfyAPI.api.api.dispatchCustomEvent('reconnected')")
+    tab.until("() => app.graph.getNodeById(2).widgets[0].options.values.length > 2")
+    assert tab.value(2, "schedule_name") == "auto"
+    assert tab.page.evaluate("() => app.graph.getNodeById(2).widgets[0].options.values[0]") == "auto"
+    assert "of demo-sdxl" in tab.plot(2)["alt"]
+    tab.all_done()
+
+
+@pytest.mark.parametrize("settings", [{"Comfy.Locale": "zh"}], ids=["zh"])
+def test_texts_in_the_language_of_the_user(tab, settings):
+    tab.open_graph(graphs.training(name="language"))
+    tab.plot_when(2, lambda plot: plot["status"] == "将工作流加入队列，即可看到调度的学习过程", "a Chinese text")
+    button = tab.page.get_by_role("button", name="ART 调度", exact=True)
+    panel = tab.page.locator(".art-panel")
+    tab.again(button.click, panel.is_visible)
+    panel.locator(".art-row", has_text="demo-edm").filter(has_text="随扩展附带").click()
+    tab.until("() => document.querySelector('.art-panel .art-status').textContent === 'demo-edm'")
+    assert panel.locator(".art-picture").get_attribute("aria-label") == "demo-edm 的时钟。"
+    tab.command("ART.Browse")
+    tab.page.locator(".art-dialog").get_by_role("button", name="取消").click()
+
+
 def test_keyboard_reads_the_plot(tab):
     node = sigmas_node(tab)
     before = tab.page.evaluate("(id) => [...app.canvas.graph.getNodeById(id).pos]", node)
@@ -198,13 +241,26 @@ def test_keyboard_reads_the_plot(tab):
     assert after == before, "the arrows would otherwise move the node"
 
 
-@pytest.mark.parametrize("name", TITLES)
-def test_help_is_found_at_the_first_try(tab, name):
+def test_help_is_found_at_the_first_try(tab):
+    """Every node's help, in one page: the panel follows the selection, or is opened by its button."""
     asked = []
-    tab.page.on("response", lambda answer: "/docs/" in answer.url and asked.append((answer.url, answer.status)))
-    node = tab.add_node(TITLES[name], 600, 300)
-    tab.page.evaluate("(id) => { const canvas = app.canvas; canvas.deselectAll(); "
-                      "canvas.select(canvas.graph.getNodeById(id)); }", node)
-    tab.page.get_by_role("button", name="Node Info").click()
-    tab.page.locator("h1", has_text=TITLES[name]).wait_for()
-    assert asked and all(status == 200 for _, status in asked), asked
+
+    def note(answer) -> None:
+        if "/docs/" in answer.url:
+            asked.append((answer.url, answer.status))
+
+    tab.page.on("response", note)
+    for name, title in TITLES.items():
+        tab.page.evaluate("""(name) => {
+          const node = LiteGraph.createNode(name);
+          node.pos = [500, 200];
+          app.graph.clear();
+          app.graph.add(node);
+          app.canvas.deselectAll();
+          app.canvas.select(node);
+        }""", name)
+        heading = tab.page.locator("h1", has_text=re.compile(f"^{title}$"))
+        tab.again(tab.page.get_by_role("button", name="Node Info").click, heading.is_visible, begin=not asked)
+    tab.page.remove_listener("response", note)
+    assert len({url for url, _ in asked}) >= len(TITLES)
+    assert all(status == 200 for _, status in asked), asked

@@ -11,7 +11,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.parametrize("host", ["newest"], i
 LONG = 100_000  # iterations that no test waits for
 
 
-@pytest.fixture(params=["vue"])
+@pytest.fixture(scope="module", params=["vue"])
 def nodes(request):
     """Drawing them one way is enough here, if a test does not say otherwise."""
     return request.param
@@ -55,9 +55,9 @@ def test_reload_in_the_middle_of_a_training(tab, host):
     tab.plot_when(train, lambda plot: "stopped, nothing was saved" in plot["status"], "that it was stopped")
 
 
-def test_two_tabs(open_tab):
+def test_two_tabs(tab, open_tab):
     """The tab that queued is told; the other keeps quiet, but its list has the schedule when it is opened."""
-    ours, other = open_tab(), open_tab()
+    ours, other = tab, open_tab()
     for each in (ours, other):
         each.open_graph(graphs.training(name="tabs", seed=22))
     ours.run()
@@ -82,14 +82,10 @@ def test_two_trainings_in_a_row(tab):
 def test_in_a_subgraph(tab):
     tab.open_graph(graphs.training(name="subgraph", seed=24))
     tab.view(0.6)
+    # In one go: the page has no time to notice that it is another node with the same id.
     tab.page.evaluate("""() => {
       const node = app.graph.nodes.find((each) => each.comfyClass === 'ARTTrain');
-      app.graph.convertToSubgraph(new Set([node]));
-    }""")
-    # Opened anew, as a person who gets such a workflow sees it.
-    tab.open_graph(tab.page.evaluate("() => JSON.parse(JSON.stringify(app.rootGraph.serialize()))"))
-    tab.page.evaluate("""() => {
-      const outside = app.rootGraph.nodes.find((each) => each.subgraph);
+      const { node: outside } = app.graph.convertToSubgraph(new Set([node]));
       app.canvas.openSubgraph(outside.subgraph, outside);
     }""")
     tab.until("() => app.canvas.graph !== app.rootGraph")
@@ -99,6 +95,14 @@ def test_in_a_subgraph(tab):
     tab.run()
     done = tab.plot_when(train, lambda plot: "saved as" in plot["status"], "the end")
     assert saved_name(done).startswith("subgraph") and len(done["lines"]) == 3
+    # Opened anew, as a person who gets such a workflow sees it.
+    tab.open_graph(tab.page.evaluate("() => JSON.parse(JSON.stringify(app.rootGraph.serialize()))"))
+    tab.page.evaluate("""() => {
+      const outside = app.rootGraph.nodes.find((each) => each.subgraph);
+      app.canvas.openSubgraph(outside.subgraph, outside);
+    }""")
+    tab.until("() => app.canvas.graph !== app.rootGraph")
+    tab.plot_when(tab.nodes("ARTTrain")[0], lambda plot: len(plot["lines"]) == 3, "the same training")
     tab.page.evaluate("() => app.canvas.setGraph(app.rootGraph)")
 
 

@@ -72,11 +72,9 @@ test('numbers', () => {
   assert.deepEqual([0.002, 80, 0, 0.0001, 200000].map(format.tick), ['0.002', '80', '0', '1e-4', '2e5']);
 });
 
-test('times, counts and shares', () => {
+test('times and shares', () => {
   assert.deepEqual([0, 0.44, 9.949, 9.96, 59.6, 200, 3599.7, 7500, null, NaN, Infinity].map(format.seconds),
     ['0.0 s', '0.4 s', '9.9 s', '10 s', '1 min', '3 min 20 s', '1 h', '2 h 5 min', '–', '–', '–']);
-  assert.deepEqual([format.count(1, 'step'), format.count(4, 'step'), format.count(0, 'batch', 'batches')],
-    ['1 step', '4 steps', '0 batches']);
   assert.deepEqual([0, 0.314, 1, NaN].map(format.percent), ['0 %', '31 %', '100 %', '–']);
 });
 

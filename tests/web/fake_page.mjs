@@ -31,7 +31,16 @@ class FakeElement extends EventTarget {
     this.children = [];
     this.append(...children);
   }
-  remove() { if (this.parent) this.parent.children = this.parent.children.filter((child) => child !== this); }
+  remove() {
+    if (this.parent) this.parent.children = this.parent.children.filter((child) => child !== this);
+    this.parent = null;
+  }
+  replaceWith(element) {
+    this.parent.children = this.parent.children.map((child) => (child === this ? element : child));
+    Object.assign(element, { parent: this.parent });
+    this.parent = null;
+  }
+  get isConnected() { return this === body || Boolean(this.parent?.isConnected); }
   showModal() { this.open = true; }
   close() {
     this.open = false;

@@ -74,6 +74,51 @@ test('ART Sigmas is drawn without queueing, and again when a widget changes', as
   assert.ok(host.asked.includes('/art/ladders?name=mine&steps=7&denoise=1'));
 });
 
+test('auto stays a choice when the list is read anew, and what it took is drawn', async () => {
+  const node = create('ARTSigmas', { schedule_name: 'auto', steps: 4, denoise: 1 });
+  const [widget] = node.widgets;
+  widget.options.values = ['auto', 'old'];
+  globalThis.fakeHost.api.dispatchEvent(new Event('reconnected'));
+  await settle();
+  assert.deepEqual(widget.options.values, ['auto', ...summaries.map((each) => each.name)]);
+  assert.equal(widget.value, 'auto');
+  const { element } = plotOf(node);
+  assert.match(element.textContent, /auto is drawn when it has run/);
+  host.asked = [];
+  node.onExecuted({ art_sigmas: [{ name: 'mine' }] });
+  await settle();
+  assert.equal(element.all('circle').length, 3 * 4 + 1);
+  assert.ok(host.asked.includes('/art/ladders?name=mine&steps=4&denoise=1'));
+  // Wired to something else, it is not known what auto will take.
+  node.onConnectionsChange();
+  await settle();
+  assert.match(element.textContent, /auto is drawn when it has run/);
+});
+
+test('a new node takes the place of the plot of an earlier one with its id', async () => {
+  const [old, stranger] = [create('ARTSigmas'), create('ARTTrain')];
+  const places = [old, stranger].map((node) => {
+    const place = document.createElement('div');
+    place.append(plotOf(node).element);
+    body.append(place);
+    return place;
+  });
+  app.graph.remove(old);
+  const next = create('ARTSigmas');
+  assert.equal(next.id, 2 + 1, 'the ids here are not used again by themselves');
+  await settle(20);
+  assert.ok(!plotOf(next).element.isConnected);
+  app.graph.remove(next);
+  const same = new FakeNode('ARTTrain');
+  nodeCreated(same);
+  app.graph.add(same, old.id);
+  same.onAdded();
+  await settle(20);
+  assert.deepEqual(places.map((place) => place.children.length), [1, 1]);
+  assert.ok(places[0].children[0] === plotOf(same).element && places[1].children[0] === plotOf(stranger).element);
+  places.forEach((place) => place.remove());
+});
+
 test('foreign names are text, and harmless in the menu of the host', async () => {
   host.answers['/art/schedule'].name = HOSTILE;
   const node = create('ARTSigmas', { schedule_name: HOSTILE, steps: 4, denoise: 1 });

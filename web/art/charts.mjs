@@ -1,8 +1,9 @@
 /** What a plot shows, as plain data: axes, lines, dots and what hovering says. Pure functions, no page. */
 
 import { clockFor, readClock, sigmas, timeOfSigma } from './clock.mjs';
-import { count, number, percent, seconds, shortened } from './format.mjs';
+import { number, percent, seconds, shortened } from './format.mjs';
 import { isOver, progress } from './live.mjs';
+import { count, say } from './words.mjs';
 
 const SMOOTH = 100;
 const NAME = 40;
@@ -29,7 +30,7 @@ export function emptyChart(status) {
  */
 export function ladderChart({ name, schedule, steps, denoise, ladders = {} }) {
   const own = sigmas(schedule, steps, denoise);
-  if (!own.length) return emptyChart('denoise 0: nothing is sampled');
+  if (!own.length) return emptyChart(say('noDenoise'));
   const others = Object.entries(ladders).filter(([, grid]) => isLadder(grid));
   const all = [own, ...others.map(([, grid]) => grid)].flat().filter((sigma) => sigma > 0);
   const series = [
@@ -37,20 +38,20 @@ export function ladderChart({ name, schedule, steps, denoise, ladders = {} }) {
     { ...ladder(shortened(name, NAME), 'art', own, steps), line: smoothLine(schedule, steps, denoise) },
   ];
   const clock = clockFor(schedule, Math.trunc(steps / denoise));
-  const title = `sigma at ${count(steps, 'step')}`;
-  const against = others.length ? `, against ${others.map(([label]) => label).join(' and ')}` : '';
+  const ends = { from: number(own[0]), to: number(own[steps - 1]) };
+  const labels = others.map(([label]) => label).join(say('and'));
+  const against = others.length ? say('ladderAgainst', { others: labels }) : '';
   return {
-    alt: `Sigma ladder of ${shortened(name, NAME)}: ${count(steps, 'step')} from ${number(own[0])} `
-      + `to ${number(own[steps - 1])}, then 0${against}.`,
-    status: `from ${number(own[0])} to ${number(own[steps - 1])}, then 0`,
+    alt: say('ladderAlt', { name: shortened(name, NAME), steps: count(steps, 'step'), ...ends, against }),
+    status: say('ladderRange', ends),
     panels: [{
-      title,
-      x: { label: 'step (after the last one sigma is 0)', domain: [0, steps], log: false, whole: true },
-      y: { label: 'sigma', domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
+      title: say('ladderTitle', { steps: count(steps, 'step') }),
+      x: { label: say('ladderAcross'), domain: [0, steps], log: false, whole: true },
+      y: { label: say('sigma'), domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
       series,
       hover: own.map((sigma, i) => ({
         x: i, y: sigma,
-        text: `step ${i} of ${steps}: sigma ${number(sigma, 4)}, ${percent(timeOfSigma(clock, sigma))} of the clock`,
+        text: say('ladderPoint', { i, steps, sigma: number(sigma, 4), share: percent(timeOfSigma(clock, sigma)) }),
       })),
     }],
   };
@@ -83,7 +84,7 @@ function isLadder(grid) {
 export function trainingChart(state) {
   const status = trainingStatus(state);
   const panels = [state.clock.length ? clockPanel(state) : null, state.costs.length ? costPanel(state) : null];
-  return { alt: `ART Train: ${status}.`, status, share: progress(state), panels: panels.filter(Boolean) };
+  return { alt: say('trainAlt', { status }), status, share: progress(state), panels: panels.filter(Boolean) };
 }
 
 /**
@@ -92,16 +93,10 @@ export function trainingChart(state) {
  * @returns {string}
  */
 export function trainingStatus(state) {
-  const spent = [count(state.calls, 'model call'), seconds(state.seconds)];
-  const left = state.left === null || isOver(state) ? [] : [`about ${seconds(state.left)} left in this phase`];
-  const cost = state.costs.length ? [`cost ${number(state.costs.at(-1)[1], 4)} of the optimum`] : [];
-  const phase = {
-    recording: `recording, model call ${state.done} of ${state.total}`,
-    learning: `learning, iteration ${state.done} of ${state.total}`,
-    refining: `fitting grids, ${state.done} of ${state.total}`,
-    finished: `saved as ${shortened(state.name ?? '', 60)}`,
-    failed: 'stopped, nothing was saved',
-  }[state.phase];
+  const spent = [count(state.calls, 'call'), seconds(state.seconds)];
+  const left = state.left === null || isOver(state) ? [] : [say('timeLeft', { time: seconds(state.left) })];
+  const cost = state.costs.length ? [say('costNow', { cost: number(state.costs.at(-1)[1], 4) })] : [];
+  const phase = say(state.phase, { done: state.done, total: state.total, name: shortened(state.name ?? '', 60) });
   return [phase, ...cost, ...spent, ...left].join(' · ');
 }
 
@@ -109,14 +104,15 @@ function clockPanel(state) {
   const curves = [state.start, state.clock].filter((clock) => clock.length);
   const all = curves.flat().filter((sigma) => sigma > 0);
   const points = (clock) => clock.map((sigma, i) => [i / (clock.length - 1), sigma]).filter(([, sigma]) => sigma > 0);
-  const series = [{ name: 'start', tone: 'start', line: points(state.start) },
-    { name: isOver(state) ? 'learned' : 'now', tone: 'art', line: points(state.clock) }];
+  const series = [{ name: say('start'), tone: 'start', line: points(state.start) },
+    { name: say(isOver(state) ? 'learned' : 'now'), tone: 'art', line: points(state.clock) }];
   return {
-    title: 'the clock: sigma over time',
-    x: { label: 'share of the clock', domain: [0, 1], log: false },
-    y: { label: 'sigma', domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
+    title: say('clockTitle'),
+    x: { label: say('clockShare'), domain: [0, 1], log: false },
+    y: { label: say('sigma'), domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
     series: series.filter((each) => each.line.length),
-    hover: points(state.clock).map(([x, y]) => ({ x, y, text: `${percent(x)} of the clock: sigma ${number(y, 4)}` })),
+    hover: points(state.clock).map(([x, y]) => (
+      { x, y, text: say('clockPoint', { share: percent(x), sigma: number(y, 4) }) })),
   };
 }
 
@@ -125,11 +121,11 @@ function costPanel(state) {
   const top = Math.max(1.02, ...costs.map(([, cost]) => cost));
   const last = Math.max(state.iterations, costs.at(-1)[0]);
   return {
-    title: 'cost in units of the optimum',
-    x: { label: 'iteration', domain: [0, last], log: false, whole: true },
-    y: { label: 'cost', domain: [Math.min(1, ...costs.map(([, cost]) => cost)), top ** 1.08], log: true },
-    series: [{ name: 'cost', tone: 'art', line: costs }],
-    hover: costs.map(([x, y]) => ({ x, y, text: `iteration ${x}: cost ${number(y, 4)} of the optimum` })),
+    title: say('costTitle'),
+    x: { label: say('iteration'), domain: [0, last], log: false, whole: true },
+    y: { label: say('cost'), domain: [Math.min(1, ...costs.map(([, cost]) => cost)), top ** 1.08], log: true },
+    series: [{ name: say('cost'), tone: 'art', line: costs }],
+    hover: costs.map(([x, y]) => ({ x, y, text: say('costPoint', { i: x, cost: number(y, 4) }) })),
   };
 }
 
@@ -151,18 +147,19 @@ export function compareChart(record) {
     return { name: curve.name, tone, line, dots: line };
   });
   return {
-    alt: `Error of ${sampler} against model calls for ${count(curves.length, 'schedule')}; `
-      + `least first: ${curves.slice(0, 5).map((curve) => curve.name).join(', ')}.`,
-    status: `error of ${sampler} over ${count(Number(record.noises) || 0, 'noise')}`,
+    alt: say('compareAlt', { sampler, schedules: count(curves.length, 'schedule'),
+      names: curves.slice(0, 5).map((curve) => curve.name).join(', ') }),
+    status: say('compareStatus', { sampler, noises: count(Number(record.noises) || 0, 'noise') }),
     panels: [{
-      title: `error of ${sampler}`,
-      x: { label: 'model calls of one sampling', domain: spread(points.map(([calls]) => calls)), log: true },
-      y: { label: 'error', domain: spread(points.map(([, , error]) => error)), log: true },
+      title: say('compareTitle', { sampler }),
+      x: { label: say('compareAcross'), domain: spread(points.map(([calls]) => calls)), log: true },
+      y: { label: say('error'), domain: spread(points.map(([, , error]) => error)), log: true },
       // The best ones are drawn last, on top.
       series: series.reverse(),
       hover: curves.flatMap((curve) => curve.points.map(([calls, steps, error]) => ({
         x: calls, y: error,
-        text: `${curve.name}: error ${number(error, 4)} at ${count(steps, 'step')}, ${count(calls, 'model call')}`,
+        text: say('comparePoint', { name: curve.name, error: number(error, 4), steps: count(steps, 'step'),
+          calls: count(calls, 'call') }),
       }))).sort((a, b) => a.x - b.x || a.y - b.y),
     }],
   };
@@ -186,21 +183,21 @@ function spread(values) {
  */
 export function overlayChart(schedules) {
   const shown = schedules.filter((each) => isLadder(each.clock));
-  if (!shown.length) return emptyChart('choose two or more schedules to lay over each other');
+  if (!shown.length) return emptyChart(say('overlayWaits'));
   const points = (clock) => clock.map((sigma, i) => [i / (clock.length - 1), sigma]).filter(([, sigma]) => sigma > 0);
   const all = shown.flatMap((each) => each.clock).filter((sigma) => sigma > 0);
   const names = shown.map((each) => shortened(each.name, NAME));
   return {
-    alt: `Clocks of ${names.join(', ')}.`,
+    alt: say('overlayAlt', { names: names.join(', ') }),
     status: names.join(', '),
     panels: [{
-      title: 'sigma over the clock',
-      x: { label: 'share of the clock', domain: [0, 1], log: false },
-      y: { label: 'sigma', domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
+      title: say('overlayTitle'),
+      x: { label: say('clockShare'), domain: [0, 1], log: false },
+      y: { label: say('sigma'), domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
       series: shown.map((each, i) => (
         { name: names[i], tone: i ? `other${1 + ((i - 1) % 8)}` : 'art', line: points(each.clock) })),
       hover: points(shown[0].clock).map(([x, y]) => (
-        { x, y, text: `${percent(x)} of the clock: ${names[0]} at sigma ${number(y, 4)}` })),
+        { x, y, text: say('overlayPoint', { share: percent(x), name: names[0], sigma: number(y, 4) }) })),
     }],
   };
 }

@@ -46,17 +46,6 @@ function joined(large, largeUnit, small, smallUnit) {
 }
 
 /**
- * A number and its noun: "1 step", "4 steps".
- * @param {number} many
- * @param {string} one
- * @param {string} [more] the plural
- * @returns {string}
- */
-export function count(many, one, more = `${one}s`) {
-  return `${many} ${many === 1 ? one : more}`;
-}
-
-/**
  * A share in per cent: "31 %".
  * @param {number} share 0 to 1
  * @returns {string}

@@ -2,6 +2,7 @@
 
 import { api } from '../../../scripts/api.js';
 import { app } from '../../../scripts/app.js';
+import { say, useTexts } from './words.mjs';
 
 export { app };
 
@@ -130,6 +131,15 @@ export function setting(id, otherwise) {
   }
 }
 
+/**
+ * Read our texts in the user's language, which the host gathers from `locales/`; English needs no asking. They stay
+ * for as long as the page is open.
+ */
+export async function loadTexts() {
+  const language = setting('Comfy.Locale', 'en');
+  if (language !== 'en') useTexts((await getJson('/i18n'))?.[language]?.artPage);
+}
+
 /** Show a list of ours in the side bar, where there is one. */
 export function addSidebarTab(tab) {
   app.extensionManager?.registerSidebarTab?.({ type: 'custom', ...tab });
@@ -145,7 +155,7 @@ export async function exampleWorkflows() {
 export async function openExample(name) {
   const graph = await getJson(`/workflow_templates/${encodeURIComponent(packName())}/${encodeURIComponent(name)}.json`);
   if (graph) await app.loadGraphData(graph, true, true, name);
-  else tell('warn', 'This example workflow could not be read.');
+  else tell('warn', say('exampleUnreadable'));
 }
 
 /** The folder that the pack is installed in, from our own address. */

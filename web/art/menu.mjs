@@ -4,6 +4,7 @@ import { carryOut, describeNode, neighbours } from './graph.mjs';
 import { app, tell } from './host.mjs';
 import { offerChoices, refresh, schedules } from './library.mjs';
 import { addTrain, canLearn, canReplace, findCheckpoint, proposeName, replaceKSampler } from './rewrite.mjs';
+import { say } from './words.mjs';
 
 /**
  * Our entries of a node's menu.
@@ -13,9 +14,9 @@ import { addTrain, canLearn, canReplace, findCheckpoint, proposeName, replaceKSa
 export function menuItems(node) {
   const [items, type] = [[], node?.comfyClass ?? node?.type];
   if (canLearn((node?.inputs ?? []).map((input) => input.name), type)) {
-    items.push({ content: 'Learn a schedule for this model', callback: () => learnHere(node) });
+    items.push({ content: say('learnHere'), callback: () => learnHere(node) });
   }
-  if (canReplace(type)) items.push({ content: 'Use ART sigmas', callback: () => replaceHere(node) });
+  if (canReplace(type)) items.push({ content: say('replaceHere'), callback: () => replaceHere(node) });
   return items;
 }
 
@@ -27,7 +28,7 @@ function learnHere(node) {
 
 async function replaceHere(node) {
   const names = (schedules().length ? schedules() : await refresh()).filter((each) => !each.error);
-  if (!names.length) return tell('info', 'There is no schedule yet. ART Train makes one.');
+  if (!names.length) return tell('info', say('noneYet'));
   return finish(carryOut(replaceKSampler(describeNode(node), bestFirst(names).name), node.graph));
 }
 
@@ -38,7 +39,7 @@ function bestFirst(list) {
 }
 
 function finish(nodes) {
-  if (!nodes) return tell('warn', 'This ComfyUI lacks a node type that is needed; nothing was changed.');
+  if (!nodes) return tell('warn', say('nodeMissing'));
   nodes.forEach(offerChoices);
   app.canvas?.deselectAll?.();
   nodes.forEach((node) => app.canvas?.select?.(node));

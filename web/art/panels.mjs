@@ -4,6 +4,7 @@ import { shortened, tick } from './format.mjs';
 import { linePath } from './paths.mjs';
 import { linearScale, linearTicks, logScale, logTicks } from './scales.mjs';
 import { svg } from './svg.mjs';
+import { say } from './words.mjs';
 
 // Room for labels in pixels; fixed, so that nothing jumps while numbers change.
 const MARGIN = { left: 46, right: 14, top: 22, bottom: 34 };
@@ -50,7 +51,8 @@ function drawPanel(panel, space) {
   const element = svg('g', {}, frame(box), ...ticksAcross(panel.x, x, box), ...ticksUp(panel.y, y, box),
     label(space.left, space.top - 8, panel.title, 'start', 'art-title'),
     label((box.left + box.right) / 2, box.bottom + 28, panel.x.label, 'middle', 'art-label'),
-    ...panel.series.flatMap((series) => drawSeries(series, x, y)), ...rows.flatMap((row, i) => drawNames(row, space.left, space.top + NAME_ROW * i + 5)));
+    ...panel.series.flatMap((series) => drawSeries(series, x, y)),
+    ...rows.flatMap((row, i) => drawNames(row, space.left, space.top + NAME_ROW * i + 5)));
   return { element, panel, x, y, box };
 }
 
@@ -98,7 +100,7 @@ export function legendRows(series, width) {
   if (series.length < 2) return [];
   const named = [...series].reverse().map(({ name, tone }) => ({ name: shortened(name, 24), tone }));
   const shown = named.slice(0, MOST_NAMED);
-  if (named.length > MOST_NAMED) shown.push({ name: `and ${named.length - MOST_NAMED} more`, tone: '' });
+  if (named.length > MOST_NAMED) shown.push({ name: say('more', { n: named.length - MOST_NAMED }), tone: '' });
   const rows = [[]];
   let at = 0;
   for (const entry of shown) {

@@ -5,6 +5,7 @@ import { linePath } from './paths.mjs';
 import { linearScale, logScale } from './scales.mjs';
 import { describe, search } from './schedules.mjs';
 import { button, html, svg } from './svg.mjs';
+import { say } from './words.mjs';
 
 const WIDTH = 64;
 const HEIGHT = 32;
@@ -15,11 +16,11 @@ const HEIGHT = 32;
  */
 export function pickSchedule() {
   return new Promise((resolve) => {
-    const field = html('input', { class: 'art-search', type: 'search', placeholder: 'Search name, family, origin, date',
-      'aria-label': 'Search schedules' });
+    const field = html('input', { class: 'art-search', type: 'search', placeholder: say('searchHint'),
+      'aria-label': say('search') });
     const rows = html('ul', { class: 'art-list' });
-    const dialog = html('dialog', { class: 'art-dialog', 'aria-label': 'Choose a schedule' }, field, rows,
-      button('Cancel', () => dialog.close()));
+    const dialog = html('dialog', { class: 'art-dialog', 'aria-label': say('choose') }, field, rows,
+      button(say('cancel'), () => dialog.close()));
     let picked = null;
     const fill = () => fillRows(rows, search(schedules(), field.value), (name) => {
       picked = name;
@@ -40,7 +41,7 @@ export function pickSchedule() {
 }
 
 function fillRows(rows, list, pick) {
-  const nothing = html('li', {}, 'No schedule is found. ART Train makes one.');
+  const nothing = html('li', {}, say('nothingFound'));
   rows.replaceChildren(...(list.length ? list.map((each) => html('li', {}, row(each, pick))) : [nothing]));
 }
 

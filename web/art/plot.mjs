@@ -3,9 +3,9 @@
 import { nearest } from './paths.mjs';
 import { drawPanels } from './panels.mjs';
 import { html, svg } from './svg.mjs';
+import { say } from './words.mjs';
 
 const KEYS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
-const HINT = 'hover, or focus and use the arrow keys, to read values';
 
 /** One plot on the page. `element` goes into a widget or a panel; call destroy() when it leaves. */
 export class Plot {
@@ -36,12 +36,11 @@ export class Plot {
     this.request();
   }
 
-  /** Stop listening and drawing. */
+  /** Stop listening and drawing; whoever put the element somewhere removes it. */
   destroy() {
     this.observer?.disconnect();
     cancelAnimationFrame(this.frame);
     this.frame = -1;
-    this.element.remove();
   }
 
   listen() {
@@ -98,7 +97,7 @@ export class Plot {
   }
 
   describe() {
-    if (!this.at && this.drawn.length) this.readout.textContent = HINT;
+    if (!this.at && this.drawn.length) this.readout.textContent = say('readHint');
   }
 
   hover(event) {

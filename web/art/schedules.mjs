@@ -1,8 +1,9 @@
 /** The list of schedules as the picker and the side panel show it. Pure functions, no page. */
 
 import { number, shortened } from './format.mjs';
+import { say } from './words.mjs';
 
-const ORIGINS = { bundled: 'bundled', trained: 'trained here', transferred: 'transferred' };
+const ORIGINS = ['bundled', 'trained', 'transferred'];
 
 /**
  * @typedef {{name: string, origin?: string, family?: string | null, date?: string | null, objective?: string | null,
@@ -27,8 +28,8 @@ export function readList(answer) {
  * @returns {string}
  */
 export function describe(summary) {
-  if (summary.error) return `cannot be read: ${shortened(summary.error, 120)}`;
-  const range = Number.isFinite(summary.sigma_max) ? `from sigma ${number(summary.sigma_max)}` : null;
+  if (summary.error) return say('unreadable', { why: shortened(summary.error, 120) });
+  const range = Number.isFinite(summary.sigma_max) ? say('rangeFrom', { sigma: number(summary.sigma_max) }) : null;
   const fitted = summary.objective && summary.objective !== 'euler' ? summary.objective : null;
   const family = typeof summary.family === 'string' && shortened(summary.family, 60);
   return [family, originOf(summary), summary.date, range, fitted]
@@ -37,7 +38,7 @@ export function describe(summary) {
 
 /** @returns {string} where a schedule comes from, in words */
 export function originOf(summary) {
-  return Object.hasOwn(ORIGINS, summary.origin ?? '') ? ORIGINS[summary.origin] : '';
+  return ORIGINS.includes(summary.origin) ? say(summary.origin) : '';
 }
 
 /**

@@ -10,42 +10,45 @@ import { Plot } from './plot.mjs';
 import { describe, search } from './schedules.mjs';
 import { button, html } from './svg.mjs';
 import { putIntoNode } from './trainings.mjs';
+import { count, say } from './words.mjs';
 
 const FACTS = ['title', 'model', 'model_sampling', 'method', 'objective', 'cost', 'cfg', 'orbits', 'nodes',
   'model_calls', 'seed', 'sigma_max', 'sigma_min', 'shift', 'carried_over'];
 const LONGEST_FACT = 200;
 let leave = () => {};
 
-/** For the host's side bar. */
-export const TAB = {
-  id: 'art-schedules',
-  title: 'ART schedules',
-  tooltip: 'ART schedules',
-  icon: 'pi pi-chart-line',
-  render: (container) => {
-    leave();
-    leave = fillPanel(container);
-  },
-  destroy: () => leave(),
-};
+/** @returns {any} what the host's side bar is to show, in the user's language */
+export function panelTab() {
+  return {
+    id: 'art-schedules',
+    title: say('panel'),
+    tooltip: say('panel'),
+    icon: 'pi pi-chart-line',
+    render: (container) => {
+      leave();
+      leave = fillPanel(container);
+    },
+    destroy: () => leave(),
+  };
+}
 
 function fillPanel(container) {
   const selected = new Set();
-  const plot = new Plot('choose two or more schedules to lay over each other');
-  const field = html('input', { class: 'art-search', type: 'search', placeholder: 'Search schedules',
-    'aria-label': 'Search schedules' });
+  const plot = new Plot(say('overlayWaits'));
+  const field = html('input', { class: 'art-search', type: 'search', placeholder: say('search'),
+    'aria-label': say('search') });
   const steps = html('input', { class: 'art-search', type: 'number', min: 1, max: 1000, value: 10,
-    'aria-label': 'Steps of the sigmas to copy' });
+    'aria-label': say('stepsHint') });
   const [rows, facts] = [html('ul', { class: 'art-list' }), html('div')];
   const examples = html('div', { class: 'art-actions' });
   const actions = html('div', { class: 'art-actions' },
-    button('Use it', () => only(selected) !== null && putIntoNode(only(selected))),
-    button('Copy sigmas', () => copySigmas(only(selected), Number(steps.value))));
+    button(say('use'), () => only(selected) !== null && putIntoNode(only(selected))),
+    button(say('copy'), () => copySigmas(only(selected), Number(steps.value))));
   const show = () => showSelected(selected, plot, facts);
   const fill = () => rows.replaceChildren(...search(schedules(), field.value).map((each) => row(each, selected, show)));
   field.addEventListener('input', fill);
   container.replaceChildren(html('div', { class: 'art-panel' }, field, rows, plot.element,
-    html('label', {}, 'Steps ', steps), actions, facts, examples));
+    html('label', {}, say('stepsLabel'), steps), actions, facts, examples));
   const stop = onSchedules(fill);
   fill();
   show();
@@ -93,7 +96,7 @@ function fact(value) {
 
 function only(selected) {
   if (selected.size === 1) return [...selected][0];
-  tell('info', 'Choose exactly one schedule for this.');
+  tell('info', say('chooseOne'));
   return null;
 }
 
@@ -102,13 +105,13 @@ async function copySigmas(name, steps) {
   if (!known) return;
   try {
     await navigator.clipboard.writeText(sigmasText(sigmas(known, steps)));
-    tell('info', `The sigmas of ${steps} steps are in the clipboard.`);
+    tell('info', say('copied', { steps: count(steps, 'step') }));
   } catch (error) {
-    tell('warn', error instanceof RangeError ? error.message : 'The browser does not allow copying here.');
+    tell('warn', error instanceof RangeError ? error.message : say('copyRefused'));
   }
 }
 
 async function fillExamples(examples) {
   const names = await exampleWorkflows();
-  examples.replaceChildren(...names.map((name) => button(`Open ${name}`, () => openExample(name))));
+  examples.replaceChildren(...names.map((name) => button(say('open', { name }), () => openExample(name))));
 }

@@ -1,6 +1,7 @@
 /** A message with a button. The host's own toasts have none in older front ends. */
 
 import { button, html } from './svg.mjs';
+import { say } from './words.mjs';
 
 const SHOWN_SECONDS = 30;
 
@@ -17,7 +18,7 @@ export function offer(text, label, action) {
     toast.remove();
   };
   const accept = button(label, () => action() && close());
-  const parts = [html('span', {}, text), accept, button('Close', close)];
+  const parts = [html('span', {}, text), accept, button(say('close'), close)];
   const toast = html('div', { class: 'art-toast', role: 'status' }, ...parts);
   const timer = setTimeout(close, 1000 * SHOWN_SECONDS);
   document.body.append(toast);

@@ -5,6 +5,7 @@ import { clientId, executionIds, getJson, nodesOf, onReconnected, onTraining, se
 import { refresh, useSchedule } from './library.mjs';
 import { isOver, nodeKey, readMessage, reduceAll, stateOf } from './live.mjs';
 import { offer } from './toast.mjs';
+import { say } from './words.mjs';
 
 export const OFFER = 'ART.Offer';
 let states = {};
@@ -70,7 +71,7 @@ async function catchUp() {
 
 async function announce(name) {
   await refresh();
-  if (setting(OFFER, true)) offer(`Schedule saved as “${name}”`, 'Use it', () => putIntoNode(name));
+  if (setting(OFFER, true)) offer(say('saved', { name }), say('use'), () => putIntoNode(name));
 }
 
 /**
@@ -83,7 +84,7 @@ export function putIntoNode(name) {
   const all = nodesOf('ARTSigmas');
   const nodes = selected.length || all.length !== 1 ? selected : all;
   if (!nodes.length) {
-    tell('info', 'Select an ART Sigmas node first; it will then use the schedule.');
+    tell('info', say('selectFirst'));
     return false;
   }
   undoable(() => nodes.forEach((node) => useSchedule(node, name)));

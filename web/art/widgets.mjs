@@ -9,12 +9,15 @@ import { pickSchedule } from './picker.mjs';
 import { Plot } from './plot.mjs';
 import { button } from './svg.mjs';
 import { learn, onTrainings, putIntoNode, trainingOf } from './trainings.mjs';
+import { say } from './words.mjs';
 
 const HEIGHTS = { ARTSigmas: 310, ARTTrain: 520, ARTCompare: 360 };
 /** Narrower, a ladder of 20 steps is a row of dots that touch each other. */
 const WIDTH = 330;
 const MORPH_MS = 180;
 const WAIT_MS = 80;
+/** Where plots of removed nodes still stand on the page, by the id of the node. */
+const left = new Map();
 
 /** Which plot a node gets, by its class. */
 const PLOTS = { ARTSigmas: plotSigmas, ARTTrain: plotTraining, ARTCompare: plotComparison };
@@ -30,16 +33,32 @@ export function addPlot(node) {
   plot.element.classList.add(`art-plot-${node.comfyClass}`);
   plot.element.addEventListener('wheel', passWheel, { passive: true });
   const widget = node.addDOMWidget('art_plot', 'art_plot', plot.element, {
-    serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHTS[node.comfyClass], getValue: () => '', setValue: () => {},
+    serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHTS[node.comfyClass], getValue: () => '',
+    setValue: () => {},
   });
   widget.serialize = false;
   // A size that was saved with the workflow is set later and wins.
   if (node.size?.[0] < WIDTH) node.setSize?.([WIDTH, node.size[1]]);
   const stop = make(node, plot);
+  let gone = false;
+  after(node, 'onAdded', () => requestAnimationFrame(() => gone || takePlace(node, plot.element)));
   after(node, 'onRemoved', () => {
+    gone = true;
     stop();
     plot.destroy();
+    if (plot.element.isConnected) left.set(String(node.id), plot.element);
   });
+}
+
+/**
+ * Stand where the plot of an earlier node with the same id stood. Undo, another workflow and a subgraph put new nodes
+ * in the place of old ones; newer front ends keep the elements of a node for the next one of its id, and never ask it
+ * for its own plot.
+ */
+function takePlace(node, element) {
+  const before = left.get(String(node.id));
+  left.delete(String(node.id));
+  if (!element.isConnected && before?.isConnected) before.replaceWith(element);
 }
 
 /** Have a method of one node do something more, whoever else does the same. */
@@ -66,7 +85,7 @@ function plotSigmas(node, plot) {
     clearTimeout(timer);
     if (!gone) timer = setTimeout(draw, WAIT_MS);
   };
-  plot.actions.append(button('Browse schedules…', async () => {
+  plot.actions.append(button(say('browse'), async () => {
     const name = await pickSchedule();
     if (name !== null) undoable(() => useSchedule(node, name));
   }));
@@ -88,14 +107,14 @@ function plotSigmas(node, plot) {
 
 async function sigmasChart(node, taken) {
   const [steps, denoise] = ['steps', 'denoise'].map((name) => Number(valueOf(node, name)));
-  if (!Number.isInteger(steps) || steps < 1 || !(denoise >= 0 && denoise <= 1)) return emptyChart('no such steps');
+  if (!Number.isInteger(steps) || steps < 1 || !(denoise >= 0 && denoise <= 1)) return emptyChart(say('noSteps'));
   const wired = hasWire(node, 'schedule');
   const named = chosen(node) === AUTO ? taken : chosen(node);
   const name = wired ? trainingOf(wiredTrain(node) ?? {})?.name : named;
-  if (!name && !wired) return emptyChart('auto is drawn when it has run and knows the model');
-  if (!name) return emptyChart('the connected schedule is drawn when it has been trained');
+  if (!name && !wired) return emptyChart(say('autoLater'));
+  if (!name) return emptyChart(say('wiredLater'));
   const known = await schedule(name);
-  if (!known) return emptyChart(`there is no schedule “${name}” to draw`);
+  if (!known) return emptyChart(say('noSchedule', { name }));
   const answer = await getJson('/art/ladders', { name, steps, denoise });
   return ladderChart({ name, schedule: known, steps, denoise, ladders: answer?.ladders ?? {} });
 }
@@ -120,12 +139,12 @@ function wiredTrain(node) {
 /** ART Train: the live picture; it is there again after a reload. */
 function plotTraining(node, plot) {
   let [shown, moving, drawnRun] = [[], 0, null];
-  const use = button('Use it', () => putIntoNode(trainingOf(node)?.name ?? ''));
+  const use = button(say('use'), () => putIntoNode(trainingOf(node)?.name ?? ''));
   plot.actions.append(use);
   const draw = () => {
     const state = trainingOf(node);
     use.style.visibility = state?.name ? 'visible' : 'hidden';
-    if (!state) return plot.show(emptyChart('queue the workflow to see the schedule being learned'));
+    if (!state) return plot.show(emptyChart(say('trainWaits')));
     cancelAnimationFrame(moving);
     const from = drawnRun === state.run ? shown : [];
     drawnRun = state.run;
@@ -155,7 +174,7 @@ function plotTraining(node, plot) {
 
 /** ART Compare: the error curves of the last comparison. */
 function plotComparison(node, plot) {
-  const waiting = emptyChart('queue the workflow to see the errors of the schedules');
+  const waiting = emptyChart(say('compareWaits'));
   after(node, 'onExecuted', (output) => readOutput(output?.art_compare, (record) => {
     plot.show(compareChart(record) ?? waiting);
   }));

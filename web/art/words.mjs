@@ -1,0 +1,124 @@
+/**
+ * Every text of the page by name, in English. `locales/<language>/main.json` has the same names under "artPage"; what a
+ * language lacks stays English. `$name` is a place for a value. Pure functions, no page.
+ */
+
+export const ENGLISH = {
+  // plots
+  noSteps: 'no such steps',
+  autoLater: 'auto is drawn when it has run and knows the model',
+  wiredLater: 'the connected schedule is drawn when it has been trained',
+  noSchedule: 'there is no schedule “$name” to draw',
+  trainWaits: 'queue the workflow to see the schedule being learned',
+  compareWaits: 'queue the workflow to see the errors of the schedules',
+  readHint: 'hover, or focus and use the arrow keys, to read values',
+  noDenoise: 'denoise 0: nothing is sampled',
+  more: 'and $n more',
+  step: '$n step',
+  steps: '$n steps',
+  call: '$n model call',
+  calls: '$n model calls',
+  noise: '$n noise',
+  noises: '$n noises',
+  schedule: '$n schedule',
+  schedules: '$n schedules',
+  sigma: 'sigma',
+  cost: 'cost',
+  error: 'error',
+  and: ' and ',
+  ladderTitle: 'sigma at $steps',
+  ladderAgainst: ', against $others',
+  ladderAlt: 'Sigma ladder of $name: $steps from $from to $to, then 0$against.',
+  ladderRange: 'from $from to $to, then 0',
+  ladderAcross: 'step (after the last one sigma is 0)',
+  ladderPoint: 'step $i of $steps: sigma $sigma, $share of the clock',
+  trainAlt: 'ART Train: $status.',
+  timeLeft: 'about $time left in this phase',
+  costNow: 'cost $cost of the optimum',
+  recording: 'recording, model call $done of $total',
+  learning: 'learning, iteration $done of $total',
+  refining: 'fitting grids, $done of $total',
+  finished: 'saved as $name',
+  failed: 'stopped, nothing was saved',
+  start: 'start',
+  learned: 'learned',
+  now: 'now',
+  clockTitle: 'the clock: sigma over time',
+  clockShare: 'share of the clock',
+  clockPoint: '$share of the clock: sigma $sigma',
+  costTitle: 'cost in units of the optimum',
+  iteration: 'iteration',
+  costPoint: 'iteration $i: cost $cost of the optimum',
+  compareAlt: 'Error of $sampler against model calls for $schedules; least first: $names.',
+  compareStatus: 'error of $sampler over $noises',
+  compareTitle: 'error of $sampler',
+  compareAcross: 'model calls of one sampling',
+  comparePoint: '$name: error $error at $steps, $calls',
+  overlayWaits: 'choose two or more schedules to lay over each other',
+  overlayAlt: 'Clocks of $names.',
+  overlayTitle: 'sigma over the clock',
+  overlayPoint: '$share of the clock: $name at sigma $sigma',
+  // picker and list
+  browse: 'Browse schedules…',
+  choose: 'Choose a schedule',
+  search: 'Search schedules',
+  searchHint: 'Search name, family, origin, date',
+  cancel: 'Cancel',
+  nothingFound: 'No schedule is found. ART Train makes one.',
+  bundled: 'bundled',
+  trained: 'trained here',
+  transferred: 'transferred',
+  unreadable: 'cannot be read: $why',
+  rangeFrom: 'from sigma $sigma',
+  // side panel
+  panel: 'ART schedules',
+  stepsLabel: 'Steps ',
+  stepsHint: 'Steps of the sigmas to copy',
+  use: 'Use it',
+  copy: 'Copy sigmas',
+  copied: 'The sigmas of $steps are in the clipboard.',
+  copyRefused: 'The browser does not allow copying here.',
+  chooseOne: 'Choose exactly one schedule for this.',
+  open: 'Open $name',
+  exampleUnreadable: 'This example workflow could not be read.',
+  // messages and menu
+  saved: 'Schedule saved as “$name”',
+  close: 'Close',
+  selectFirst: 'Select an ART Sigmas node first; it will then use the schedule.',
+  learnHere: 'Learn a schedule for this model',
+  replaceHere: 'Use ART sigmas',
+  noneYet: 'There is no schedule yet. ART Train makes one.',
+  nodeMissing: 'This ComfyUI lacks a node type that is needed; nothing was changed.',
+};
+let chosen = {};
+
+/**
+ * Use these texts from now on.
+ * @param {unknown} texts by name, as an answer of the host gives them; what is no text is left out
+ */
+export function useTexts(texts) {
+  const known = Object.entries(texts ?? {}).filter(([name, text]) => Object.hasOwn(ENGLISH, name)
+    && typeof text === 'string' && text);
+  chosen = Object.fromEntries(known);
+}
+
+/**
+ * A text in the user's language.
+ * @param {keyof typeof ENGLISH} name
+ * @param {Object<string, string | number>} [values] for its places
+ * @returns {string}
+ */
+export function say(name, values = {}) {
+  const text = chosen[name] ?? ENGLISH[name];
+  return text.replace(/\$([a-z]+)/g, (place, key) => (Object.hasOwn(values, key) ? String(values[key]) : place));
+}
+
+/**
+ * A number and its noun: "1 step", "4 steps".
+ * @param {number} n
+ * @param {'step' | 'call' | 'noise' | 'schedule'} noun
+ * @returns {string}
+ */
+export function count(n, noun) {
+  return say(n === 1 ? noun : `${noun}s`, { n });
+}
