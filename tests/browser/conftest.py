@@ -52,7 +52,7 @@ def pytest_runtest_makereport(item, call):
 
 @pytest.fixture(scope="package")
 def profiles(host):
-    """Profiles of the browser for this host by settings, each with one tab: loading the page takes most of the time."""
+    """Profiles of the browser by module and settings, each with one tab: loading the page takes most of the time."""
     kept = {}
     yield kept
     for profile in kept.values():
@@ -62,8 +62,10 @@ def profiles(host):
 @pytest.fixture
 def context(browser, host, nodes, settings, profiles, request):
     """A profile of the browser with the user's settings; every page in it must have kept quiet in this test."""
-    chosen = {"Comfy.ColorPalette": "dark", **settings}
-    key = (nodes, *sorted(chosen.items()))
+    # The language is the host's to keep: it must be set back after a test in another one.
+    chosen = {"Comfy.ColorPalette": "dark", "Comfy.Locale": "en", **settings}
+    # A tab of its own for each module: the page remembers the trainings that it has seen.
+    key = (request.module.__name__, nodes, *sorted(chosen.items()))
     settle(host.url, nodes == "vue", **chosen)
     if key not in profiles:
         profiles[key] = new_context(browser, permissions=["clipboard-read", "clipboard-write"])
