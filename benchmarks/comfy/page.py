@@ -320,14 +320,18 @@ class ComfyPage:
         """From now on keep everything that the plot of a node shows."""
         self.page.evaluate("""(id) => {
           const widget = app.canvas.graph.getNodeById(id).widgets.find((each) => each.type === 'art_plot');
-          const look = () => window.artWatched.push([widget.element.querySelector('.art-status').textContent,
-            widget.element.querySelector('.art-picture path.art-art')?.getAttribute('d') ?? null]);
+          const look = () => {
+            const box = widget.element.querySelector('.art-picture').getBoundingClientRect();
+            window.artWatched.push([widget.element.querySelector('.art-status').textContent,
+              widget.element.querySelector('.art-picture path.art-art')?.getAttribute('d') ?? null,
+              [box.x, box.y, box.width, box.height].map(Math.round).join(' ')]);
+          };
           window.artWatched = [];
           new MutationObserver(look).observe(widget.element, { subtree: true, childList: true, characterData: true });
         }""", node)
 
     def watched(self) -> list:
-        """What the plot has shown since `watch`: pairs of status and line."""
+        """What the plot has shown since `watch`: status, line, and where on the screen the picture was."""
         return self.page.evaluate("() => window.artWatched")
 
     def all_done(self, seconds: float = PATIENCE) -> None:

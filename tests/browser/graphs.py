@@ -31,6 +31,13 @@ def ksampler_node(node_id=2, seed=77) -> dict:
                  [seed, "fixed", 9, 1.5, "heun", "karras", 0.8])
 
 
+def custom_node(node_id=2) -> dict:
+    """SamplerCustom, with nothing for its sampler and sigmas."""
+    inputs = [*SAMPLED[:3], ("sampler", "SAMPLER"), ("sigmas", "SIGMAS"), SAMPLED[3]]
+    return _node(node_id, "SamplerCustom", (420, 100), inputs, [("output", "LATENT"), ("denoised_output", "LATENT")],
+                 [True, 5, "fixed", 2.5])
+
+
 def sigmas_node(node_id=2, name="auto", steps=10) -> dict:
     """ART Sigmas; its inputs for wires are a schedule and a model."""
     return _node(node_id, "ARTSigmas", (420, 100), [("schedule", "ART_SCHEDULE"), ("model", "MODEL")],
@@ -91,6 +98,12 @@ def automatic() -> dict:
 def sampling() -> dict:
     """Demo model, KSampler and VAEDecode."""
     return graph([demo_node(), ksampler_node(2), decode_node(3)], [*sampled(2), (2, 0, 3, 0), (1, 4, 3, 1)])
+
+
+def custom_sampling() -> dict:
+    """Demo model, SamplerCustom and VAEDecode."""
+    wires = [(1, 0, 2, 0), (1, 1, 2, 1), (1, 2, 2, 2), (1, 3, 2, 5), (2, 0, 3, 0), (1, 4, 3, 1)]
+    return graph([demo_node(), custom_node(2), decode_node(3)], wires)
 
 
 def _node(node_id, kind, pos, inputs, outputs, values) -> dict:

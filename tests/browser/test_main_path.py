@@ -24,6 +24,16 @@ def test_pick_and_see_the_curve_change(tab):
     assert fewer["dots"] == 3 * 6 and fewer["lines"] != sdxl["lines"]
 
 
+@pytest.mark.parametrize("host", ["newest"], indirect=True)
+def test_the_rest_of_a_schedule(tab):
+    node = tab.add_node("ART Sigmas", 600, 300)
+    tab.browse(node, "bundled demo-sdxl", "demo-sdxl")
+    whole = tab.plot_when(node, lambda plot: "of demo-sdxl: 10 steps from 14.6" in plot["alt"], "demo-sdxl")
+    tab.type_number(node, "denoise", 0.5)
+    rest = tab.plot_when(node, lambda plot: "10 steps from" in plot["alt"] and "from 14.6" not in plot["alt"], "the rest")
+    assert rest["lines"] != whole["lines"]
+
+
 def test_queue_the_demo_watch_it_and_use_the_schedule(tab, nodes):
     tab.open_panel()
     tab.page.get_by_role("button", name="Open demo").click()
@@ -40,9 +50,12 @@ def test_queue_the_demo_watch_it_and_use_the_schedule(tab, nodes):
     done = tab.plot_when(train, lambda plot: "saved as" in plot["status"], "the end of the training", 300)
     name = re.match(r"saved as (\S+)", done["status"]).group(1)
     seen = tab.watched()
-    phases = [phase for phase in ("recording", "learning", "saved as") if any(phase in text for text, _ in seen)]
+    phases = [phase for phase in ("recording", "learning", "saved as") if any(phase in text for text, *_ in seen)]
     assert phases == ["recording", "learning", "saved as"]
-    assert len({line for _, line in seen if line}) >= 3, "the clock must move while it is learned"
+    assert len({line for _, line, _ in seen if line}) >= 3, "the clock must move while it is learned"
+    assert len({place for *_, place in seen}) == 1, "nothing may jump while it is updated"
+    learning = [text for text, *_ in seen if "learning" in text][-1]  # the first has nothing to foretell the rest by
+    assert "model calls" in learning and " s" in learning and "left" in learning
     assert len(done["lines"]) == 3 and any("iteration" in text for text in done["texts"])
 
     # The message offers the schedule; the list has it, and the node that it is wired to draws it.

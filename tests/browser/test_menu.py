@@ -7,6 +7,8 @@ from tests.browser import graphs
 pytestmark = [pytest.mark.browser, pytest.mark.parametrize("host", ["newest"], indirect=True)]
 TYPES = "() => app.graph.nodes.map((node) => node.type).sort()"
 BEFORE = ["ARTDemoModel", "KSampler", "VAEDecode"]
+OF_TRAIN = """async () => Object.values((await app.graphToPrompt()).output)
+  .find((node) => node.class_type === 'ARTTrain').inputs"""
 
 
 def choose(tab, node, entry: str) -> None:
@@ -46,16 +48,18 @@ def test_use_art_sigmas_and_undo(tab):
     assert (old["seed"], old["steps"], old["sampler_name"], old["scheduler"]) == (77, 9, "heun", "karras")
 
 
-def test_learn_a_schedule_and_undo(tab):
-    tab.open_graph(graphs.sampling())
+@pytest.mark.parametrize(("sampler", "graph", "cfg"), [
+    ("KSampler", graphs.sampling(), 1.5), ("SamplerCustom", graphs.custom_sampling(), 2.5)])
+def test_learn_a_schedule_and_undo(tab, sampler, graph, cfg):
+    tab.open_graph(graph)
     tab.view()
     choose(tab, 2, "Learn a schedule for this model")
     tab.until("() => app.graph.nodes.some((node) => node.type === 'ARTTrain')")
-    assert tab.page.evaluate(TYPES) == sorted([*BEFORE, "ARTTrain"])
-    prompt = tab.page.evaluate("async () => (await app.graphToPrompt()).output")
-    train = next(node["inputs"] for node in prompt.values() if node["class_type"] == "ARTTrain")
+    before = ["ARTDemoModel", "VAEDecode", sampler]
+    assert tab.page.evaluate(TYPES) == sorted([*before, "ARTTrain"])
+    train = tab.page.evaluate(OF_TRAIN)
     assert [train[name] for name in ("model", "positive", "negative", "latent_image")] == [["1", i] for i in range(4)]
-    assert (train["cfg"], train["name"]) == (1.5, "my_schedule")
+    assert (train["cfg"], train["name"]) == (cfg, "my_schedule")
     undo(tab)
     tab.until("() => app.graph.nodes.length === 3")
-    assert tab.page.evaluate(TYPES) == BEFORE
+    assert tab.page.evaluate(TYPES) == sorted(before)
