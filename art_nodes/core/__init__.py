@@ -5,7 +5,7 @@
     sigmas = schedule.sigmas(10)
 """
 
-from .bank import OrbitBank, record_orbits, recording_grid
+from .bank import OrbitBank, flow_recording_grid, record_orbits, recording_grid
 from .checks import ScheduleFileError
 from .clock import grid_cost, optimal_cost
 from .compare import compare
@@ -18,6 +18,6 @@ from .schedule import Schedule
 
 __all__ = [
     "OBJECTIVES", "LiveModel", "OrbitBank", "Schedule", "ScheduleFileError", "TrainConfig", "TrainRecord", "compare",
-    "grid_cost", "learn", "learn_schedule", "optimal_cost", "optimal_schedule", "record_orbits", "recording_grid",
-    "stiffness_jvp", "with_grids",
+    "flow_recording_grid", "grid_cost", "learn", "learn_schedule", "optimal_cost", "optimal_schedule", "record_orbits",
+    "recording_grid", "stiffness_jvp", "with_grids",
 ]

@@ -20,6 +20,7 @@ from .orbits import Orbits
 from .stiffness import rounding_noise, rounding_step, stiffness_cells
 
 FORMAT = "art-orbit-bank"
+MOST_ADDED = 400.0  # noise added to a picture, in units of the picture, that counts as nothing but noise
 # Elements of a sample kept for the secants. The norm of a random subset of n elements
 # is unbiased in its square and off by about 1/sqrt(2n): 0.6 % here.
 MAX_ELEMENTS = 16384
@@ -145,6 +146,19 @@ def recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray
     """(nodes,) descending sigmas, even in sigma^(1/7): fine where images take shape, yet not crowded at 0."""
     u = np.linspace(0, 1, nodes)
     grid = (sigma_max ** (1 / 7) * (1 - u) + sigma_min ** (1 / 7) * u) ** 7
+    grid[0], grid[-1] = sigma_max, sigma_min
+    return grid
+
+
+def flow_recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray:
+    """(nodes,) descending sigmas in (0, 1] for a rectified flow, where sigma is the share of noise.
+
+    Even in the seventh root of sigma / (1 - sigma), the noise added to the picture in units of the picture: all of
+    an image's composition lies between a share of 0.9 and 1.
+    """
+    added = [min(sigma / max(1 - sigma, 1e-9), MOST_ADDED) for sigma in (sigma_max, sigma_min)]
+    grid = recording_grid(*added, nodes)
+    grid = grid / (1 + grid)
     grid[0], grid[-1] = sigma_max, sigma_min
     return grid
 

@@ -13,8 +13,9 @@ import comfy.samplers
 import numpy as np
 import torch
 
-from ..core import OrbitBank, record_orbits, recording_grid
+from ..core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
 from ..core.checks import MIN_NODES, check_nodes, check_sigma_range
+from .families import MEANING, SHARE, prediction_of
 
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 
@@ -85,7 +86,10 @@ def recording_nodes(sampling, nodes: int) -> np.ndarray:
     """(N,) float64 descending sigmas over a model_sampling's range; entries of its table where it has one."""
     high, low = check_sigma_range(sampling.sigma_max, sampling.sigma_min)
     table = noise_table(sampling)
-    return recording_grid(high, low, nodes) if table is None else table_nodes(table, nodes)
+    if table is not None:
+        return table_nodes(table, nodes)
+    meaning = MEANING.get(prediction_of({base.__name__ for base in type(sampling).__mro__}))
+    return (flow_recording_grid if meaning == SHARE else recording_grid)(high, low, nodes)
 
 
 def noise_table(sampling) -> np.ndarray | None:

@@ -30,7 +30,8 @@ def test_the_rest_of_a_schedule(tab):
     tab.browse(node, "bundled demo-sdxl", "demo-sdxl")
     whole = tab.plot_when(node, lambda plot: "of demo-sdxl: 10 steps from 14.6" in plot["alt"], "demo-sdxl")
     tab.type_number(node, "denoise", 0.5)
-    rest = tab.plot_when(node, lambda plot: "10 steps from" in plot["alt"] and "from 14.6" not in plot["alt"], "the rest")
+    later = lambda plot: "10 steps from" in plot["alt"] and "from 14.6" not in plot["alt"]  # noqa: E731
+    rest = tab.plot_when(node, later, "the rest")
     assert rest["lines"] != whole["lines"]
 
 

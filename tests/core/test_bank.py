@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from art_nodes.core import OrbitBank, ScheduleFileError, record_orbits, recording_grid
+from art_nodes.core import OrbitBank, ScheduleFileError, flow_recording_grid, record_orbits, recording_grid
 from art_nodes.core.exact import gaussian
 from tests.core import targets
 
@@ -133,6 +133,17 @@ def test_refuses_bad_denoisers(answer, message):
 def test_refuses_bad_nodes(sigmas):
     with pytest.raises(ValueError, match="sigmas must"):
         record_orbits(gaussian(), torch.ones(2, 3), 3.0, 0.01, sigmas=sigmas)
+
+
+@pytest.mark.parametrize("nodes", [8, 64])
+@pytest.mark.parametrize("low", [0.0003, 0.003, 0.1])
+def test_a_flow_is_recorded_evenly_in_the_noise_added(low, nodes):
+    """In units of the picture the grid is an ordinary one, but for its two ends."""
+    grid = flow_recording_grid(1.0, low, nodes)
+    assert (grid[0], grid[-1], len(grid)) == (1.0, low, nodes) and (np.diff(grid) < 0).all()
+    added = grid[1:-1] / (1 - grid[1:-1])
+    assert np.ptp(np.diff(added ** (1 / 7))) < 1e-9
+    assert nodes < 64 or np.abs(np.diff(grid)).max() < 0.07, "no wide gap, at pure noise least of all"
 
 
 def test_refuses_an_empty_bank():

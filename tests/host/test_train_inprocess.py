@@ -126,12 +126,22 @@ def test_table_models_are_recorded_on_their_table(comfy, recording):
 
 
 @pytest.mark.parametrize("kind", ["ModelSamplingContinuousEDM", "ModelSamplingContinuousV", "ModelSamplingDiscreteEDM",
-                                  "ModelSamplingDiscreteFlow", "ModelSamplingFlux", "StableCascadeSampling"])
+                                  "StableCascadeSampling"])
 def test_other_models_are_recorded_on_the_plain_grid(comfy, recording, kind):
     model_sampling = sampling(kind)
     nodes = recording.recording_nodes(model_sampling, 32)
     high, low = float(model_sampling.sigma_max), float(model_sampling.sigma_min)
     assert np.array_equal(nodes, recording_grid(high, low, 32))
+
+
+@pytest.mark.parametrize("kind", ["ModelSamplingDiscreteFlow", "ModelSamplingFlux"])
+def test_flows_are_recorded_where_pictures_take_shape(comfy, recording, kind):
+    import comfy.model_sampling
+
+    flow = type("Flow", (getattr(comfy.model_sampling, kind), comfy.model_sampling.CONST), {})()
+    nodes = recording.recording_nodes(flow, 64)
+    assert (nodes[0], nodes[-1], len(nodes)) == (1.0, float(flow.sigma_min), 64) and (np.diff(nodes) < 0).all()
+    assert (nodes > 0.9).sum() > 20, "a rectified flow composes a picture at shares of noise from 0.9 to 1"
 
 
 def test_zero_terminal_snr(training, demo):
