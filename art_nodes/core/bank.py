@@ -37,6 +37,7 @@ class OrbitBank:
     gram: (B, N + 1, N + 1) float64: inner products, per element, of the state at sigma_max and the N predictions
         of each orbit; what samplers are replayed with. None in a bank that knows only stiffness.
     elements: how many elements a sample has, 0 if not known.
+    share: whether sigma is the share of noise of a rectified flow, x = (1 - sigma) x0 + sigma eps.
     """
 
     sigmas: np.ndarray
@@ -46,6 +47,7 @@ class OrbitBank:
     metadata: dict = field(default_factory=dict)
     gram: np.ndarray | None = None
     elements: int = 0
+    share: bool = False
 
     def __post_init__(self):
         sigmas, q, gram = self.sigmas, self.stiffness, self.gram
@@ -99,7 +101,7 @@ class OrbitBank:
         known = all(b.gram is not None for b in banks)
         gram = np.concatenate([b._gram_on(sigmas) for b in banks]) if known else None
         return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata,
-                   gram, first.elements)
+                   gram, first.elements, first.share)
 
     def _on(self, sigmas: np.ndarray) -> np.ndarray:
         """Stiffness read on another set of nodes, cell by cell; (B, len(sigmas))."""
@@ -117,7 +119,7 @@ class OrbitBank:
     def save(self, path) -> None:
         """Write the bank as safetensors."""
         counts = {"calls": self.calls, "sample_calls": self.sample_calls, "metadata": self.metadata,
-                  "elements": self.elements}
+                  "elements": self.elements, "share": self.share}
         tensors = {"sigmas": np.ascontiguousarray(self.sigmas), "stiffness": np.ascontiguousarray(self.stiffness)}
         if self.gram is not None:
             tensors["gram"] = np.ascontiguousarray(self.gram)
@@ -156,11 +158,16 @@ def flow_recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.nd
     Even in the seventh root of sigma / (1 - sigma), the noise added to the picture in units of the picture: all of
     an image's composition lies between a share of 0.9 and 1.
     """
-    added = [min(sigma / max(1 - sigma, 1e-9), MOST_ADDED) for sigma in (sigma_max, sigma_min)]
-    grid = recording_grid(*added, nodes)
+    grid = recording_grid(*added_noise([sigma_max, sigma_min], True), nodes)
     grid = grid / (1 + grid)
     grid[0], grid[-1] = sigma_max, sigma_min
     return grid
+
+
+def added_noise(sigmas, share: bool) -> np.ndarray:
+    """Noise added to a picture, in units of the picture, at `sigmas`: themselves, or sigma / (1 - sigma) of a share."""
+    sigmas = np.asarray(sigmas, float)
+    return np.minimum(sigmas / np.maximum(1 - sigmas, 1e-9), MOST_ADDED) if share else sigmas
 
 
 def _kept_elements(noise: torch.Tensor) -> torch.Tensor:
@@ -181,6 +188,7 @@ def record_orbits(
     nodes: int = 64,
     progress: Callable[[int, int], None] | None = None,
     sigmas=None,
+    share: bool = False,
 ) -> OrbitBank:
     """Follow the ODE from `noise` and record |Q|; one model call a node.
 
@@ -188,6 +196,7 @@ def record_orbits(
     progress: called as progress(calls done, calls in all) after each model call.
     sigmas: the nodes themselves, descending from sigma_max to sigma_min, instead of a count; for models
         that know only a table of noise levels.
+    share: whether sigma is the share of noise of a rectified flow; the bank remembers it.
     The orbit is integrated by the second-order two-step exponential scheme, which
     needs no calls beyond those at the nodes; its error is O(spacing^2).
     Raises ValueError for a bad range, fewer than 8 nodes, or a denoiser that answers
@@ -214,7 +223,7 @@ def record_orbits(
     predictions = torch.stack(recorded)  # (N, B, kept)
     gram = _gram(noise.float().flatten(1)[:, kept].cpu(), predictions)
     return OrbitBank(grid, stiffness_cells(grid, predictions), len(grid), len(grid) * len(noise), gram=gram,
-                     elements=noise[0].numel())
+                     elements=noise[0].numel(), share=share)
 
 
 def _gram(start: torch.Tensor, predictions: torch.Tensor) -> np.ndarray:

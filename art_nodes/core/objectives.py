@@ -9,7 +9,7 @@ The last two are exact in the step, so the best grid differs from one number of 
 
 import numpy as np
 
-from .bank import OrbitBank
+from .bank import OrbitBank, added_noise
 from .orbits import Orbits
 from .replay import Replay
 from .samplers import REPLAYS
@@ -58,7 +58,7 @@ class SamplerError:
 
     def ledger(self, gram: np.ndarray) -> "Ledger":
         """What charges the steps of E runs, on an orbit each with `gram` (E, N + 1, N + 1), or on one they share."""
-        return EndLedger(gram, self.reach, self.turn) if self.kind == "end" else NormLedger(gram)
+        return EndLedger(gram, self.reach, self.turn, self.bank.share) if self.kind == "end" else NormLedger(gram)
 
     def __call__(self, grids: np.ndarray) -> np.ndarray:
         """The objective of G grids of K steps (G, K + 1), pooled over orbits; RMS per element, (G,)."""
@@ -97,19 +97,24 @@ class NormLedger:
 
 
 class EndLedger:
-    """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it, eqs. (16) and (17)."""
+    """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it, eqs. (16) and (17).
 
-    def __init__(self, gram: np.ndarray, reach: float, turn: float):
-        self.gram, self.reach, self.turn = gram, reach, turn
-        self.before, self.sigma = 0.0, None
+    On a rectified flow, whose x is (1 - sigma) times the one with added noise, in the coordinates of the latter.
+    """
+
+    def __init__(self, gram: np.ndarray, reach: float, turn: float, share: bool = False):
+        self.gram, self.reach, self.turn, self.share = gram, reach, turn, share
+        self.before, self.noise = 0.0, None
 
     def charge(self, residual: np.ndarray, here: np.ndarray, there: np.ndarray) -> np.ndarray:
         """Increase of |e|^2 by a step from `here` to `there` (E,); residual (E, N + 1) -> (E,). May be negative."""
-        if self.sigma is not None:
-            self.before = self.before * ((here / self.sigma) ** (1 / self.turn))[:, None]
-        arriving = residual * (self.reach / np.hypot(self.reach, there))[:, None]
+        here, there = added_noise(here, self.share), added_noise(there, self.share)
+        if self.noise is not None:
+            self.before = self.before * ((here / self.noise) ** (1 / self.turn))[:, None]
+        arrives = (1 + there if self.share else 1) * self.reach / np.hypot(self.reach, there)
+        arriving = residual * arrives[:, None]
         added = inner(arriving, self.gram, arriving + 2 * self.before)
-        self.before, self.sigma = self.before + arriving, here
+        self.before, self.noise = self.before + arriving, here
         return added
 
 

@@ -46,7 +46,8 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
         guider.set_cfg(cfg)
         banks.append(_record_batch(guider, batch, (seed + i) & LARGEST_SEED, grid, told))
     metadata = {**describe_model(model), **describe_run(latent, sizes[0], cfg, seed)}
-    return dataclasses.replace(OrbitBank.merge(banks), metadata=metadata)
+    share = is_share(model.get_model_object("model_sampling"))
+    return dataclasses.replace(OrbitBank.merge(banks), metadata=metadata, share=share)
 
 
 def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress) -> OrbitBank:
@@ -88,8 +89,12 @@ def recording_nodes(sampling, nodes: int) -> np.ndarray:
     table = noise_table(sampling)
     if table is not None:
         return table_nodes(table, nodes)
-    meaning = MEANING.get(prediction_of({base.__name__ for base in type(sampling).__mro__}))
-    return (flow_recording_grid if meaning == SHARE else recording_grid)(high, low, nodes)
+    return (flow_recording_grid if is_share(sampling) else recording_grid)(high, low, nodes)
+
+
+def is_share(sampling) -> bool:
+    """Whether sigma is the share of noise of a rectified flow in a model_sampling."""
+    return MEANING.get(prediction_of({base.__name__ for base in type(sampling).__mro__})) == SHARE
 
 
 def noise_table(sampling) -> np.ndarray | None:

@@ -1,0 +1,167 @@
+"""Bundled schedules of model families whose weights are not here; `python -m benchmarks carry-over` rewrites them.
+
+A clock is carried over from the photo model (docs/photo-model.md) in three exact steps and one that is modelled:
+
+1. data scale: noise on data of another spread is noise of another size, D'(x, sigma) = s D(x/s, sigma/s);
+2. range: the orbits are recorded over the family's own range of sigma, in units of its data;
+3. parametrisation: a rectified flow's sigma is the share s/(1 + s) of noise, x' = x / (1 + s);
+4. size of the picture: a larger one has low frequencies that a patch lacks. How that changes the stiffness of a
+   Gaussian field with the photographs' spectrum is known in closed form, and multiplies the measured stiffness.
+"""
+
+import argparse
+import dataclasses
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from art_nodes.core import (
+    OrbitBank,
+    Schedule,
+    TrainConfig,
+    flow_recording_grid,
+    learn_schedule,
+    record_orbits,
+    recording_grid,
+    with_grids,
+)
+from art_nodes.core.exact import Denoiser
+from art_nodes.host.families import BY_NAME
+from art_nodes.photo import CHANNELS, IMAGE_SIZE, load_network, photo_denoiser
+from benchmarks.bundle_demo import FOLDER
+from benchmarks.latents import FAMILIES, Latents
+from benchmarks.make_bundled import file_name
+
+RECORDINGS, ORBITS, NODES = 4, 32, 64
+SLOPE = 2.0  # of a photograph's power spectrum, power ~ frequency^-2
+TRAINED_UP_TO = 80.0  # the photo model's largest sigma; above it pictures are all noise
+OBJECTIVES = ("euler", "end:euler", "end:dpmpp_2m")
+NOT_ITS_OWN = "not learned on this checkpoint: run ART Train for that"
+
+
+def rescaled(denoiser: Denoiser, spread: float) -> Denoiser:
+    """D of the same data times `spread`; above the trained range the noise counts as all there is."""
+    def denoise(x, sigma):
+        inside = (sigma / spread).clamp(max=TRAINED_UP_TO)
+        shrink = inside * spread / sigma  # 1 within the range
+        return spread * denoiser(x / spread * shrink.reshape(-1, *[1] * (x.ndim - 1)), inside)
+
+    return denoise
+
+
+def as_flow(denoiser: Denoiser) -> Denoiser:
+    """D(x, share) of a rectified flow over the same data: x = (1 - share) x0 + share * noise, share in (0, 1]."""
+    def denoise(x, share):
+        # At a share of 1 nothing is left of the picture; a little below there is as little to see.
+        share = share.clamp(max=TRAINED_UP_TO / (1 + TRAINED_UP_TO))
+        column = share.reshape(-1, *[1] * (x.ndim - 1))
+        return denoiser(x / (1 - column), share / (1 - share))
+
+    return denoise
+
+
+def field_stiffness(sigmas: np.ndarray, size: tuple[int, int], slope: float = SLOPE) -> np.ndarray:
+    """RMS of dD/dsigma along the orbits of a Gaussian field of unit variance with power ~ frequency^-slope; (N,).
+
+    A mode of variance v: D = v x/(v + s^2) with x = sqrt(v + s^2) z, so |dD/ds| = v s/(v + s^2)^1.5.
+    The lowest frequency is one cycle along the short side; the mean of a picture is left out.
+    """
+    fy, fx = np.fft.fftfreq(size[0])[:, None] * size[0], np.fft.fftfreq(size[1])[None] * size[1]
+    frequency2 = (fy / size[0] * min(size)) ** 2 + (fx / size[1] * min(size)) ** 2
+    power = np.where(frequency2 > 0, np.maximum(frequency2, 1e-9) ** (-slope / 2), 0.0)
+    variance = (power / power.mean()).ravel()[None]
+    s = np.asarray(sigmas, float)[:, None]
+    return np.sqrt((variance**2 * s**2 / (variance + s**2) ** 3).mean(axis=1))
+
+
+def size_factor(sigmas: np.ndarray, size: tuple[int, int], slope: float = SLOPE) -> np.ndarray:
+    """By how much a picture of `size` is stiffer than a patch of the photo model; (N,). Sigmas in units of the data."""
+    patch = field_stiffness(sigmas, (IMAGE_SIZE, IMAGE_SIZE), slope)
+    return field_stiffness(sigmas, size, slope) / np.maximum(patch, 1e-300)
+
+
+def stiffened(bank: OrbitBank, factor: np.ndarray) -> OrbitBank:
+    """The bank with every change of the predictions times `factor` (N,), that of the cell below each node."""
+    count = len(bank.sigmas)
+    back = np.eye(count + 1)  # rows: x at sigma_max, then D at the nodes, from the last one up
+    for i in range(count - 1, 0, -1):
+        change = np.zeros(count + 1)
+        change[[i, i + 1]] = 1.0, -1.0
+        back[i] = back[i + 1] + factor[i - 1] * change
+    return dataclasses.replace(bank, stiffness=bank.stiffness * factor, gram=back @ bank.gram @ back.T)
+
+
+def record(denoiser: Denoiser, latents: Latents, seed: int, orbits: int = ORBITS) -> OrbitBank:
+    """Orbits of the photo model in a family's dress."""
+    noise = torch.randn(orbits, CHANNELS, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(seed))
+    spread = latents.data_std
+    if latents.share:
+        nodes = flow_recording_grid(latents.high, latents.low, NODES)
+        return record_orbits(as_flow(rescaled(denoiser, spread)), noise, latents.high, latents.low, sigmas=nodes)
+    nodes = recording_grid(latents.high, latents.low, NODES)
+    start = noise * math.hypot(spread, latents.high)
+    return record_orbits(rescaled(denoiser, spread), start, latents.high, latents.low, sigmas=nodes)
+
+
+def in_data_units(latents: Latents, sigmas: np.ndarray) -> np.ndarray:
+    """The noise added to a picture, in units of its spread."""
+    added = sigmas / np.maximum(1 - sigmas, 1e-3) if latents.share else sigmas
+    return added / latents.data_std
+
+
+def carried_bank(denoiser: Denoiser, latents: Latents, seed: int = 0, *, sized: bool = True,
+                 orbits: int = ORBITS) -> OrbitBank:
+    """What a schedule of the family is learned on; `sized` False leaves step 4 out."""
+    bank = OrbitBank.merge(record(denoiser, latents, RECORDINGS * seed + part, orbits) for part in range(RECORDINGS))
+    if not sized:
+        return bank
+    middle = in_data_units(latents, 0.5 * (bank.edges[:-1] + bank.edges[1:]))
+    return stiffened(bank, size_factor(middle, latents.size))
+
+
+def learn_family(bank: OrbitBank, latents: Latents, seed: int = 0) -> dict[str, Schedule]:
+    """The schedules of a family by objective; grids for single numbers of steps go with all but the paper's."""
+    clock = learn_schedule(bank, TrainConfig(seed=seed))
+    made = {name: clock if name == "euler" else with_grids(clock, bank, name) for name in OBJECTIVES}
+    return {name: dataclasses.replace(one, provenance={**one.provenance, **describe(latents, seed)})
+            for name, one in made.items()}
+
+
+def describe(latents: Latents, seed: int) -> dict:
+    """What a file says of itself beyond what the learner tells."""
+    title, shown = BY_NAME[latents.family].title, f"sigma {latents.high:g} to {latents.low:g}"
+    told = {
+        "family": latents.family, "title": f"{title}, carried over from photographs",
+        "learned_on": "the photo model of docs/photo-model.md, 32x32 patches of photographs, without guidance, by "
+                      f"ART-RL; {NOT_ITS_OWN}",
+        "carried_over": f"yes: data scale {latents.data_std:.3f}, {shown}, "
+                        f"{'rectified flow' if latents.share else 'added noise'}, latents of "
+                        f"{latents.size[0]}x{latents.size[1]} by a Gaussian field's spectrum",
+        "meant_for": f"{title}, {shown}", "data_std": round(latents.data_std, 4), "spread": list(latents.spread),
+        "spread_source": latents.source, "spectral_slope": -SLOPE, "seed": seed,
+    }
+    return told if latents.shift is None else {**told, "shift": latents.shift}
+
+
+def main(argv: list[str] | None = None, network: Callable = load_network) -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks carry-over", description=__doc__.splitlines()[0])
+    parser.add_argument("--families", default=",".join(FAMILIES), help="separated by commas")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=FOLDER)
+    args = parser.parse_args(argv)
+    args.out.mkdir(exist_ok=True)
+    denoiser = photo_denoiser(network().to(memory_format=torch.channels_last))
+    for name in args.families.split(","):
+        latents = FAMILIES[name]
+        bank = carried_bank(denoiser, latents, args.seed)
+        for objective, schedule in learn_family(bank, latents, args.seed).items():
+            schedule.save(args.out / file_name(name, objective))
+            print(f"{file_name(name, objective)}: {objective}, J/J* {schedule.cost(bank):.4f}, {len(bank.stiffness)} "
+                  f"orbits, 10 steps: {' '.join(f'{sigma:.4g}' for sigma in schedule.sigmas(10).tolist())}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""Rectified flows: the same orbits in another coordinate, and what that makes of a sampler's end error."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+
+from art_nodes.core import OrbitBank, flow_recording_grid, record_orbits
+from art_nodes.core.compare import euler, heun
+from art_nodes.core.exact import image_gaussian
+from art_nodes.core.objectives import SamplerError
+from art_nodes.core.refine import best_grid
+
+LOW, SIZE = 0.002, 32
+
+
+def flow(x, share):
+    """The image-like Gaussian as a rectified flow predicts it: x = (1 - share) x0 + share eps."""
+    column = share.reshape(-1, 1, 1, 1).clamp(max=0.9975)
+    return image_gaussian(SIZE)(x / (1 - column), (share / (1 - share)).clamp(max=400))
+
+
+def noise(count, seed):
+    return torch.randn(count, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.fixture(scope="module")
+def bank():
+    return record_orbits(flow, noise(16, 0), 1.0, LOW, sigmas=flow_recording_grid(1.0, LOW, 64), share=True)
+
+
+@pytest.fixture(scope="module")
+def error_of():
+    """RMS end error of Euler's method on a grid, over unseen noise."""
+    start, fine = noise(32, 1), np.append(flow_recording_grid(1.0, LOW / 2, 200), 0.0)
+    truth = heun(flow, start, torch.from_numpy(fine))
+    return lambda grid: (euler(flow, start, torch.from_numpy(grid)) - truth).square().mean().sqrt().item()
+
+
+def random_grids(count, steps):
+    """Even grids of time, shaken, under shifts from 0.7 to 12."""
+    rng, grids = np.random.default_rng(0), []
+    for _ in range(count):
+        shift, lengths = np.exp(rng.uniform(np.log(0.7), np.log(12))), rng.dirichlet(np.full(steps, rng.uniform(3, 30)))
+        time = 1 - np.append(0.0, lengths.cumsum())
+        time[-1] = 0.0
+        grids.append(shift * time / (1 + (shift - 1) * time))
+    return np.stack(grids)
+
+
+@pytest.mark.parametrize("steps", [6, 10])
+def test_end_errors_of_a_flow_are_foretold(bank, error_of, steps):
+    """They rank grids as the true errors do; taken for added noise the same recording does not."""
+    grids = random_grids(60, steps)
+    true = [error_of(grid) for grid in grids]
+    rank = {known.share: spearmanr(SamplerError(known, "end:euler")(grids), true).statistic
+            for known in (bank, dataclasses.replace(bank, share=False))}
+    assert rank[True] > 0.94 and rank[False] < 0.9, rank
+    best = best_grid(SamplerError(bank, "end:euler"), steps)
+    assert error_of(best) < 1.01 * min(true)
+
+
+def test_a_bank_remembers_what_its_sigma_means(bank, tmp_path):
+    bank.save(tmp_path / "bank.safetensors")
+    loaded = OrbitBank.load(tmp_path / "bank.safetensors")
+    assert loaded.share and OrbitBank.merge([loaded, bank]).share and not dataclasses.replace(bank, share=False).share
+
+
+def test_recordings_of_a_flow_are_those_of_added_noise(bank):
+    """The orbits are the same, so the last predictions are, within what 64 nodes leave."""
+    fine = record_orbits(flow, noise(16, 0), 1.0, LOW, sigmas=flow_recording_grid(1.0, LOW, 256), share=True)
+    np.testing.assert_allclose(bank.gram[:, -1, -1], fine.gram[:, -1, -1], rtol=0.03)
