@@ -13,6 +13,8 @@ COMMANDS = {
     "demo": "train and compare on the demo model in a real ComfyUI",
     "make-bundled": "learn a bundled schedule on a checkpoint in a running ComfyUI",
     "bundle-demo": "learn the bundled schedules of the demo model",
+    "carry-over": "bundled schedules of families whose weights are not here",
+    "bundled": "how good schedules are on models that they were not learned on",
     "train-demo": "train the bundled demo model",
     "train-photos": "train the photo model, on 32x32 patches of photographs",
     "bundle-photos": "its weights in half precision, samples, spectrum and model card",

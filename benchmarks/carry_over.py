@@ -64,23 +64,22 @@ def as_flow(denoiser: Denoiser) -> Denoiser:
 
 
 def field_stiffness(sigmas: np.ndarray, size: tuple[int, int], slope: float = SLOPE) -> np.ndarray:
-    """RMS of dD/dsigma along the orbits of a Gaussian field of unit variance with power ~ frequency^-slope; (N,).
+    """RMS of dD/dsigma along the orbits of a Gaussian field of unit variance with an image's spectrum; (N,).
 
+    Power ~ (1 + f^2)^(-slope/2), f in cycles along the short side, as in core/exact.py.
     A mode of variance v: D = v x/(v + s^2) with x = sqrt(v + s^2) z, so |dD/ds| = v s/(v + s^2)^1.5.
-    The lowest frequency is one cycle along the short side; the mean of a picture is left out.
     """
-    fy, fx = np.fft.fftfreq(size[0])[:, None] * size[0], np.fft.fftfreq(size[1])[None] * size[1]
-    frequency2 = (fy / size[0] * min(size)) ** 2 + (fx / size[1] * min(size)) ** 2
-    power = np.where(frequency2 > 0, np.maximum(frequency2, 1e-9) ** (-slope / 2), 0.0)
-    variance = (power / power.mean()).ravel()[None]
+    cycles = [np.fft.fftfreq(side) * min(size) for side in size]
+    power = (1 + cycles[0][:, None] ** 2 + cycles[1] ** 2) ** (-slope / 2)
+    variances, count = np.unique((power / power.mean()).round(9), return_counts=True)
     s = np.asarray(sigmas, float)[:, None]
-    return np.sqrt((variance**2 * s**2 / (variance + s**2) ** 3).mean(axis=1))
+    return np.sqrt((variances**2 * s**2 / (variances + s**2) ** 3) @ (count / count.sum()))
 
 
-def size_factor(sigmas: np.ndarray, size: tuple[int, int], slope: float = SLOPE) -> np.ndarray:
-    """By how much a picture of `size` is stiffer than a patch of the photo model; (N,). Sigmas in units of the data."""
-    patch = field_stiffness(sigmas, (IMAGE_SIZE, IMAGE_SIZE), slope)
-    return field_stiffness(sigmas, size, slope) / np.maximum(patch, 1e-300)
+def size_factor(sigmas: np.ndarray, size: tuple[int, int], before: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE),
+                slope: float = SLOPE) -> np.ndarray:
+    """By how much a picture of `size` is stiffer than one of the size `before`; (N,). Sigmas in units of the data."""
+    return field_stiffness(sigmas, size, slope) / np.maximum(field_stiffness(sigmas, before, slope), 1e-300)
 
 
 def stiffened(bank: OrbitBank, factor: np.ndarray) -> OrbitBank:
@@ -100,7 +99,8 @@ def record(denoiser: Denoiser, latents: Latents, seed: int, orbits: int = ORBITS
     spread = latents.data_std
     if latents.share:
         nodes = flow_recording_grid(latents.high, latents.low, NODES)
-        return record_orbits(as_flow(rescaled(denoiser, spread)), noise, latents.high, latents.low, sigmas=nodes)
+        return record_orbits(as_flow(rescaled(denoiser, spread)), noise, latents.high, latents.low, sigmas=nodes,
+                             share=True)
     nodes = recording_grid(latents.high, latents.low, NODES)
     start = noise * math.hypot(spread, latents.high)
     return record_orbits(rescaled(denoiser, spread), start, latents.high, latents.low, sigmas=nodes)
@@ -143,7 +143,8 @@ def describe(latents: Latents, seed: int) -> dict:
         "meant_for": f"{title}, {shown}", "data_std": round(latents.data_std, 4), "spread": list(latents.spread),
         "spread_source": latents.source, "spectral_slope": -SLOPE, "seed": seed,
     }
-    return told if latents.shift is None else {**told, "shift": latents.shift}
+    further = {"shift": latents.shift, "starts_late": latents.starts_late}
+    return {**told, **{key: value for key, value in further.items() if value is not None}}
 
 
 def main(argv: list[str] | None = None, network: Callable = load_network) -> None:

@@ -22,6 +22,7 @@ class Latents:
     spread: standard deviation of each channel as the model sees it (after the host's process_latent_in), without
         the channels' means. size: height and width for the family's usual picture. high, low: range of sigma.
     share: whether sigma is the share of noise of a rectified flow. shift: of its noise levels.
+    starts_late: why `high` lies below the range of the host's model_sampling, if it does.
     """
 
     family: str
@@ -32,6 +33,7 @@ class Latents:
     low: float
     share: bool = False
     shift: float | None = None
+    starts_late: str | None = None
 
     @property
     def data_std(self) -> float:
@@ -49,7 +51,9 @@ SD, SDXL = _scaled(SD_VAE_STD, SD_SCALE), _scaled(SDXL_VAE_STD, SDXL_SCALE)
 FAMILIES = {known.family: known for known in (
     Latents("sd15", SD, SD_SOURCE, (64, 64), *SD_RANGE),
     Latents("sdxl", SDXL, SDXL_SOURCE, (128, 128), *SD_RANGE),
-    Latents("sdxl-refiner", SDXL, SDXL_SOURCE, (128, 128), 0.5693, SD_RANGE[1]),
+    Latents("sdxl-refiner", SDXL, SDXL_SOURCE, (128, 128), 0.5693, SD_RANGE[1],
+            starts_late="the refiner was trained on the last 200 of 1000 noise levels; give it a picture with so much "
+                        "noise: a finished one in SamplerCustom with add_noise, or one that the base left there"),
     Latents("svd", SD, SD_SOURCE, (72, 128), 700.0, 0.002),
     Latents("eps", (1.0,), "nothing is known of the model: unit variance", (64, 64), *SD_RANGE),
     Latents("sd3", (1.0,), UNIT_SOURCE, (128, 128), 1.0, 0.002994, share=True, shift=3.0),

@@ -26,6 +26,7 @@ from benchmarks.matched_cells import (
     STEPS,
     STOCHASTIC,
     Cell,
+    FidCell,
     Job,
     Place,
     Stage,
@@ -91,8 +92,7 @@ def fid_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
                             key=lambda cell: total(cell.load(folder)))
             found = grids(stage, sampler, count, ours)
             names = [cell.schedule for cell in rivals if cell.schedule in found][:RIVALS]
-            chosen += [Cell(FID_PLACE, sampler, count, name, found[name])
-                       for name in (*names, ART + "euler", ART + own(sampler))]
+            chosen += [FidCell(FID_PLACE, sampler, count, name, found[name]) for name in (*names, ART + own(sampler))]
     return chosen
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, with_grids
-from art_nodes.demo import WEIGHTS
+from art_nodes.demo import WEIGHTS, load_network
 from art_nodes.demo.unet import IMAGE_SIZE
 from benchmarks import classifier
 from benchmarks.chunks import in_processes, save_whole
@@ -92,7 +92,36 @@ class Cell:
         return (len(self.sigmas) - 1) * SAMPLERS.get(self.sampler, 1) * self.place.cost
 
 
+class FidCell(Cell):
+    """A cell whose pictures only are kept, in a precision that their FID does not feel."""
+
+    def folder(self, root: Path) -> Path:
+        """As for end errors, and after the precision."""
+        plain = super().folder(root)
+        return plain.with_name(f"fid-{precision()}-{plain.name}")
+
+
 Job = tuple[Cell, int]
+
+
+@functools.cache
+def precision() -> str:
+    """What pictures for FID are computed in: twice as fast in half precision where the processor has instructions."""
+    info = Path("/proc/cpuinfo")
+    return "bfloat16" if info.is_file() and "avx512_bf16" in info.read_text() else "float32"
+
+
+class InHalf(torch.nn.Module):
+    """A network in bfloat16 between float32 inputs and answers."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, *inputs):
+        """As the network's."""
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.network(*inputs).float()
 
 
 @functools.cache
@@ -217,11 +246,13 @@ class Worker:
         self.judge = classifier.load_classifier()
         print(f"worker {os.getpid()}: {word}", flush=True)
 
-    def stage(self, place: Place) -> Stage:
+    def stage(self, place: Place, half: bool = False) -> Stage:
         """A place, made ready once."""
-        if place not in self.stages:
-            self.stages[place] = Stage(place, self.network)
-        return self.stages[place]
+        if (place, half) not in self.stages:
+            network = torch.compile(InHalf(load_network().to(memory_format=torch.channels_last)), dynamic=False) \
+                if half else self.network
+            self.stages[place, half] = Stage(place, network)
+        return self.stages[place, half]
 
     @torch.no_grad()
     def compute(self, job: Job) -> tuple[Job, float]:
@@ -230,7 +261,12 @@ class Worker:
 
         cell, number = job
         began = time.perf_counter()
-        end = self.stage(cell.place).end(cell.sampler, cell.sigmas, noise_of(number)).clone()
+        fid = isinstance(cell, FidCell)
+        stage = self.stage(cell.place, half=fid and precision() == "bfloat16")
+        end = stage.end(cell.sampler, cell.sigmas, noise_of(number)).clone()
+        if fid:
+            save_whole(cell.path(self.root, number), features=self.judge.features(as_picture(end)).half().numpy())
+            return job, time.perf_counter() - began
         errors = (end - self.reference(cell.place, number)).flatten(1).double().square().mean(1).sqrt()
         features = self.judge.features(as_picture(end)).half()
         seconds = time.perf_counter() - began

@@ -39,7 +39,7 @@ class Target:
         return LiveModel(self.make(), self.draw, self.sigma_max, self.sigma_min, **options)
 
 
-def _demo(cfg: float = 1.0) -> Callable[[], Denoiser]:
+def demo_denoiser_of_all_classes(cfg: float = 1.0) -> Callable[[], Denoiser]:
     """The demo model; a batch of any size cycles over the classes."""
     def make():
         network = load_network().to(memory_format=torch.channels_last)  # a quarter off the time of a convolution
@@ -56,6 +56,6 @@ EXACT = (
     Target("64x64 Gaussian, T = 14.61", 14.6146, 0.0292, (16, 1, 64, 64), image_gaussian),
 )
 DEMO = (
-    Target("demo model, EDM", 80.0, 0.002, (20, *IMAGE), _demo()),
-    Target("demo model, SDXL range", 14.6146, 0.0292, (20, *IMAGE), _demo()),
+    Target("demo model, EDM", 80.0, 0.002, (20, *IMAGE), demo_denoiser_of_all_classes()),
+    Target("demo model, SDXL range", 14.6146, 0.0292, (20, *IMAGE), demo_denoiser_of_all_classes()),
 )

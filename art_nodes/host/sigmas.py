@@ -123,7 +123,9 @@ def siblings(name: str) -> list[str]:
 def mismatches(schedule: Schedule, model: dict) -> list[str]:
     """How a model, as describe_model tells it, differs from the one that the schedule was learned on."""
     found = []
-    if model["sigma_max"] > 1.001 * schedule.sigma_max:
+    if isinstance(late := schedule.provenance.get("starts_late"), str):
+        found.append(f"the schedule starts at sigma {schedule.sigma_max:g}, as it should: {late}")
+    elif model["sigma_max"] > 1.001 * schedule.sigma_max:
         found.append(
             f"the model starts at sigma {model['sigma_max']:g}, the schedule at {schedule.sigma_max:g}: "
             "sampling starts below pure noise; learn a schedule on this model"

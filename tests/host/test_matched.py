@@ -51,7 +51,7 @@ def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
     worker = Worker.__new__(Worker)
     from benchmarks.classifier import load_classifier
 
-    worker.root, worker.stages, worker.judge = tmp_path, {SDXL: stage}, load_classifier()
+    worker.root, worker.stages, worker.judge = tmp_path, {(SDXL, False): stage}, load_classifier()
     cell = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.0, 0.0))
     worker.compute((cell, 3))
     assert len(cell.load(tmp_path)) == 0  # chunks count from the first

@@ -92,6 +92,18 @@ def test_a_smaller_model_starts_later(read, models, caplog):
     assert "below pure noise" not in caplog.text
 
 
+def test_a_schedule_that_starts_late_says_how_it_is_used(models):
+    """One for the refiner's part of the range is meant to start there: a word on that, and no warning."""
+    from art_nodes.host.recording import describe_model
+    from art_nodes.host.sigmas import mismatches
+
+    model, known = describe_model(models[workflows.SDXL]), {"starts_late": "give it a noised picture"}
+    [said] = mismatches(schedules.schedule(top=0.5693, **known), model)
+    assert "starts at sigma 0.5693, as it should: give it a noised picture" in said
+    [warned] = mismatches(schedules.schedule(top=0.5693), model)
+    assert "below pure noise" in warned
+
+
 def test_the_model_it_was_learned_on_changes_nothing_and_warns_of_nothing(read, models, caplog):
     with caplog.at_level(logging.WARNING):
         assert torch.equal(read("s", 10, 1.0, model=models[workflows.EDM]), read("s", 10, 1.0))

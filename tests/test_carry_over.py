@@ -1,0 +1,110 @@
+"""Carrying clocks to families whose weights are not here: each step against what is known in closed form."""
+
+import numpy as np
+import pytest
+import torch
+
+from art_nodes.core import Schedule, flow_recording_grid, record_orbits, recording_grid
+from art_nodes.core.compare import euler
+from art_nodes.core.exact import gaussian, image_gaussian
+from art_nodes.host.families import ADDED, BY_NAME, SHARE, ModelFacts, cautions, schedule_meaning
+from benchmarks import carry_over
+from benchmarks.latents import FAMILIES, SD, SDXL
+
+HIGH, LOW = 14.6146, 0.0292
+
+
+def noise(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+@pytest.mark.parametrize("spread", [0.5, 0.725, 2.0])
+def test_data_of_another_scale(spread):
+    """A Gaussian of variance 1 told in units of s is a Gaussian of variance s^2."""
+    x, sigma = 3 * noise(5, 7), torch.tensor([0.1, 0.7, 1.0, 5.0, 14.0])
+    expected = gaussian(spread**2)(x, sigma)
+    torch.testing.assert_close(carry_over.rescaled(gaussian(), spread)(x, sigma), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_flow_runs_through_the_same_pictures():
+    """Euler's method on shares of noise and on added noise ends at the same picture: its steps are the same."""
+    grid, start, added = np.append(flow_recording_grid(0.95, 0.01, 8), 0.0), noise(4, 1, 8, 8), image_gaussian(8)
+    shares = torch.from_numpy(grid)
+    plain = torch.from_numpy(grid / (1 - grid))
+    end = euler(added, start * float(plain[0]), plain)
+    torch.testing.assert_close(euler(carry_over.as_flow(added), start * float(shares[0]), shares), end,
+                               rtol=1e-4, atol=1e-5)
+
+
+def _bank(size):
+    start = noise(16, 1, size, size) * np.hypot(1, HIGH)
+    return record_orbits(image_gaussian(size), start, HIGH, LOW, sigmas=recording_grid(HIGH, LOW, 48))
+
+
+def test_a_larger_picture():
+    """Stiffness measured at 32x32 and carried to 64x64 is the one measured there; as it is, it is not."""
+    small, large = _bank(32), _bank(64)
+    middle = 0.5 * (small.edges[:-1] + small.edges[1:])
+    carried = carry_over.stiffened(small, carry_over.size_factor(middle, (64, 64), (32, 32)))
+    inner = slice(1, -1)  # the two ends are held at their neighbours' values
+    ratio = (carried.mean_stiffness / large.mean_stiffness)[inner]
+    assert np.abs(np.log(ratio)).max() < 0.05
+    assert np.abs(np.log(small.mean_stiffness / large.mean_stiffness)[inner]).max() > 0.09
+
+
+def test_stiffened_predictions_change_as_much_more():
+    """The Gram matrix follows: every difference of predictions is longer by the factor, the last one stays."""
+    bank, factor = _bank(16), np.linspace(0.5, 2.0, 48)
+    carried = carry_over.stiffened(bank, factor)
+    change = np.diff(np.eye(49), axis=0)[1:]
+
+    def lengths(of):
+        return np.sqrt(np.einsum("in,bnm,im->bi", change, of.gram, change))
+
+    np.testing.assert_allclose(lengths(carried), lengths(bank) * factor[:-1], rtol=1e-3)
+    np.testing.assert_allclose(carried.gram[:, [0, -1]][:, :, [0, -1]], bank.gram[:, [0, -1]][:, :, [0, -1]])
+    np.testing.assert_allclose(carry_over.stiffened(bank, np.ones(48)).gram, bank.gram, atol=1e-9)
+
+
+def test_every_family_is_carried_to():
+    assert set(FAMILIES) == {name for name in BY_NAME if not name.startswith("demo")}
+    for name, latents in FAMILIES.items():
+        assert BY_NAME[name].meaning == (SHARE if latents.share else ADDED)
+    for family, spread, expected in (("sd15", SD, 0.726), ("sdxl", SDXL, 0.867)):
+        known = FAMILIES[family].data_std
+        assert known == pytest.approx(np.sqrt(np.mean(np.square(spread)))) == pytest.approx(expected, abs=2e-3)
+
+
+@pytest.mark.parametrize("family", ["sdxl-refiner", "flux"])
+def test_a_family_from_recording_to_file(family, tmp_path, monkeypatch):
+    """On a Gaussian in place of the photo model: the files say what they are and fit the family's range."""
+    monkeypatch.setattr(carry_over, "OBJECTIVES", ("euler", "end:euler"))
+    monkeypatch.setattr(carry_over, "ORBITS", 4)
+    monkeypatch.setattr(carry_over, "RECORDINGS", 1)
+    monkeypatch.setattr(carry_over, "photo_denoiser", lambda network: image_gaussian(32))
+    monkeypatch.setattr(carry_over, "with_grids", lambda *known: _with_few(*known))
+    carry_over.main(["--families", family, "--out", str(tmp_path)], network=lambda: torch.nn.Identity())
+    latents, files = FAMILIES[family], sorted(tmp_path.iterdir())
+    assert {path.stem for path in files} == {family, f"{family}-euler"}
+    for path in files:
+        schedule = Schedule.load(path)
+        assert schedule.provenance["family"] == family and "not learned on this checkpoint" in str(schedule.provenance)
+        assert "model" not in schedule.provenance and "model_sampling" not in schedule.provenance
+        assert schedule.sigma_max == pytest.approx(latents.high)
+        assert schedule_meaning(schedule) == BY_NAME[family].meaning
+        facts = ModelFacts("flow" if latents.share else "eps", "ModelSamplingDiscrete", latents.high, latents.low)
+        assert cautions(facts, schedule) == []
+    assert sorted(Schedule.load(tmp_path / f"{family}-euler.safetensors").grids) == [4]
+
+
+def _with_few(schedule, bank, objective):
+    from art_nodes.core import with_grids
+
+    return with_grids(schedule, bank, objective, (4,))
+
+
+def test_control_stretching_sigma_alone_is_no_data_scale():
+    """Negative control: sigma in other units without the data in them is another model."""
+    image, pictures, sigma = image_gaussian(8), 3 * noise(5, 1, 8, 8), torch.full((5,), 1.0)
+    right = carry_over.rescaled(image, 0.5)(pictures, sigma)
+    assert (image(pictures, sigma) - right).abs().max() > 0.1
