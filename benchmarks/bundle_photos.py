@@ -80,6 +80,7 @@ def write_weights(source: Path, target: Path, patches: np.ndarray) -> None:
         metadata = file.metadata()
     target.parent.mkdir(parents=True, exist_ok=True)
     save_file(load_file(source), target, {**metadata, "loss_on_test_patches": f"{loss:.6f}", "licence": "GPL-3.0"})
+    target.chmod(0o644)
 
 
 def tile(patches: np.ndarray, columns: int = 8) -> Image.Image:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from art_nodes import photo
 from art_nodes.core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
 from art_nodes.core.exact import Denoiser, image_gaussian
 from benchmarks.carry_over import as_flow, rescaled, size_factor, stiffened
@@ -16,7 +15,7 @@ from benchmarks.digits import kernel_denoiser
 from benchmarks.digits import load as load_digits
 from benchmarks.matched_cells import PLACES as DEMO_PLACES
 from benchmarks.matched_cells import Stage
-from benchmarks.targets import IMAGE, demo_denoiser_of_all_classes
+from benchmarks.targets import IMAGE, PATCH, demo_denoiser_of_all_classes, photo_denoiser
 
 FLOW_SHIFT = 3.0  # Stable Diffusion 3's
 NODES, REFERENCE_NODES, REFERENCE_END = 64, 128, 0.5  # the last in units of sigma_min
@@ -80,12 +79,7 @@ def _denoiser(source: Source) -> Denoiser:
     return source.make()
 
 
-def _photos() -> Denoiser:
-    return photo.photo_denoiser(photo.load_network().to(memory_format=torch.channels_last))
-
-
-PATCH = (photo.CHANNELS, photo.IMAGE_SIZE, photo.IMAGE_SIZE)
-PHOTOS = Source("photographs", _photos, PATCH, photo.IMAGE_SIZE, 64, 128)
+PHOTOS = Source("photographs", photo_denoiser, PATCH, PATCH[-1], 64, 128)
 DEMO = Source("demo", demo_denoiser_of_all_classes(), IMAGE, IMAGE[-1], 60, 128)
 GAUSSIAN = Source("64x64 Gaussian", image_gaussian, (1, 64, 64), 64, 16, 128)
 DIGITS = Source("digits", lambda: kernel_denoiser(load_digits()), (64,), 8, 128, 256)

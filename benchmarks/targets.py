@@ -1,4 +1,4 @@
-"""What the benchmarks learn on: exact-score targets and the demo model, each recorded from a seed."""
+"""What the benchmarks learn on: exact-score targets, the demo model and the photo model, recorded from a seed."""
 
 import math
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from art_nodes import photo
 from art_nodes.core import LiveModel, OrbitBank, record_orbits
 from art_nodes.core.exact import Denoiser, gaussian, image_gaussian, mixture
 from art_nodes.demo import demo_denoiser, load_network
@@ -49,6 +50,11 @@ def demo_denoiser_of_all_classes(cfg: float = 1.0) -> Callable[[], Denoiser]:
     return make
 
 
+def photo_denoiser() -> Denoiser:
+    """The photo model's."""
+    return photo.photo_denoiser(photo.load_network().to(memory_format=torch.channels_last))
+
+
 IMAGE = (1, IMAGE_SIZE, IMAGE_SIZE)
 EXACT = (
     Target("N(0, 1), T = 3", 3.0, 0.002, (64, 1), gaussian),
@@ -58,4 +64,9 @@ EXACT = (
 DEMO = (
     Target("demo model, EDM", 80.0, 0.002, (20, *IMAGE), demo_denoiser_of_all_classes()),
     Target("demo model, SDXL range", 14.6146, 0.0292, (20, *IMAGE), demo_denoiser_of_all_classes()),
+)
+PATCH = (photo.CHANNELS, photo.IMAGE_SIZE, photo.IMAGE_SIZE)
+PHOTOS = (
+    Target("photo model, EDM", 80.0, 0.002, (32, *PATCH), photo_denoiser),
+    Target("photo model, SDXL range", 14.6146, 0.0292, (32, *PATCH), photo_denoiser),
 )
