@@ -53,16 +53,15 @@ def our_grids(place: Place, sources: Sequence[Source]) -> Grids:
 
 
 def costs(place: Place, sources: Sequence[Source]) -> dict[str, dict[str, list[float]]]:
-    """J/J* at a place of the clocks from each source, seed by seed, with and without the step for the size."""
-    found: dict[str, dict[str, list[float]]] = {source.name: {"sized": [], "as it is": []} for source in sources}
-    for seed in range(SEEDS):
-        native = place.source.bank(place.dress, 1000 + seed)  # not the noise that its own clock was learned on
-        for source in sources:
-            sized, plain = (carried_bank(source, place, seed, sized=sized) for sized in (True, False))
-            values = {word: grid_cost(native, learn_schedule(bank, TrainConfig(seed=seed)).sigmas(PIECES))
-                      for word, bank in (("sized", sized), ("as it is", plain)) if word == "sized" or bank is not sized}
-            for word in found[source.name]:
-                found[source.name][word].append(values.get(word, values["sized"]))
+    """J/J* at a place of the clocks from each source, seed by seed: carried as the bundled ones, and as they are."""
+    found = {}
+    natives = [place.source.bank(place.dress, 1000 + seed) for seed in range(SEEDS)]  # not the noise it learned on
+    for source in sources:
+        for word in ("carried", "as it is"):
+            banks = (carried_bank(source, place, seed, prepared=word == "carried") for seed in range(SEEDS))
+            found.setdefault(source.name, {})[word] = [
+                grid_cost(native, learn_schedule(bank, TrainConfig(seed=seed)).sigmas(PIECES))
+                for seed, (bank, native) in enumerate(zip(banks, natives, strict=True))]
     return found
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from art_nodes.core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
+from art_nodes.core.bank import added_noise
 from art_nodes.core.exact import Denoiser, image_gaussian
-from benchmarks.carry_over import as_flow, rescaled, size_factor, stiffened
+from benchmarks.carry_over import as_flow, rescaled, size_factor, smoothed, stiffened
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.digits import kernel_denoiser
 from benchmarks.digits import load as load_digits
@@ -108,15 +109,15 @@ PLACES = (*(Place(PHOTOS, dress) for dress in DRESSES), *(Place(DEMO, dress) for
           Place(GAUSSIAN, SDXL), Place(DIGITS, SDXL))
 
 
-def carried_bank(source: Source, place: Place, seed: int, *, sized: bool = True) -> OrbitBank:
-    """The source's orbits in the dress of a place, its stiffness that of pictures of the place's size."""
+def carried_bank(source: Source, place: Place, seed: int, *, prepared: bool = True) -> OrbitBank:
+    """The source's orbits in the dress of a place; of another source smoothed, and as stiff as at the place's size."""
     bank = source.bank(place.dress, seed)
-    ratio = place.source.side / source.side
-    if not sized or 1 / ALIKE < ratio < ALIKE:
+    if not prepared or source == place.source:
         return bank
-    middle = 0.5 * (bank.edges[:-1] + bank.edges[1:])
-    if place.dress.share:
-        middle = middle / (1 - middle)
+    ratio, bank = place.source.side / source.side, smoothed(bank)
+    if 1 / ALIKE < ratio < ALIKE:
+        return bank
+    middle = added_noise(0.5 * (bank.edges[:-1] + bank.edges[1:]), bank.share)
     sides = [(one.side, one.side) for one in (place.source, source)]
     return stiffened(bank, size_factor(middle, *sides))
 

@@ -78,14 +78,14 @@ def tally(results: Results) -> list[list[str]]:
 
 
 def cost_table(results: Results) -> list[list[str]]:
-    """Rows are places, columns where the clock is from: J/J* there, worst of the seeds, with and without the size."""
+    """Rows are places, columns where the clock is from: J/J* there, worst of the seeds; and of the clock as it is."""
     sources = list(next(iter(results.values()))["costs"])
     rows = [["judged on", *sources]]
     for place, result in results.items():
         cells = []
         for source in sources:
-            sized, plain = (max(result["costs"][source][word]) for word in ("sized", "as it is"))
-            cells.append(f"{sized:.3f}" if sized == plain else f"{sized:.3f} (as it is {plain:.3f})")
+            carried, plain = (max(result["costs"][source][word]) for word in ("carried", "as it is"))
+            cells.append(f"{carried:.3f}" if carried == plain else f"{carried:.3f} ({plain:.3f})")
         rows.append([place, *cells])
     return rows
 
@@ -143,7 +143,8 @@ def markdown(results: Results) -> str:
     for sampler in dict.fromkeys(sampler for result in results.values() for sampler, _ in _columns(result)):
         parts += [f"### {sampler}", as_markdown(error_table(results, sampler))]
     parts += ["## The clock alone", "J/J* of the paper's clock on the place's own orbits, the worst of three seeds."
-              " In brackets: without the step for the size of the picture.", as_markdown(cost_table(results)),
+              " In brackets: of the clock as it is, without smoothing and without the step for the picture's size.",
+              as_markdown(cost_table(results)),
               "## Beside published tables", "![Where 10 steps lie](images/bundled-tables.png)"]
     parts += [as_markdown(grid_table(family, schedules[family], tables.get(family, {}))) for family in schedules]
     return "\n\n".join(parts) + "\n"

@@ -1,12 +1,14 @@
 """Bundled schedules of model families whose weights are not here; `python -m benchmarks carry-over` rewrites them.
 
-A clock is carried over from the photo model (docs/photo-model.md) in three exact steps and one that is modelled:
+A clock is carried over from the photo model (docs/photo-model.md) in three exact steps and two that are modelled:
 
 1. data scale: noise on data of another spread is noise of another size, D'(x, sigma) = s D(x/s, sigma/s);
 2. range: the orbits are recorded over the family's own range of sigma, in units of its data;
 3. parametrisation: a rectified flow's sigma is the share s/(1 + s) of noise, x' = x / (1 + s);
 4. size of the picture: a larger one has low frequencies that a patch lacks. How that changes the stiffness of a
-   Gaussian field with the photographs' spectrum is known in closed form, and multiplies the measured stiffness.
+   Gaussian field with the photographs' spectrum is known in closed form, and multiplies the measured stiffness;
+5. ripples: a network's predictions ripple in sigma, each network's in its own way, and the finer a recording the
+   more of the measured stiffness is ripple. They are smoothed over sigma before anything is learned.
 """
 
 import argparse
@@ -28,6 +30,7 @@ from art_nodes.core import (
     recording_grid,
     with_grids,
 )
+from art_nodes.core.bank import added_noise
 from art_nodes.core.exact import Denoiser
 from art_nodes.host.families import BY_NAME
 from art_nodes.photo import CHANNELS, IMAGE_SIZE, load_network, photo_denoiser
@@ -37,6 +40,7 @@ from benchmarks.make_bundled import file_name
 
 RECORDINGS, ORBITS, NODES = 4, 32, 64
 SLOPE = 2.0  # of a photograph's power spectrum, power ~ frequency^-2
+SMOOTH = 0.25  # e-folds of sigma, the width of the smoothing; a Gaussian's stiffness stays as it is within 1 %
 TRAINED_UP_TO = 80.0  # the photo model's largest sigma; above it pictures are all noise
 OBJECTIVES = ("euler", "end:euler", "end:dpmpp_2m")
 NOT_ITS_OWN = "not learned on this checkpoint: run ART Train for that"
@@ -82,6 +86,21 @@ def size_factor(sigmas: np.ndarray, size: tuple[int, int], before: tuple[int, in
     return field_stiffness(sigmas, size, slope) / np.maximum(field_stiffness(sigmas, before, slope), 1e-300)
 
 
+def smoothed(bank: OrbitBank, width: float = SMOOTH) -> OrbitBank:
+    """The bank with predictions smoothed over ln of the noise added, by local parabolas under a Gaussian window."""
+    u = np.log(added_noise(bank.sigmas, bank.share))
+    keep = np.eye(len(u) + 1)  # the state at sigma_max stays
+    for i, here in enumerate(u):
+        window = np.exp(-0.5 * ((u - here) / width) ** 2)
+        powers = np.vander(u - here, 3, increasing=True)
+        keep[i + 1, 1:] = np.linalg.lstsq(powers.T @ (powers * window[:, None]), (powers * window[:, None]).T)[0][0]
+    gram = keep @ bank.gram @ keep.T
+    change = np.diff(np.eye(len(u) + 1), axis=0)[1:]
+    length = np.sqrt(np.maximum(np.einsum("in,bnm,im->bi", change, gram, change), 1e-300))
+    stiffness = length / (bank.sigmas[:-1] - bank.sigmas[1:]) / (0.5 * (bank.sigmas[:-1] + bank.sigmas[1:]))
+    return dataclasses.replace(bank, gram=gram, stiffness=np.append(stiffness, stiffness[:, -1:], axis=1))
+
+
 def stiffened(bank: OrbitBank, factor: np.ndarray) -> OrbitBank:
     """The bank with every change of the predictions times `factor` (N,), that of the cell below each node."""
     count = len(bank.sigmas)
@@ -112,12 +131,10 @@ def in_data_units(latents: Latents, sigmas: np.ndarray) -> np.ndarray:
     return added / latents.data_std
 
 
-def carried_bank(denoiser: Denoiser, latents: Latents, seed: int = 0, *, sized: bool = True,
-                 orbits: int = ORBITS) -> OrbitBank:
-    """What a schedule of the family is learned on; `sized` False leaves step 4 out."""
-    bank = OrbitBank.merge(record(denoiser, latents, RECORDINGS * seed + part, orbits) for part in range(RECORDINGS))
-    if not sized:
-        return bank
+def carried_bank(denoiser: Denoiser, latents: Latents, seed: int = 0, orbits: int = ORBITS) -> OrbitBank:
+    """What a schedule of the family is learned on."""
+    parts = (record(denoiser, latents, RECORDINGS * seed + part, orbits) for part in range(RECORDINGS))
+    bank = smoothed(OrbitBank.merge(parts))
     middle = in_data_units(latents, 0.5 * (bank.edges[:-1] + bank.edges[1:]))
     return stiffened(bank, size_factor(middle, latents.size))
 
@@ -139,7 +156,8 @@ def describe(latents: Latents, seed: int) -> dict:
                       f"ART-RL; {NOT_ITS_OWN}",
         "carried_over": f"yes: data scale {latents.data_std:.3f}, {shown}, "
                         f"{'rectified flow' if latents.share else 'added noise'}, latents of "
-                        f"{latents.size[0]}x{latents.size[1]} by a Gaussian field's spectrum",
+                        f"{latents.size[0]}x{latents.size[1]} by a Gaussian field's spectrum, smoothed over {SMOOTH} "
+                        "e-folds of sigma",
         "meant_for": f"{title}, {shown}", "data_std": round(latents.data_std, 4), "spread": list(latents.spread),
         "spread_source": latents.source, "spectral_slope": -SLOPE, "seed": seed,
     }
