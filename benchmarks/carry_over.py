@@ -41,7 +41,9 @@ from benchmarks.make_bundled import file_name
 RECORDINGS, ORBITS, NODES = 4, 32, 64
 SLOPE = 2.0  # of a photograph's power spectrum, power ~ frequency^-2
 SMOOTH = 0.25  # e-folds of sigma, the width of the smoothing; a Gaussian's stiffness stays as it is within 1 %
+LEAST_CHANGE = 1e-4  # of the predictions in an e-fold of sigma, of the largest: stiffness is never 0
 TRAINED_UP_TO = 80.0  # the photo model's largest sigma; above it pictures are all noise
+KNOWN_UP_TO = 40.0  # what is recorded up to here the smoothing does not mix with what lies above
 OBJECTIVES = ("euler", "end:euler", "end:dpmpp_2m")
 NOT_ITS_OWN = "not learned on this checkpoint: run ART Train for that"
 
@@ -96,7 +98,9 @@ def smoothed(bank: OrbitBank, width: float = SMOOTH) -> OrbitBank:
         keep[i + 1, 1:] = np.linalg.lstsq(powers.T @ (powers * window[:, None]), (powers * window[:, None]).T)[0][0]
     gram = keep @ bank.gram @ keep.T
     change = np.diff(np.eye(len(u) + 1), axis=0)[1:]
-    length = np.sqrt(np.maximum(np.einsum("in,bnm,im->bi", change, gram, change), 1e-300))
+    length = np.sqrt(np.maximum(np.einsum("in,bnm,im->bi", change, gram, change), 0.0))
+    folds = np.log(bank.sigmas[:-1] / bank.sigmas[1:])
+    length = np.maximum(length, LEAST_CHANGE * (length / folds).max(axis=1, keepdims=True) * folds)
     stiffness = length / (bank.sigmas[:-1] - bank.sigmas[1:]) / (0.5 * (bank.sigmas[:-1] + bank.sigmas[1:]))
     return dataclasses.replace(bank, gram=gram, stiffness=np.append(stiffness, stiffness[:, -1:], axis=1))
 
@@ -125,6 +129,19 @@ def record(denoiser: Denoiser, latents: Latents, seed: int, orbits: int = ORBITS
     return record_orbits(rescaled(denoiser, spread), start, latents.high, latents.low, sigmas=nodes)
 
 
+def with_tail(bank: OrbitBank, noise: np.ndarray, trained: float = KNOWN_UP_TO) -> OrbitBank:
+    """The bank with |Q| carried on where `noise` (N,), that of each cell in units of the data, is above the trained.
+
+    Far above the spread of the data D - mean is ever less of a picture: |dD/dnoise| falls like noise^-2.
+    """
+    middle = 0.5 * (bank.edges[:-1] + bank.edges[1:])
+    per_change = middle / (1 + noise) ** 2 if bank.share else middle
+    rate = bank.stiffness * per_change  # |dD/dnoise|
+    first = int(np.argmax(noise <= trained))
+    rate[:, :first] = np.maximum(rate[:, :first], rate[:, first:first + 1] * (noise[first] / noise[:first]) ** 2)
+    return dataclasses.replace(bank, stiffness=rate / per_change)
+
+
 def in_data_units(latents: Latents, sigmas: np.ndarray) -> np.ndarray:
     """The noise added to a picture, in units of its spread."""
     added = sigmas / np.maximum(1 - sigmas, 1e-3) if latents.share else sigmas
@@ -136,7 +153,7 @@ def carried_bank(denoiser: Denoiser, latents: Latents, seed: int = 0, orbits: in
     parts = (record(denoiser, latents, RECORDINGS * seed + part, orbits) for part in range(RECORDINGS))
     bank = smoothed(OrbitBank.merge(parts))
     middle = in_data_units(latents, 0.5 * (bank.edges[:-1] + bank.edges[1:]))
-    return stiffened(bank, size_factor(middle, latents.size))
+    return stiffened(with_tail(bank, middle), size_factor(middle, latents.size))
 
 
 def learn_family(bank: OrbitBank, latents: Latents, seed: int = 0) -> dict[str, Schedule]:

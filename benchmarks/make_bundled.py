@@ -4,8 +4,9 @@
 
 That ComfyUI must have this pack. It records every prompt of benchmarks/prompts.txt with 4 seeds; the recordings come
 here over HTTP, so that it may be another machine, and are kept: a run that was stopped goes on where it was, and
-another --objective takes no model call. What is learned on all of them rewrites learned_schedules/<family>.safetensors,
-or <family>-<sampler>.safetensors for an objective that names a sampler.
+another --objective takes no model call. What is learned on all of them rewrites learned_schedules/<family>.safetensors;
+for another objective than end:euler, the best for most samplers, <family>-<sampler>.safetensors or, for the paper's,
+<family>-clock.safetensors.
 """
 
 import argparse
@@ -28,6 +29,7 @@ from benchmarks.bundle_demo import FOLDER
 from benchmarks.comfy.client import Client, HostError
 from benchmarks.make_bundled_graph import PROMPTS, Recipe, build, needed_nodes, read_prompts, recipe_of
 
+DEFAULT = "end:euler"  # what is bundled under a family's own name
 WORK = Path(__file__).resolve().parents[1] / "build" / "make-bundled"
 PROMPT_SECONDS = 3600.0  # for one prompt, on a slow machine
 
@@ -145,9 +147,10 @@ def describe(schedule: Schedule, banks: list[OrbitBank], plan: Plan) -> dict:
 
 
 def file_name(family: str, objective: str) -> str:
-    """Of the bundled file: the family's own for the paper's objective, else one beside it that names the sampler."""
-    sampler = split_objective(objective)[1]
-    return f"{family}.safetensors" if objective == "euler" else f"{family}-{sampler}.safetensors"
+    """Of the bundled file: the family's own for the default objective, else one beside it that names what it is for."""
+    if objective == DEFAULT:
+        return f"{family}.safetensors"
+    return f"{family}-{'clock' if objective == 'euler' else split_objective(objective)[1]}.safetensors"
 
 
 def parse(argv) -> argparse.Namespace:
@@ -157,7 +160,7 @@ def parse(argv) -> argparse.Namespace:
     parser.add_argument("--checkpoint", required=True, metavar="NAME",
                         help="as CheckpointLoaderSimple lists it; demo-edm or demo-sdxl: the demo model instead")
     parser.add_argument("--family", help="that the file is for; of the demo model it is known")
-    parser.add_argument("--objective", default="euler", choices=OBJECTIVES)
+    parser.add_argument("--objective", default=DEFAULT, choices=OBJECTIVES)
     parser.add_argument("--prompts", type=Path, default=PROMPTS, help="a text file, one prompt a line")
     parser.add_argument("--count", type=int, help="only so many of the prompts")
     parser.add_argument("--seeds", type=int, default=4, help="noises for each prompt")

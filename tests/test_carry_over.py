@@ -104,7 +104,7 @@ def test_a_family_from_recording_to_file(family, tmp_path, monkeypatch):
     monkeypatch.setattr(carry_over, "with_grids", lambda *known: _with_few(*known))
     carry_over.main(["--families", family, "--out", str(tmp_path)], network=lambda: torch.nn.Identity())
     latents, files = FAMILIES[family], sorted(tmp_path.iterdir())
-    assert {path.stem for path in files} == {family, f"{family}-euler"}
+    assert {path.stem for path in files} == {family, f"{family}-clock"}
     for path in files:
         schedule = Schedule.load(path)
         assert schedule.provenance["family"] == family and "not learned on this checkpoint" in str(schedule.provenance)
@@ -113,7 +113,7 @@ def test_a_family_from_recording_to_file(family, tmp_path, monkeypatch):
         assert schedule_meaning(schedule) == BY_NAME[family].meaning
         facts = ModelFacts("flow" if latents.share else "eps", "ModelSamplingDiscrete", latents.high, latents.low)
         assert cautions(facts, schedule) == []
-    assert sorted(Schedule.load(tmp_path / f"{family}-euler.safetensors").grids) == [4]
+    assert sorted(Schedule.load(tmp_path / f"{family}.safetensors").grids) == [4]
 
 
 def _with_few(schedule, bank, objective):

@@ -158,8 +158,9 @@ def test_a_host_without_the_nodes_is_named(tmp_path):
 
 def test_the_file_says_what_it_is(tmp_path, monkeypatch):
     monkeypatch.setattr(make_bundled, "Client", lambda url: FakeClient(tmp_path))
-    path = make_bundled.run(arguments(tmp_path, "--family", "sdxl", "--count", "3", "--iterations", "10"), print)
-    assert path == tmp_path / "out" / "sdxl.safetensors"
+    path = make_bundled.run(arguments(tmp_path, "--family", "sdxl", "--count", "3", "--iterations", "10",
+                                      "--objective", "euler"), print)
+    assert path == tmp_path / "out" / "sdxl-clock.safetensors"
     made = Schedule.load(path)
     known = made.provenance
     assert (known["family"], known["checkpoint"], known["prompts"], known["seeds"]) == ("sdxl", "x.safetensors", 3, 4)
@@ -180,9 +181,9 @@ def test_the_cost_by_prompt_tells_prompts_apart(tmp_path):
     assert alike["worst"] == pytest.approx(alike["median"]) and mixed["worst"] > 1.2 * mixed["median"]
 
 
-@pytest.mark.parametrize("objective, name", [("euler", "sdxl.safetensors"),
+@pytest.mark.parametrize("objective, name", [("euler", "sdxl-clock.safetensors"),
                                              ("end:dpmpp_2m", "sdxl-dpmpp_2m.safetensors"),
-                                             ("end:euler", "sdxl-euler.safetensors")])
+                                             ("end:euler", "sdxl.safetensors")])
 def test_where_it_is_saved(objective, name):
     assert make_bundled.file_name("sdxl", objective) == name
 

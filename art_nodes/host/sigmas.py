@@ -115,9 +115,9 @@ def sampler_line(schedule: Schedule, others: list[str]) -> str:
 
 
 def siblings(name: str) -> list[str]:
-    """Other bundled schedules of a family, fitted to other samplers: files <family>-<sampler>."""
+    """Other bundled schedules of a family: files <family>-<sampler>, and <family>-clock, the paper's clock alone."""
     bundled = {path.stem for path in library.BUNDLED.glob("*" + library.SUFFIX)}
-    return sorted(bundled & {f"{name}-{sampler}" for sampler in SAMPLERS})
+    return sorted(bundled & {f"{name}-{word}" for word in (*SAMPLERS, "clock")})
 
 
 def mismatches(schedule: Schedule, model: dict) -> list[str]:
