@@ -95,7 +95,7 @@ def bundled(schedules: Path = SCHEDULES) -> dict[str, dict[str, Schedule]]:
     found: dict[str, dict[str, Schedule]] = {}
     for path in sorted(schedules.glob("*.safetensors")):
         schedule = Schedule.load(path)
-        if "carried_over" in schedule.provenance:
+        if str(schedule.provenance.get("carried_over", "")).startswith("yes"):
             found.setdefault(schedule.provenance["family"], {})[schedule.provenance["objective"]] = schedule
     return found
 

@@ -166,9 +166,10 @@ def markdown(columns: Columns, fid: Columns, folder: Path) -> str:
     """The whole page."""
     noises = max((len(entry.errors) for column in columns.values() for entry in entries(column, folder)), default=0)
     ours = sorted({cell.schedule for column in columns.values() for cell in column if cell.schedule.startswith(ART)})
+    names = dict.fromkeys(f"{place.dress}, cfg {place.cfg:g}" for place, _, _ in columns)
     parts = ["# Against every built-in schedule, at matched model calls",
              f"{this_machine()}; `python -m benchmarks matched --docs`",
-             "The demo model in ComfyUI, in two dresses and at two cfgs; the host's own samplers and schedulers. End"
+             f"The demo model in ComfyUI, measured at: {', '.join(names)}; the host's own samplers and schedulers. End"
              " error: RMS distance, in units of the data's deviation, to a fine solution from the same noise, over up"
              f" to {noises} noises that nothing was learned on. In brackets: {BATCH} noises only: the schedule was"
              " too far from the best to matter. *Strongest* is the built-in with the least error of that column; the"
