@@ -316,6 +316,21 @@ class ComfyPage:
         button = self.page.get_by_role("button", name="ART schedules", exact=True)
         self.again(button.click, panel.is_visible)
 
+    def at_rest(self, node) -> None:
+        """Wait until the plot of a node keeps its place for two seconds: the host lays a new node out in several steps."""
+        where = """(id) => {
+          const widget = app.canvas.graph.getNodeById(id).widgets.find((each) => each.type === 'art_plot');
+          const box = widget.element.querySelector('.art-picture').getBoundingClientRect();
+          return [box.x, box.y, box.width, box.height].map(Math.round).join(' ');
+        }"""
+        seen = []
+        for _ in range(int(2 * PATIENCE)):
+            self.page.wait_for_timeout(500)
+            seen.append(self.page.evaluate(where, node))
+            if len(seen) > 4 and len(set(seen[-5:])) == 1:
+                return
+        raise PageTimeout(f"the plot of node {node} must come to rest; it was at {seen[-5:]}")
+
     def watch(self, node) -> None:
         """From now on keep everything that the plot of a node shows."""
         self.page.evaluate("""(id) => {

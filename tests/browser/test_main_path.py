@@ -46,6 +46,7 @@ def test_queue_the_demo_watch_it_and_use_the_schedule(tab, nodes):
 
     # Another seed than that of the other tests with this host, which would answer from its cache.
     tab.type_number(train, "seed", 11 + NODES.index(nodes))
+    tab.at_rest(train)
     tab.watch(train)
     tab.run()
     done = tab.plot_when(train, lambda plot: "saved as" in plot["status"], "the end of the training", 300)
