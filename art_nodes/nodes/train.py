@@ -100,7 +100,7 @@ def advanced_inputs() -> list:
         advanced(io.Combo, "budget", options=list(BUDGETS), optional=True,
                  tooltip="What keeps the time budget: feedback on the time left, which is the more accurate, or the "
                          "paper's price alone."),
-        io.Combo.Input("objective", options=HOST_OBJECTIVES, default=OBJECTIVES[0], optional=True,
+        io.Combo.Input("objective", options=HOST_OBJECTIVES, default="end:euler", optional=True,
                        tooltip="What the schedule is to be good at. euler is the paper's: one clock for every number "
                                "of steps. end:<sampler> also fits grids to the error where that sampler ends, "
                                "residual:<sampler> to what its single steps leave; without further model calls."),
