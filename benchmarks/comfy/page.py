@@ -317,7 +317,7 @@ class ComfyPage:
         self.again(button.click, panel.is_visible)
 
     def at_rest(self, node) -> None:
-        """Wait until the plot of a node keeps its place for two seconds: the host lays a new node out in several steps."""
+        """Wait until the plot of a node keeps its place for two seconds: the host lays a node out in several steps."""
         where = """(id) => {
           const widget = app.canvas.graph.getNodeById(id).widgets.find((each) => each.type === 'art_plot');
           const box = widget.element.querySelector('.art-picture').getBoundingClientRect();
