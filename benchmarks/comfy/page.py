@@ -310,6 +310,28 @@ class ComfyPage:
           return [box.left + (x + ds.offset[0]) * ds.scale, box.top + (y + ds.offset[1]) * ds.scale];
         }""", node))
 
+    def plot_height(self, node) -> float:
+        """What the canvas gives a node's plot, in units of the graph, once the node is at rest."""
+        self.at_rest(node)
+        return self.page.evaluate("""(id) => {
+          const { widgets } = app.canvas.graph.getNodeById(id);
+          return widgets.find((each) => each.type === 'art_plot').computedHeight;
+        }""", node)
+
+    def drag_corner(self, node, down: float) -> None:
+        """Make a node taller by dragging its lower right corner, in pixels of the screen; below 0 less tall."""
+        x, y = self.page.evaluate("""(id) => {
+          const { pos, size } = app.canvas.graph.getNodeById(id), { ds, canvas } = app.canvas;
+          const box = canvas.getBoundingClientRect();
+          return [0, 1].map((i) => [box.left, box.top][i] + (pos[i] + size[i] - 3 + ds.offset[i]) * ds.scale);
+        }""", node)
+        mouse = self.page.mouse
+        mouse.move(x, y)
+        mouse.down()
+        mouse.move(x, y + down / 2, steps=5)
+        mouse.move(x, y + down, steps=5)
+        mouse.up()
+
     def open_panel(self) -> None:
         """Open our side panel by its button."""
         panel = self.page.locator(".art-panel")

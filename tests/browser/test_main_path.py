@@ -51,6 +51,7 @@ def test_queue_the_demo_watch_it_and_use_the_schedule(tab, nodes):
     tab.run()
     done = tab.plot_when(train, lambda plot: "saved as" in plot["status"], "the end of the training", 300)
     name = re.match(r"saved as (\S+)", done["status"]).group(1)
+    tab.at_rest(train)  # the host adds the node's picture below the plot
     seen = tab.watched()
     phases = [phase for phase in ("recording", "learning", "saved as") if any(phase in text for text, *_ in seen)]
     assert phases == ["recording", "learning", "saved as"]
@@ -70,3 +71,12 @@ def test_queue_the_demo_watch_it_and_use_the_schedule(tab, nodes):
     assert name in offered
     tab.plot_when(sigmas, lambda plot: f"of {name}: 6 steps" in plot["alt"], "the learned schedule")
     tab.all_done()
+
+    # Elements have room of their own; on the canvas the height that is held for the picture ends with a drag.
+    if nodes == "classic":
+        before = tab.plot_height(train)
+        tab.view(0.5, top=500)
+        tab.drag_corner(train, 100)
+        assert tab.plot_height(train) > before + 20
+        tab.drag_corner(train, -150)
+        assert tab.plot_height(train) < before + 20

@@ -117,6 +117,11 @@ export function connect(graph, [originId, slot], node, inputName) {
   else graph.getNodeById(originId)?.connect(slot, node, index);
 }
 
+/** @returns {boolean} whether the user is changing a node's size with the mouse */
+export function isDragged(node) {
+  return app.canvas?.resizing_node === node;
+}
+
 /** A message of the host's own kind; severity as "info", "warn" or "error". */
 export function tell(severity, detail) {
   app.extensionManager?.toast?.add?.({ severity, summary: 'ART', detail, life: 6000 });

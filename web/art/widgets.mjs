@@ -1,7 +1,7 @@
 /** The widget `art_plot` on the pack's nodes. */
 
 import { compareChart, emptyChart, ladderChart, trainingChart } from './charts.mjs';
-import { executionIds, getJson, passWheel, undoable, workflowId } from './host.mjs';
+import { executionIds, getJson, isDragged, passWheel, undoable, workflowId } from './host.mjs';
 import { AUTO, chosen, offerChoices, onSchedules, schedule, useSchedule } from './library.mjs';
 import { isOver } from './live.mjs';
 import { morph } from './paths.mjs';
@@ -32,11 +32,16 @@ export function addPlot(node) {
   const plot = new Plot('');
   plot.element.classList.add(`art-plot-${node.comfyClass}`);
   plot.element.addEventListener('wheel', passWheel, { passive: true });
+  const least = HEIGHTS[node.comfyClass];
+  let held;
   const widget = node.addDOMWidget('art_plot', 'art_plot', plot.element, {
-    serialize: false, hideOnZoom: false, getMinHeight: () => HEIGHTS[node.comfyClass], getValue: () => '',
-    setValue: () => {},
+    serialize: false, hideOnZoom: false, getMinHeight: () => held ?? least, getMaxHeight: () => held,
+    getValue: () => '', setValue: () => {},
   });
   widget.serialize = false;
+  // The host makes room for a node's pictures by squeezing what stretches; the plot keeps its height until a drag.
+  after(node, 'onExecuted', () => { if (widget.computedHeight >= least) held = widget.computedHeight; });
+  after(node, 'onResize', () => { if (isDragged(node)) held = undefined; });
   // A size that was saved with the workflow is set later and wins.
   if (node.size?.[0] < WIDTH) node.setSize?.([WIDTH, node.size[1]]);
   const stop = make(node, plot);
