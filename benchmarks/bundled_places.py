@@ -10,7 +10,7 @@ import torch
 from art_nodes.core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
 from art_nodes.core.bank import added_noise
 from art_nodes.core.exact import Denoiser, image_gaussian
-from benchmarks.carry_over import as_flow, rescaled, size_factor, smoothed, stiffened
+from benchmarks.carry_over import as_flow, rescaled, size_factor, smoothed, stiffened, with_tail
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.digits import kernel_denoiser
 from benchmarks.digits import load as load_digits
@@ -110,14 +110,14 @@ PLACES = (*(Place(PHOTOS, dress) for dress in DRESSES), *(Place(DEMO, dress) for
 
 
 def carried_bank(source: Source, place: Place, seed: int, *, prepared: bool = True) -> OrbitBank:
-    """The source's orbits in the dress of a place; of another source smoothed, and as stiff as at the place's size."""
+    """The source's orbits in the dress of a place; of another source as the bundled families' are prepared."""
     bank = source.bank(place.dress, seed)
     if not prepared or source == place.source:
         return bank
-    ratio, bank = place.source.side / source.side, smoothed(bank)
+    middle = added_noise(0.5 * (bank.edges[:-1] + bank.edges[1:]), bank.share)
+    ratio, bank = place.source.side / source.side, with_tail(smoothed(bank), middle)
     if 1 / ALIKE < ratio < ALIKE:
         return bank
-    middle = added_noise(0.5 * (bank.edges[:-1] + bank.edges[1:]), bank.share)
     sides = [(one.side, one.side) for one in (place.source, source)]
     return stiffened(bank, size_factor(middle, *sides))
 

@@ -156,15 +156,23 @@ def carried_bank(denoiser: Denoiser, latents: Latents, seed: int = 0, orbits: in
     return stiffened(with_tail(bank, middle), size_factor(middle, latents.size))
 
 
-def learn_family(bank: OrbitBank, latents: Latents, seed: int = 0) -> dict[str, Schedule]:
-    """The schedules of a family by objective; grids for single numbers of steps go with all but the paper's."""
-    clock = learn_schedule(bank, TrainConfig(seed=seed))
-    made = {name: clock if name == "euler" else with_grids(clock, bank, name) for name in OBJECTIVES}
+def objectives(latents: Latents) -> dict[str, str]:
+    """What is learned for a family, by the objective whose file it goes to."""
+    learned = {name: name for name in OBJECTIVES}
     if latents.high > TRAINED_UP_TO * latents.data_std and not latents.share:
-        # Above the trained range nothing changes, so steps there cost nothing and descent leaves some behind.
-        del made["end:euler"]
-    return {name: dataclasses.replace(one, provenance={**one.provenance, **describe(latents, seed)})
-            for name, one in made.items()}
+        # Above the trained range nothing changes, so a step there costs nothing and descent leaves some behind; the
+        # best grid of nodes does not.
+        learned[DEFAULT] = "residual:euler"
+    return learned
+
+
+def learn_family(bank: OrbitBank, latents: Latents, seed: int = 0) -> dict[str, Schedule]:
+    """The schedules of a family, as in `objectives`; grids for single numbers of steps go with all but the paper's."""
+    clock = learn_schedule(bank, TrainConfig(seed=seed))
+    made = {place: clock if name == "euler" else with_grids(clock, bank, name)
+            for place, name in objectives(latents).items()}
+    return {place: dataclasses.replace(one, provenance={**one.provenance, **describe(latents, seed)})
+            for place, one in made.items()}
 
 
 def describe(latents: Latents, seed: int) -> dict:
@@ -197,10 +205,10 @@ def main(argv: list[str] | None = None, network: Callable = load_network) -> Non
         latents = FAMILIES[name]
         bank = carried_bank(denoiser, latents, args.seed)
         made = learn_family(bank, latents, args.seed)
-        for objective, schedule in made.items():
-            file = file_name(name, objective if DEFAULT in made or objective != "euler" else DEFAULT)
+        for place, schedule in made.items():
+            file = file_name(name, place)
             schedule.save(args.out / file)
-            print(f"{file}: {objective}, J/J* {schedule.cost(bank):.4f}, {len(bank.stiffness)} "
+            print(f"{file}: {objectives(latents)[place]}, J/J* {schedule.cost(bank):.4f}, {len(bank.stiffness)} "
                   f"orbits, 10 steps: {' '.join(f'{sigma:.4g}' for sigma in schedule.sigmas(10).tolist())}", flush=True)
 
 

@@ -116,6 +116,12 @@ def test_a_family_from_recording_to_file(family, tmp_path, monkeypatch):
     assert sorted(Schedule.load(tmp_path / f"{family}.safetensors").grids) == [4]
 
 
+def test_a_range_far_above_the_trained_one_gets_the_best_grid_of_nodes():
+    chosen = {name: carry_over.objectives(latents)["end:euler"] for name, latents in FAMILIES.items()}
+    assert {name for name, objective in chosen.items() if objective != "end:euler"} == {"svd"}
+    assert chosen["svd"] == "residual:euler"
+
+
 def _with_few(schedule, bank, objective):
     from art_nodes.core import with_grids
 

@@ -1,5 +1,6 @@
 """ART Train in a real ComfyUI over HTTP: files, pictures, the list, interrupts."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -57,7 +58,8 @@ def test_the_node_describes_itself(host):
     assert list(info["input"]["optional"]) == ["budget", "objective"]
     inputs = {**inputs, **info["input"]["optional"]}
     assert all(options["tooltip"] for _, options in inputs.values())
-    defaults = TrainConfig()
+    # a number of steps has a grid of its own unless the user asks for the paper's clock alone
+    defaults = dataclasses.replace(TrainConfig(), objective="end:euler")
     for name in list(inputs)[11:]:
         assert inputs[name][1]["default"] == getattr(defaults, name)
 
