@@ -14,8 +14,7 @@ from benchmarks.carry_over import as_flow, rescaled, size_factor, smoothed, stif
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.digits import kernel_denoiser
 from benchmarks.digits import load as load_digits
-from benchmarks.matched_cells import PLACES as DEMO_PLACES
-from benchmarks.matched_cells import Stage
+from benchmarks.matched_cells import DEMO_PLACES, Stage
 from benchmarks.targets import IMAGE, PATCH, demo_denoiser_of_all_classes, photo_denoiser
 
 FLOW_SHIFT = 3.0  # Stable Diffusion 3's

@@ -8,8 +8,10 @@ import numpy as np
 
 from art_nodes.core import Schedule
 from art_nodes.core.scores import ratio_interval, total
-from benchmarks import published
+from benchmarks import ays, published
 from benchmarks.bundle_demo import FOLDER as SCHEDULES
+from benchmarks.carry_over import field_variances
+from benchmarks.latents import FAMILIES
 from benchmarks.machine import this_machine
 from benchmarks.mnist_report import as_markdown, as_text
 
@@ -110,6 +112,14 @@ def grid_table(family: str, schedules: Mapping[str, Schedule], tables: Mapping[s
     return rows
 
 
+def kl_table(family: str, steps: int = 10) -> np.ndarray:
+    """The sigmas (steps + 1,) that AYS' own bound wants on the field that carries photographs to a family's size."""
+    latents = FAMILIES[family]
+    variances, share = field_variances(latents.size)
+    mmse = ays.gaussian_mmse(variances * latents.data_std**2, share)
+    return ays.optimal_table(mmse, latents.high, latents.low, steps)
+
+
 def plot(schedules: Mapping[str, Mapping[str, Schedule]], path: Path) -> None:
     """Where 10 steps lie: ours beside published tables, a panel a family."""
     from matplotlib.figure import Figure
@@ -146,7 +156,11 @@ def markdown(results: Results) -> str:
               " In brackets: of the clock as it is, without smoothing and without the step for the picture's size.",
               as_markdown(cost_table(results)),
               "## Beside published tables", "![Where 10 steps lie](images/bundled-tables.png)"]
-    parts += [as_markdown(grid_table(family, schedules[family], tables.get(family, {}))) for family in schedules]
+    for family, known in schedules.items():
+        shown = dict(tables.get(family, {}))
+        if "AYS" in shown:
+            shown["AYS' bound on the field"] = kl_table(family)
+        parts.append(as_markdown(grid_table(family, known, shown)))
     return "\n\n".join(parts) + "\n"
 
 

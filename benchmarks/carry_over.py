@@ -69,17 +69,25 @@ def as_flow(denoiser: Denoiser) -> Denoiser:
     return denoise
 
 
-def field_stiffness(sigmas: np.ndarray, size: tuple[int, int], slope: float = SLOPE) -> np.ndarray:
-    """RMS of dD/dsigma along the orbits of a Gaussian field of unit variance with an image's spectrum; (N,).
+def field_variances(size: tuple[int, int], slope: float = SLOPE) -> tuple[np.ndarray, np.ndarray]:
+    """Variances (M,) of the modes of a Gaussian field with an image's spectrum, and the share of modes with each.
 
-    Power ~ (1 + f^2)^(-slope/2), f in cycles along the short side, as in core/exact.py.
-    A mode of variance v: D = v x/(v + s^2) with x = sqrt(v + s^2) z, so |dD/ds| = v s/(v + s^2)^1.5.
+    Power ~ (1 + f^2)^(-slope/2), f in cycles along the short side, as in core/exact.py; unit variance in all.
     """
     cycles = [np.fft.fftfreq(side) * min(size) for side in size]
     power = (1 + cycles[0][:, None] ** 2 + cycles[1] ** 2) ** (-slope / 2)
     variances, count = np.unique((power / power.mean()).round(9), return_counts=True)
+    return variances, count / count.sum()
+
+
+def field_stiffness(sigmas: np.ndarray, size: tuple[int, int], slope: float = SLOPE) -> np.ndarray:
+    """RMS of dD/dsigma along the orbits of that field; (N,).
+
+    A mode of variance v: D = v x/(v + s^2) with x = sqrt(v + s^2) z, so |dD/ds| = v s/(v + s^2)^1.5.
+    """
+    variances, share = field_variances(size, slope)
     s = np.asarray(sigmas, float)[:, None]
-    return np.sqrt((variances**2 * s**2 / (variances + s**2) ** 3) @ (count / count.sum()))
+    return np.sqrt((variances**2 * s**2 / (variances + s**2) ** 3) @ share)
 
 
 def size_factor(sigmas: np.ndarray, size: tuple[int, int], before: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE),

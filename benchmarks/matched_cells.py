@@ -1,6 +1,6 @@
 """The cells of the matched comparison: which schedules, samplers and places, and how a chunk of one is computed.
 
-A cell is a place (a dress of the demo model at a cfg), a sampler, a number of steps and a
+A cell is a place (a model in a dress, the demo model at a cfg too), a sampler, a number of steps and a
 schedule. Its samples come in chunks of one model call's batch, each saved once in a folder
 named after everything that decides it, so that a run can stop and go on anywhere.
 Everything is sampled by the host: its MODEL, its guider, its samplers, its schedulers.
@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from art_nodes import photo
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, with_grids
 from art_nodes.demo import WEIGHTS, load_network
-from art_nodes.demo.unet import IMAGE_SIZE
 from benchmarks import classifier
 from benchmarks.chunks import in_processes, save_whole
 from benchmarks.comfy.inprocess import import_host
@@ -31,6 +31,7 @@ STEPS = (4, 5, 6, 8, 10, 15, 20, 30)
 OBJECTIVES = ("euler", *(f"end:{sampler}" for sampler in SAMPLERS))
 FOR_ALL = ("euler", "end:euler", "end:dpmpp_2m")  # what every sampler is tried with, besides its own
 ART = "ART "  # before the objective
+DEMO = "demo"
 HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
 BATCH, ORBITS, NODES = 32, 20, 64
 RECORDINGS = 4  # of so many orbits each: rare orbits decide the RMS at many steps
@@ -39,23 +40,39 @@ REFERENCE_STEPS = 160
 
 @dataclass(frozen=True)
 class Place:
-    """A model to compare on: a dress of the demo model at a cfg."""
+    """A model to compare on: a dress of the demo model at a cfg, or of one of benchmarks/other_models.py."""
 
     dress: str  # "SDXL" or "EDM"
-    cfg: float
+    cfg: float = 1.0
+    model: str = DEMO
 
     @property
     def name(self) -> str:
-        """As tables and folders call it."""
-        return f"{self.dress.lower()}-cfg{self.cfg:g}"
+        """As folders call it."""
+        first = f"{self.dress.lower()}-cfg{self.cfg:g}"
+        return first if self.model == DEMO else f"{self.model}-{self.dress.lower()}"
+
+    @property
+    def title(self) -> str:
+        """As tables call it."""
+        return f"{self.dress}, cfg {self.cfg:g}" if self.model == DEMO else f"{self.model}, {self.dress}"
 
     @property
     def cost(self) -> int:
         """Passes of the network a model call."""
         return 1 if self.cfg == 1 else 2
 
+    @property
+    def mark(self) -> str:
+        """Of what decides its samples beside their noise and sigmas."""
+        if self.model == DEMO:
+            return weights_hash()
+        return f"{self.model}-{photo_hash() if self.model == 'photos' else 'exact'}"
 
-PLACES = (Place("SDXL", 1.0), Place("SDXL", 3.0), Place("EDM", 1.0), Place("EDM", 3.0))
+
+DEMO_PLACES = (Place("SDXL", 1.0), Place("SDXL", 3.0), Place("EDM", 1.0), Place("EDM", 3.0))
+PLACES = (*DEMO_PLACES, *(Place(dress, model=model) for model in ("photos", "digits", "gaussian")
+                          for dress in ("SDXL", "EDM")))
 
 
 @dataclass(frozen=True)
@@ -70,7 +87,7 @@ class Cell:
 
     def folder(self, root: Path) -> Path:
         """Where its chunks are; whatever decides their content decides its name."""
-        told = [weights_hash(), HELD_OUT, BATCH, REFERENCE_STEPS, [f"{sigma:.9g}" for sigma in self.sigmas]]
+        told = [self.place.mark, HELD_OUT, BATCH, REFERENCE_STEPS, [f"{sigma:.9g}" for sigma in self.sigmas]]
         mark = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
         return root / self.place.name / f"{self.sampler}-{self.steps:02d}-{mark}"
 
@@ -130,6 +147,12 @@ def weights_hash() -> str:
     return "-".join(hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in (WEIGHTS, classifier.WEIGHTS))
 
 
+@functools.cache
+def photo_hash() -> str:
+    """Of the photo model."""
+    return hashlib.sha256(photo.WEIGHTS.read_bytes()).hexdigest()[:12]
+
+
 class Stage:
     """A place as the host sees it: MODEL, conditionings and an empty latent of one batch."""
 
@@ -143,11 +166,13 @@ class Stage:
             class_conditioning,
             empty_latent,
         )
+        from benchmarks.other_models import OTHERS, build_other
 
         dress = next(name for name in DRESSES if name.startswith(place.dress))
-        self.place, self.model = place, build_model(dress, network)
+        self.place, other = place, OTHERS.get(place.model)
+        self.model = build_other(place.model, dress) if other else build_model(dress, network)
         self.positive, self.negative = class_conditioning(ALL_CLASSES, BATCH), class_conditioning(NO_CLASS)
-        self.latent = empty_latent(BATCH)
+        self.latent = {"samples": torch.zeros(BATCH, *other.shape)} if other else empty_latent(BATCH)
         self.sampling = self.model.get_model_object("model_sampling")
 
     @property
@@ -165,11 +190,11 @@ class Stage:
 
     @torch.inference_mode()
     def end(self, sampler: str, sigmas: Sequence[float], seed: int) -> torch.Tensor:
-        """Where a sampler ends from the noise of a seed; (BATCH, 1, 28, 28)."""
+        """Where a sampler ends from the noise of a seed; (BATCH, C, H, W)."""
         from art_nodes.host.comparing_samplers import sample
         from art_nodes.host.recording import gaussian
 
-        empty = torch.zeros(BATCH, 1, IMAGE_SIZE, IMAGE_SIZE)
+        empty = torch.zeros_like(self.latent["samples"])
         return sample(self.model, self.positive, self.negative, self.place.cfg, gaussian(empty, seed), empty, sampler,
                       torch.tensor(sigmas, dtype=torch.float32), seed, lambda sigma: None)
 
@@ -268,15 +293,15 @@ class Worker:
             save_whole(cell.path(self.root, number), features=self.judge.features(as_picture(end)).half().numpy())
             return job, time.perf_counter() - began
         errors = (end - self.reference(cell.place, number)).flatten(1).double().square().mean(1).sqrt()
-        features = self.judge.features(as_picture(end)).half()
+        # The classifier knows garments only.
+        known = {"features": self.judge.features(as_picture(end)).half().numpy()} if cell.place.model == DEMO else {}
         seconds = time.perf_counter() - began
-        save_whole(cell.path(self.root, number), errors=errors.float().numpy(), features=features.numpy(),
-                   seconds=seconds)
+        save_whole(cell.path(self.root, number), errors=errors.float().numpy(), seconds=seconds, **known)
         return job, seconds
 
     def reference(self, place: Place, number: int) -> torch.Tensor:
         """The fine solution from the same noise, kept in a file."""
-        path = self.root / place.name / f"reference-{weights_hash()}-{REFERENCE_STEPS}" / f"{number:03d}.npz"
+        path = self.root / place.name / f"reference-{place.mark}-{REFERENCE_STEPS}" / f"{number:03d}.npz"
         if not path.exists():
             from art_nodes.host.comparing import REFERENCE_SAMPLER, reference_grid
 

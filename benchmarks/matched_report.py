@@ -183,7 +183,7 @@ def markdown(columns: Columns, fid: Columns, folder: Path) -> str:
     """The whole page."""
     noises = max((len(entry.errors) for column in columns.values() for entry in entries(column, folder)), default=0)
     ours = sorted({cell.schedule for column in columns.values() for cell in column if cell.schedule.startswith(ART)})
-    names = dict.fromkeys(f"{place.dress}, cfg {place.cfg:g}" for place, _, _ in columns)
+    names = dict.fromkeys(place.title for place, _, _ in columns)
     parts = ["# Against every built-in schedule, at matched model calls",
              f"{this_machine()}; `{_command(columns)}`",
              f"The demo model in ComfyUI, measured at: {', '.join(names)}; the host's own samplers and schedulers. End"
@@ -201,7 +201,7 @@ def markdown(columns: Columns, fid: Columns, folder: Path) -> str:
     for sampler in dict.fromkeys(sampler for _, sampler, _ in columns):
         parts += [f"## {sampler}", f"![End error against steps](images/matched-{sampler}.png)"]
         for place in dict.fromkeys(place for place, name, _ in columns if name == sampler):
-            parts += [f"### {sampler}, {place.dress}, cfg {place.cfg:g}",
+            parts += [f"### {sampler}, {place.title}",
                       as_markdown(duel_table(columns, place, sampler, folder, ours)),
                       as_markdown(error_table(columns, place, sampler, folder))]
         table = fid_table(fid, sampler, folder)
@@ -231,7 +231,7 @@ def plot(columns: Columns, sampler: str, folder: Path, path: Path) -> None:
             points = [(count, found[count][name]) for count in steps if name in found[count]]
             axes.loglog(*zip(*points, strict=True), "o-", label=name, markersize=3.5,
                         linewidth=2.2 if name.startswith(ART) else 1.1, alpha=1.0 if name.startswith(ART) else 0.7)
-        axes.set(title=f"{sampler}, {place.dress}, cfg {place.cfg:g}", xlabel="steps", xticks=steps)
+        axes.set(title=f"{sampler}, {place.title}", xlabel="steps", xticks=steps)
         axes.set_xticks([], minor=True)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
@@ -245,7 +245,7 @@ def write(columns: Columns, fid: Columns, folder: Path, say=print) -> None:
     """Print the tables, and write the page and the plots into `folder`."""
     ours = sorted({cell.schedule for column in columns.values() for cell in column if cell.schedule.startswith(ART)})
     for place, sampler in dict.fromkeys((place, sampler) for place, sampler, _ in columns):
-        say(f"\n{sampler}, {place.dress}, cfg {place.cfg:g}: RMS end error, * least\n"
+        say(f"\n{sampler}, {place.title}: RMS end error, * least\n"
             + as_text(error_table(columns, place, sampler, folder)))
         say(as_text(duel_table(columns, place, sampler, folder, ours)))
     say("\n" + as_text(summary(columns, folder)))

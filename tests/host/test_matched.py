@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from benchmarks import matched, matched_cells, matched_report
 from benchmarks.chunks import save_whole
@@ -64,6 +65,29 @@ def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
     assert matched.missing([cell], 2, tmp_path) == [(cell, 1)]
     other = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.1, 0.0))
     assert other.folder(tmp_path) != cell.folder(tmp_path)
+
+
+@pytest.mark.parametrize("place", PLACES[4:], ids=lambda place: place.name)
+def test_the_host_samples_the_denoiser_itself(comfy, place):
+    """What the host's Euler makes of another model is Euler by hand on its denoiser; entries of SDXL's table."""
+    from benchmarks.other_models import OTHERS
+
+    stage = Stage(place)
+    levels = stage.sampling.sigmas.double().numpy()
+    grid = np.append(levels[[-1, -200, -400, -700]], 0.0)
+    noise = torch.randn(stage.latent["samples"].shape, generator=torch.Generator().manual_seed(5))
+    denoise, x = OTHERS[place.model].make(), noise * np.hypot(1, grid[0])
+    with torch.no_grad():
+        for here, there in zip(grid[:-1], grid[1:], strict=True):
+            clean = denoise(x, torch.full((len(x),), float(here)))
+            x = clean + (x - clean) * there / here
+    end = stage.end("euler", grid.tolist(), 5)
+    torch.testing.assert_close(end, x, rtol=1e-4, atol=1e-4)
+
+
+def test_places_never_share_their_samples():
+    marks = [place.mark for place in PLACES]
+    assert len({place.name for place in PLACES}) == len(PLACES) and len(set(marks)) == 4
 
 
 @pytest.fixture
