@@ -189,8 +189,8 @@ def markdown(columns: Columns, fid: Columns, folder: Path) -> str:
              f"In ComfyUI, with its own samplers and schedulers, measured at: {'; '.join(names)}. With a cfg: the demo"
              " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
              " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels."
-             " End error: RMS distance, in units of the data's deviation, to a fine solution from the same noise, over up"
-             f" to {noises} noises that nothing was learned on. In brackets: {BATCH} noises only: the schedule was"
+             " End error: RMS distance, in units of the data's deviation, to a fine solution from the same noise, over"
+             f" up to {noises} noises that nothing was learned on. In brackets: {BATCH} noises only: the schedule was"
              " too far from the best to matter. *Strongest* is the built-in with the least error of that column; the"
              " ratio's 95 % interval is a paired bootstrap over noises.",
              "FID: 5,024 samples in the features of the bundled classifier against the test images, in the first"
@@ -199,8 +199,7 @@ def markdown(columns: Columns, fid: Columns, folder: Path) -> str:
              "## Who wins", as_markdown(summary(columns, folder)),
              "## Which objective to take", "By end error over all of these places; ART Train's default, `end:euler`,"
              " is the one that never loses with Euler. FID, below, says otherwise for DPM++ 2M at 5 and 8 steps and for"
-             " samplers that add"
-             " noise.", as_markdown(advice(columns, folder))]
+             " samplers that add noise.", as_markdown(advice(columns, folder))]
     for sampler in dict.fromkeys(sampler for _, sampler, _ in columns):
         parts += [f"## {sampler}", f"![End error against steps](images/matched-{sampler}.png)"]
         for place in dict.fromkeys(place for place, name, _ in columns if name == sampler):
