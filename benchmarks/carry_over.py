@@ -110,7 +110,7 @@ def smoothed(bank: OrbitBank, width: float = SMOOTH) -> OrbitBank:
     folds = np.log(bank.sigmas[:-1] / bank.sigmas[1:])
     length = np.maximum(length, LEAST_CHANGE * (length / folds).max(axis=1, keepdims=True) * folds)
     stiffness = length / (bank.sigmas[:-1] - bank.sigmas[1:]) / (0.5 * (bank.sigmas[:-1] + bank.sigmas[1:]))
-    return dataclasses.replace(bank, gram=gram, stiffness=np.append(stiffness, stiffness[:, -1:], axis=1))
+    return dataclasses.replace(bank, gram=gram, detail=None, stiffness=np.append(stiffness, stiffness[:, -1:], axis=1))
 
 
 def stiffened(bank: OrbitBank, factor: np.ndarray) -> OrbitBank:
@@ -121,7 +121,7 @@ def stiffened(bank: OrbitBank, factor: np.ndarray) -> OrbitBank:
         change = np.zeros(count + 1)
         change[[i, i + 1]] = 1.0, -1.0
         back[i] = back[i + 1] + factor[i - 1] * change
-    return dataclasses.replace(bank, stiffness=bank.stiffness * factor, gram=back @ bank.gram @ back.T)
+    return dataclasses.replace(bank, stiffness=bank.stiffness * factor, gram=back @ bank.gram @ back.T, detail=None)
 
 
 def record(denoiser: Denoiser, latents: Latents, seed: int, orbits: int = ORBITS) -> OrbitBank:

@@ -21,6 +21,8 @@ from benchmarks.chunks import stop_cleanly
 from benchmarks.matched_cells import (
     ART,
     BATCH,
+    DETAILS,
+    OBJECTIVES,
     PLACES,
     SAMPLERS,
     STEPS,
@@ -31,6 +33,7 @@ from benchmarks.matched_cells import (
     Place,
     Stage,
     compute,
+    for_pictures,
     grids,
     learned,
     own,
@@ -80,7 +83,7 @@ def fid_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
     """What FID is taken of: ours, and the built-ins strongest by end error at the nearest number of steps."""
     measured, chosen = columns(cells), []
     stage = Stage(FID_PLACE)
-    ours = learned(stage, folder)
+    ours = learned(stage, folder, names=(*OBJECTIVES, *DETAILS))
     for sampler in FID_SAMPLERS:
         for count in FID_STEPS:
             kin = KIN.get(sampler, sampler)
@@ -92,7 +95,8 @@ def fid_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
                             key=lambda cell: total(cell.load(folder)))
             found = grids(stage, sampler, count, ours)
             names = [cell.schedule for cell in rivals if cell.schedule in found][:RIVALS]
-            chosen += [FidCell(FID_PLACE, sampler, count, name, found[name]) for name in (*names, ART + own(sampler))]
+            names += [ART + own(sampler), ART + for_pictures(sampler)]
+            chosen += [FidCell(FID_PLACE, sampler, count, name, found[name]) for name in names]
     return chosen
 
 

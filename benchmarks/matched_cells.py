@@ -29,6 +29,7 @@ SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 
 STOCHASTIC = ("dpmpp_2m_sde", "euler_ancestral")
 STEPS = (4, 5, 6, 8, 10, 15, 20, 30)
 OBJECTIVES = ("euler", *(f"end:{sampler}" for sampler in SAMPLERS))
+DETAILS = ("detail:euler", "detail:heun", "detail:dpmpp_2m")  # for pictures, judged by FID alone
 FOR_ALL = ("euler", "end:euler", "end:dpmpp_2m")  # what every sampler is tried with, besides its own
 ART = "ART "  # before the objective
 DEMO = "demo"
@@ -199,10 +200,10 @@ class Stage:
                       torch.tensor(sigmas, dtype=torch.float32), seed, lambda sigma: None)
 
 
-def learned(stage: Stage, folder: Path, seed: int = 0) -> dict[str, Schedule]:
+def learned(stage: Stage, folder: Path, seed: int = 0, names: Sequence[str] = OBJECTIVES) -> dict[str, Schedule]:
     """Our schedules at a place, by objective; learned once and kept, so that a run goes on with what it began with."""
     mark = f"{RECORDINGS * ORBITS}-orbits-seed{seed}"
-    paths = {name: folder / f"{stage.place.name}-{name.replace(':', '-')}-{mark}.safetensors" for name in OBJECTIVES}
+    paths = {name: folder / f"{stage.place.name}-{name.replace(':', '-')}-{mark}.safetensors" for name in names}
     missing = {name: path for name, path in paths.items() if not path.exists()}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
@@ -218,6 +219,11 @@ def own(sampler: str) -> str:
     return f"end:{sampler if sampler in SAMPLERS else 'euler'}"
 
 
+def for_pictures(sampler: str) -> str:
+    """The same for what pictures look like, not for how far they are from the fine solution."""
+    return f"detail:{sampler}" if f"detail:{sampler}" in DETAILS else "detail:euler"
+
+
 def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> dict[str, tuple[float, ...]]:
     """Name -> sigmas (steps + 1,) of every schedule that has a grid of so many steps at this place."""
     from art_nodes.host.comparing_grids import find_entries
@@ -225,7 +231,7 @@ def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> 
     found = {entry.name: entry.grid(steps) for entry in find_entries(stage.model, sampler, "all")}
     found |= _further(stage, steps)
     found |= {ART + name: ours[name].sigmas(steps, sigma_max=stage.sigma_max)
-              for name in dict.fromkeys((*FOR_ALL, own(sampler)))}
+              for name in dict.fromkeys((*FOR_ALL, own(sampler), *DETAILS)) if name in ours}
     return {name: tuple(float(sigma) for sigma in grid) for name, grid in found.items()
             if grid is not None and len(grid) == steps + 1 and torch.as_tensor(grid).isfinite().all()}
 

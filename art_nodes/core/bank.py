@@ -24,6 +24,7 @@ MOST_ADDED = 400.0  # noise added to a picture, in units of the picture, that co
 # Elements of a sample kept for the secants. The norm of a random subset of n elements
 # is unbiased in its square and off by about 1/sqrt(2n): 0.6 % here.
 MAX_ELEMENTS = 16384
+GRAMS = ("gram", "detail")
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,8 @@ class OrbitBank:
     sample_calls: the same counted per sample.
     gram: (B, N + 1, N + 1) float64: inner products, per element, of the state at sigma_max and the N predictions
         of each orbit; what samplers are replayed with. None in a bank that knows only stiffness.
+    detail: (B, N + 1, N + 1) float64: the same of pictures whose fine structure counts for more, see
+        `weigh_frequencies`; None where samples are no pictures, or the bank is older.
     elements: how many elements a sample has, 0 if not known.
     share: whether sigma is the share of noise of a rectified flow, x = (1 - sigma) x0 + sigma eps.
     """
@@ -48,9 +51,10 @@ class OrbitBank:
     gram: np.ndarray | None = None
     elements: int = 0
     share: bool = False
+    detail: np.ndarray | None = None
 
     def __post_init__(self):
-        sigmas, q, gram = self.sigmas, self.stiffness, self.gram
+        sigmas, q = self.sigmas, self.stiffness
         if q.ndim != 2 or q.shape[0] < 1 or sigmas.ndim != 1 or q.shape[1] != len(sigmas) or len(sigmas) < 2:
             raise ValueError(
                 "a bank needs at least one orbit of at least two nodes, stiffness (orbits, nodes); "
@@ -60,10 +64,11 @@ class OrbitBank:
             raise ValueError("a bank's sigmas must be finite, > 0 and strictly descending; record it afresh")
         if not (np.isfinite(q).all() and (q > 0).all()):
             raise ValueError("a bank's stiffness must be finite and > 0; record it afresh")
-        if gram is not None and (gram.shape != (len(q), len(sigmas) + 1, len(sigmas) + 1)
-                                 or not np.isfinite(gram).all()):
-            raise ValueError(f"a bank's gram must be finite, (orbits, nodes + 1, nodes + 1); got {gram.shape}; "
-                             "record it afresh")
+        for name, gram in ((name, getattr(self, name)) for name in GRAMS):
+            if gram is not None and (gram.shape != (len(q), len(sigmas) + 1, len(sigmas) + 1)
+                                     or not np.isfinite(gram).all()):
+                raise ValueError(f"a bank's {name} must be finite, (orbits, nodes + 1, nodes + 1); got {gram.shape}; "
+                                 "record it afresh")
 
     @property
     def sigma_max(self) -> float:
@@ -98,10 +103,11 @@ class OrbitBank:
         same = all(np.array_equal(b.sigmas, first.sigmas) for b in banks)
         sigmas = first.sigmas if same else np.unique(np.concatenate([b.sigmas for b in banks]))[::-1].copy()
         stiffness = np.concatenate([b._on(sigmas) for b in banks])
-        known = all(b.gram is not None for b in banks)
-        gram = np.concatenate([b._gram_on(sigmas) for b in banks]) if known else None
+        gram, detail = (None if any(getattr(b, name) is None for b in banks) else
+                        np.concatenate([b._on_nodes(getattr(b, name), sigmas) for b in banks])
+                        for name in GRAMS)
         return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata,
-                   gram, first.elements, first.share)
+                   gram, first.elements, first.share, detail)
 
     def _on(self, sigmas: np.ndarray) -> np.ndarray:
         """Stiffness read on another set of nodes, cell by cell; (B, len(sigmas))."""
@@ -109,20 +115,19 @@ class OrbitBank:
         cell = np.searchsorted(-self.sigmas, -middle, side="right") - 1
         return self.stiffness[:, np.clip(cell, 0, len(self.sigmas) - 1)]
 
-    def _gram_on(self, sigmas: np.ndarray) -> np.ndarray:
+    def _on_nodes(self, gram: np.ndarray, sigmas: np.ndarray) -> np.ndarray:
         """Inner products of the predictions read at another set of nodes; (B, len(sigmas) + 1, len(sigmas) + 1)."""
         if np.array_equal(sigmas, self.sigmas):
-            return self.gram
+            return gram
         weights = np.concatenate([np.eye(1, len(self.sigmas) + 1), Orbits(self.sigmas).denoised(sigmas)])
-        return weights @ self.gram @ weights.T
+        return weights @ gram @ weights.T
 
     def save(self, path) -> None:
         """Write the bank as safetensors."""
         counts = {"calls": self.calls, "sample_calls": self.sample_calls, "metadata": self.metadata,
                   "elements": self.elements, "share": self.share}
         tensors = {"sigmas": np.ascontiguousarray(self.sigmas), "stiffness": np.ascontiguousarray(self.stiffness)}
-        if self.gram is not None:
-            tensors["gram"] = np.ascontiguousarray(self.gram)
+        tensors |= {name: np.ascontiguousarray(gram) for name in GRAMS if (gram := getattr(self, name)) is not None}
         save_file(tensors, str(path), {"format": FORMAT, "bank": json.dumps(counts)})
 
     @classmethod
@@ -134,8 +139,8 @@ class OrbitBank:
                 if header.get("format") != FORMAT:
                     raise ScheduleFileError(f"{Path(path).name} is no orbit bank; choose a file made by OrbitBank.save")
                 counts = json.loads(header["bank"])
-                gram = file.get_tensor("gram") if "gram" in file.keys() else None  # noqa: SIM118, it is no dict
-                return cls(file.get_tensor("sigmas"), file.get_tensor("stiffness"), **counts, gram=gram)
+                grams = {name: file.get_tensor(name) for name in GRAMS if name in file.keys()}  # noqa: SIM118, no dict
+                return cls(file.get_tensor("sigmas"), file.get_tensor("stiffness"), **counts, **grams)
         except ScheduleFileError:
             raise
         except FileNotFoundError:
@@ -207,12 +212,14 @@ def record_orbits(
     grid = recording_grid(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
     kept = _kept_elements(noise).to(noise.device)
     dither = _Dither()
-    x, previous, last_step, recorded = noise.float(), None, None, []
+    x, previous, last_step, recorded, weighed = noise.float(), None, None, [], []
     for i, sigma in enumerate(grid):
         batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
         denoised = check_denoised(denoiser(dither.add(x), batch_sigma), x, sigma).float()
         dither.learn(denoised)
         recorded.append(denoised.flatten(1)[:, kept].cpu())
+        if is_picture(noise):
+            weighed.append(weigh_frequencies(denoised).flatten(1)[:, kept].cpu())
         if progress is not None:
             progress(i + 1, len(grid))
         if i + 1 < len(grid):
@@ -221,20 +228,46 @@ def record_orbits(
             ratio = float(grid[i + 1] / sigma)
             x, previous, last_step = ratio * x + (1 - ratio) * target, denoised, step
     predictions = torch.stack(recorded)  # (N, B, kept)
-    gram = _gram(noise.float().flatten(1)[:, kept].cpu(), predictions)
+    rounding = np.array([0.0, *(rounding_noise(values) ** 2 for values in predictions)])
+    gram, detail = _gram(noise.float().flatten(1)[:, kept].cpu(), predictions, rounding), None
+    if weighed:
+        start = weigh_frequencies(noise.float()).flatten(1)[:, kept].cpu()
+        gain = frequency_gain(*noise.shape[-2:]).square().mean().item()
+        detail = _gram(start, torch.stack(weighed), rounding * gain)
     return OrbitBank(grid, stiffness_cells(grid, predictions), len(grid), len(grid) * len(noise), gram=gram,
-                     elements=noise[0].numel(), share=share)
+                     elements=noise[0].numel(), share=share, detail=detail)
 
 
-def _gram(start: torch.Tensor, predictions: torch.Tensor) -> np.ndarray:
+def is_picture(samples: torch.Tensor) -> bool:
+    """Whether samples (B, ...) have a height and a width: their last two axes, after channels."""
+    return samples.ndim >= 4
+
+
+def frequency_gain(height: int, width: int) -> torch.Tensor:
+    """sqrt(1 + f^2), f in cycles along the short side, for every frequency of a picture; (height, width)."""
+    side = min(height, width)
+    rows, columns = (torch.fft.fftfreq(count) * side for count in (height, width))
+    return (1 + rows[:, None] ** 2 + columns**2).sqrt()
+
+
+def weigh_frequencies(pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures (..., H, W) with each frequency times `frequency_gain`: their squares sum to those of value and slope.
+
+    Nature's pictures have a power that falls like f^-2, so in these every frequency is about as strong.
+    """
+    height, width = pictures.shape[-2:]
+    gain = frequency_gain(height, width)[:, :width // 2 + 1].to(pictures)
+    return torch.fft.irfft2(torch.fft.rfft2(pictures) * gain, s=(height, width))
+
+
+def _gram(start: torch.Tensor, predictions: torch.Tensor, rounding: np.ndarray) -> np.ndarray:
     """Inner products per element of the start state (B, E) and the predictions (N, B, E); (B, N + 1, N + 1).
 
-    Rounding noise of half-precision predictions adds to their own length only and is taken off again.
+    rounding: (N + 1,) squares of half-precision rounding noise, which adds to their own length only and is taken off.
     """
     vectors = torch.cat([start[None], predictions]).transpose(0, 1)
     gram = torch.stack([rows.double() @ rows.double().T for rows in vectors]).numpy() / start.shape[1]
-    noise = np.array([0.0, *(rounding_noise(values) ** 2 for values in predictions)])
-    return gram - np.diag(noise)
+    return gram - np.diag(rounding)
 
 
 class _Dither:

@@ -118,7 +118,8 @@ class ReplayEnvironment(BankEnvironment):
     def start(self, episodes: int, rng: np.random.Generator) -> None:
         """The same, and a run of the sampler for each episode."""
         super().start(episodes, rng)
-        self.runs, self.ledger = self.error.replay(episodes, self.steps), self.error.ledger(self.bank.gram[self.orbit])
+        self.runs = self.error.replay(episodes, self.steps)
+        self.ledger = self.error.ledger(self.error.bank.gram[self.orbit])
         self.left = self.steps
 
     def advance(self, position: np.ndarray, duration: float) -> np.ndarray:

@@ -3,9 +3,12 @@
 "euler"               J, eq. (6): E integral |Q| theta^2 dt. One clock for every number of steps.
 "residual:<sampler>"  the sum over the steps of E|r|, r being what one step from the orbit leaves.
 "end:<sampler>"       the RMS error at sigma 0 that the steps' residuals add up to, eq. (16).
+"detail:<sampler>"    the same of value and slope together: an error in fine structure counts for more.
 
-The last two are exact in the step, so the best grid differs from one number of steps to the next.
+The last three are exact in the step, so the best grid differs from one number of steps to the next.
 """
+
+import dataclasses
 
 import numpy as np
 
@@ -14,7 +17,7 @@ from .orbits import Orbits
 from .replay import Replay
 from .samplers import REPLAYS
 
-KINDS = ("residual", "end")
+KINDS = ("residual", "end", "detail")
 OBJECTIVES = ("euler", *(f"{kind}:{sampler}" for kind in KINDS for sampler in REPLAYS))
 # Over this many e-folds of sigma an error turns away from what it was: residuals made further apart
 # neither add up nor cancel. Chosen on the demo model; docs/theory.md, eq. (16).
@@ -38,18 +41,26 @@ class SamplerError:
     """An exact-step objective of one sampler on a bank.
 
     turn: the tau of eq. (16), > 0; infinity adds residuals up with their signs.
-    Raises ValueError for a bank that knows only stiffness.
+    Its `kind` is "residual" or "end"; with "detail" it is "end" on the bank's details.
+    Raises ValueError for a bank that knows only stiffness, or no details where they are asked for.
     """
 
     def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN):
         (self.kind, self.sampler), self.turn = split_objective(objective), turn
+        self.orbits = Orbits(bank.sigmas)
         if self.kind not in KINDS:
             raise ValueError(f"objective must replay a sampler; got {objective!r}; choose for example end:euler")
         if bank.gram is None:
             raise ValueError(f"objective {objective} needs the predictions' inner products, which this bank lacks; "
                              "record it afresh with record_orbits(...)")
-        self.bank, self.orbits, self.reach = bank, Orbits(bank.sigmas), REACH * spread(bank)
-        self.mean_gram = bank.gram.mean(axis=0)
+        self.reach = REACH * spread(bank)
+        if self.kind == "detail":
+            if bank.detail is None:
+                raise ValueError(f"objective {objective} needs orbits of pictures (batch, channels, height, width) "
+                                 "with their details, which this bank lacks; record it afresh, or take "
+                                 f"end:{self.sampler}")
+            bank, self.kind = dataclasses.replace(bank, gram=bank.detail), "end"
+        self.bank, self.mean_gram = bank, bank.gram.mean(axis=0)
 
     def replay(self, episodes: int, steps: int) -> Replay:
         """Runs of `steps` steps of the sampler, each of which starts on the orbit where residuals are summed."""

@@ -12,7 +12,8 @@ from .dropdown import NAME as ART
 
 AYS_KINDS = ("SD1", "SDXL", "SVD")  # tables of the host's AlignYourSteps node
 MOST_ROWS = 24
-CHARGED = {"euler": "Euler objective", "residual": "Sum of the residuals", "end": "RMS end error"}  # by kind
+CHARGED = {"euler": "Euler objective", "residual": "Sum of the residuals", "end": "RMS end error",
+           "detail": "RMS end error of value and slope"}  # by kind
 
 
 def host_grids(sampling, steps: int) -> dict[str, np.ndarray | None]:
@@ -110,7 +111,7 @@ def fitting_lines(schedule: Schedule, seconds: float) -> list[str]:
     if not schedule.grids:
         return []
     kind, sampler = split_objective(schedule.provenance["objective"])
-    what = "end error" if kind == "end" else "one-step residuals"
+    what = {"end": "end error", "detail": "end error of value and slope"}.get(kind, "one-step residuals")
     return [f"grids fitted to the {what} of {sampler}: {', '.join(map(str, schedule.grids))} steps; {seconds:.1f} s, "
             "no model call"]
 

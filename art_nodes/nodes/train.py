@@ -103,5 +103,6 @@ def advanced_inputs() -> list:
         io.Combo.Input("objective", options=HOST_OBJECTIVES, default="end:euler", optional=True,
                        tooltip="What the schedule is to be good at. euler is the paper's: one clock for every number "
                                "of steps. end:<sampler> also fits grids to the error where that sampler ends, "
+                               "detail:<sampler> to that error with fine structure counting for more, "
                                "residual:<sampler> to what its single steps leave; without further model calls."),
     ]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import spearmanr
 
 from art_nodes.core import LiveModel, OrbitBank, Schedule, TrainConfig, learn, learn_schedule, optimal_schedule
 from art_nodes.core.clock import optimal_clock
@@ -33,7 +34,8 @@ def bank():
 
 def test_objectives_are_named_after_their_samplers():
     assert split_objective("euler") == ("euler", "euler") and split_objective("end:heun") == ("end", "heun")
-    assert set(OBJECTIVES) == {"euler", *(f"{kind}:{name}" for kind in ("residual", "end") for name in REPLAYS)}
+    kinds = ("residual", "end", "detail")
+    assert set(OBJECTIVES) == {"euler", *(f"{kind}:{name}" for kind in kinds for name in REPLAYS)}
     with pytest.raises(ValueError, match="objective must be one of: euler, .*got 'end:ddim'"):
         split_objective("end:ddim")
 
@@ -250,3 +252,34 @@ def test_a_grid_must_fit_its_number_of_steps_and_the_clock():
     for grid in (np.array([10.0, 5.0, 1.0, 0.0]), np.array([9.0, 5.0, 0.0])):
         with pytest.raises(ValueError, match="a grid of 2 steps must have 3 sigmas from the clock's first, 10; got"):
             Schedule(clock, grids={2: grid})
+
+
+def sloped(errors):
+    """RMS over pictures (B, C, H, W) of value and slope together, per element, by differences of wave numbers."""
+    power = torch.fft.fft2(errors.double(), norm="ortho").abs().square()
+    waves = torch.fft.fftfreq(errors.shape[-1]) * errors.shape[-1]
+    return float((power * (1 + waves[:, None] ** 2 + waves**2)).mean().sqrt())
+
+
+def test_detail_orders_grids_by_error_of_value_and_slope(bank):
+    """On the Gaussian field; negative control: the plain end error orders them worse."""
+    model, noise = targets.image_gaussian(64), targets.noise((16, 1, 64, 64), HIGH)
+    rng, steps = np.random.default_rng(0), 6
+    grids = [np.append(HIGH * np.exp(-np.append(0, np.cumsum(rng.dirichlet(np.full(steps - 1, 3.0)))) *
+                                     np.log(HIGH / rng.uniform(0.03, 1.0))), 0.0) for _ in range(60)]
+    truth = euler(model, noise, torch.from_numpy(np.append(np.geomspace(HIGH, 1e-3, 400), 0.0)))
+    true = [sloped(euler(model, noise, torch.from_numpy(grid)) - truth) for grid in grids]
+    rank = {kind: spearmanr(SamplerError(bank, f"{kind}:euler")(np.stack(grids)), true).statistic
+            for kind in ("detail", "end")}
+    assert rank["detail"] > 0.9 > rank["end"] + 0.1
+
+
+def test_detail_spends_more_steps_where_sigma_is_small(bank):
+    plain, sharp = (best_grid(SamplerError(bank, f"{kind}:euler"), 8) for kind in ("end", "detail"))
+    assert (sharp[1:-1] < plain[1:-1]).all()
+
+
+def test_detail_needs_pictures():
+    flat = OrbitBank(np.array([3.0, 1.0]), np.ones((1, 2)), gram=np.eye(3)[None])
+    with pytest.raises(ValueError, match="detail:heun needs orbits of pictures.*take end:heun"):
+        SamplerError(flat, "detail:heun")

@@ -116,6 +116,22 @@ def test_a_bank_holds_the_inner_products_of_what_it_recorded():
     np.testing.assert_allclose(np.diagonal(bank.gram, axis1=1, axis2=2), squares, rtol=1e-6)
 
 
+@pytest.mark.parametrize("across, down", [(0, 0), (4, 0), (2, 5)])
+def test_a_wave_counts_by_its_value_and_slope(across, down):
+    """A prediction that is one wave, f cycles along the short side, has a detail of 1 + f^2 times its square."""
+    x, y = torch.arange(24) / 16, torch.arange(16) / 16
+    wave = torch.cos(2 * torch.pi * (across * x + down * y[:, None])).expand(2, 1, 16, 24)
+    bank = record_orbits(lambda x, sigma: wave / (1 + sigma.reshape(-1, 1, 1, 1)), HIGH * torch.ones(2, 1, 16, 24),
+                         HIGH, LOW, nodes=8)
+    ratio = bank.detail[:, 1:, 1:] / bank.gram[:, 1:, 1:]
+    np.testing.assert_allclose(ratio, 1 + across**2 + down**2, rtol=1e-4)
+
+
+def test_samples_that_are_no_pictures_have_no_detail():
+    bank = record_orbits(targets.gaussian(), targets.noise((4, 3), HIGH), HIGH, LOW, nodes=8)
+    assert bank.gram is not None and bank.detail is None
+
+
 def test_a_large_sample_is_told_by_a_fixed_part_of_it():
     """Of 65,536 elements a quarter is kept: norms are off by less than 2 %, and the bank stays small."""
     noise = torch.randn(2, 4, 128, 128, generator=torch.Generator().manual_seed(0)) * HIGH
@@ -135,6 +151,8 @@ def test_banks_keep_their_gram_when_merged_and_saved(tmp_path):
     both.save(tmp_path / "bank.safetensors")
     again = OrbitBank.load(tmp_path / "bank.safetensors")
     np.testing.assert_array_equal(again.gram, both.gram)
+    np.testing.assert_array_equal(again.detail, both.detail)
+    assert both.detail.shape == both.gram.shape and (both.detail[:, -1, -1] > both.gram[:, -1, -1]).all()
     assert again.elements == both.elements
 
 
