@@ -1,9 +1,8 @@
 """Ours against every built-in schedule at matched model calls, in the host; `python -m benchmarks matched`.
 
 End error to a fine reference on held-out noise for the deterministic samplers, in two rounds: all
-schedules on 32 noises, then those that may be the best of their column on 256. FID in the
-features of the bundled classifier for a few samplers against the three built-ins strongest
-there. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+schedules on 32 noises, then those that may be the best of their column on 256. FID has its
+own command, `python -m benchmarks fid`. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
 """
 
 import argparse
@@ -21,19 +20,14 @@ from benchmarks.chunks import stop_cleanly
 from benchmarks.matched_cells import (
     ART,
     BATCH,
-    DETAILS,
-    OBJECTIVES,
     PLACES,
     SAMPLERS,
     STEPS,
-    STOCHASTIC,
     Cell,
-    FidCell,
     Job,
     Place,
     Stage,
     compute,
-    for_pictures,
     grids,
     learned,
     own,
@@ -42,11 +36,6 @@ from benchmarks.matched_cells import (
 FOLDER = Path("build/matched")
 FIRST, SECOND = 1, 8  # chunks of the two rounds: 32 and 256 noises
 CONTENDER = 1.15  # times the least error of its column, to be in the second round
-FID_PLACE, FID_STEPS, FID_CHUNKS = PLACES[0], (5, 8, 12, 20), 157  # 5,024 samples
-FID_SAMPLERS = ("euler", "heun", "dpmpp_2m", *STOCHASTIC)
-RIVALS = 3
-# Whose end errors tell which schedules are strong for a sampler that adds noise.
-KIN = {"dpmpp_2m_sde": "dpmpp_2m", "euler_ancestral": "euler"}
 QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 10)}
 
 
@@ -79,27 +68,6 @@ def contenders(column: Sequence[Cell], folder: Path) -> list[Cell]:
             or errors.get(cell, 1e9) <= CONTENDER * least]
 
 
-def fid_cells(cells: Sequence[Cell], folder: Path) -> list[Cell]:
-    """What FID is taken of: ours, and the built-ins strongest by end error at the nearest number of steps."""
-    measured, chosen = columns(cells), []
-    stage = Stage(FID_PLACE)
-    ours = learned(stage, folder, names=(*OBJECTIVES, *DETAILS))
-    for sampler in FID_SAMPLERS:
-        for count in FID_STEPS:
-            kin = KIN.get(sampler, sampler)
-            known = [steps for place, name, steps in measured if place == FID_PLACE and name == kin]
-            if not known:
-                continue
-            column = measured[FID_PLACE, kin, min(known, key=lambda steps: abs(steps - count))]
-            rivals = sorted((cell for cell in column if not cell.schedule.startswith(ART)),
-                            key=lambda cell: total(cell.load(folder)))
-            found = grids(stage, sampler, count, ours)
-            names = [cell.schedule for cell in rivals if cell.schedule in found][:RIVALS]
-            names += [ART + own(sampler), ART + for_pictures(sampler)]
-            chosen += [FidCell(FID_PLACE, sampler, count, name, found[name]) for name in names]
-    return chosen
-
-
 def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:
     """Chunks that are still to be computed, those of cheap cells first."""
     return [(cell, number) for cell in sorted(cells, key=lambda cell: cell.calls) for number in range(chunks)
@@ -126,8 +94,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--samplers", default=",".join(SAMPLERS), help="deterministic samplers, separated by commas")
     parser.add_argument("--places", default=",".join(place.name for place in PLACES))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
-    parser.add_argument("--no-fid", action="store_true", help="end errors only")
-    parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place, no FID")
+    parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place")
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", action="store_true", help="also write docs/results.md and its pictures")
     parser.add_argument("--folder", type=Path, default=FOLDER)
@@ -136,7 +103,7 @@ def _arguments(argv) -> argparse.Namespace:
     args.samplers = tuple(name for name in SAMPLERS if name in args.samplers.split(","))
     args.steps = tuple(int(steps) for steps in args.steps.split(","))
     if args.quick:
-        args.places, args.samplers, args.steps, args.no_fid = *QUICK.values(), True
+        args.places, args.samplers, args.steps = QUICK.values()
     return args
 
 
@@ -145,20 +112,15 @@ def main(argv=None):
     stop_cleanly()
     torch.set_num_threads(1)
     cells = all_cells(args.places, args.samplers, args.steps, args.folder)
-    fid = []
     try:
         if not args.report:
             run(missing(cells, FIRST, args.folder), "first round", args.folder, args.workers, _say)
         second = [cell for column in columns(cells).values() for cell in contenders(column, args.folder)]
         if not args.report:
             run(missing(second, SECOND, args.folder), "second round", args.folder, args.workers, _say)
-        if not args.no_fid:
-            fid = fid_cells(cells, args.folder)
-            if not args.report:
-                run(missing(fid, FID_CHUNKS, args.folder), "FID", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    report.write(columns(cells), columns(fid), args.folder, _say)
+    report.write(columns(cells), args.folder, _say)
     if args.docs:
         report.copy_to_docs(args.folder)
 

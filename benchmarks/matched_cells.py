@@ -287,7 +287,7 @@ class Worker:
 
     @torch.no_grad()
     def compute(self, job: Job) -> tuple[Job, float]:
-        """Compute and save one chunk: the errors, and the features that FID is taken of."""
+        """Compute and save one chunk: the errors, or the features that FID is taken of."""
         from benchmarks.mnist_cells import as_picture
 
         cell, number = job
@@ -299,10 +299,8 @@ class Worker:
             save_whole(cell.path(self.root, number), features=self.judge.features(as_picture(end)).half().numpy())
             return job, time.perf_counter() - began
         errors = (end - self.reference(cell.place, number)).flatten(1).double().square().mean(1).sqrt()
-        # The classifier knows garments only.
-        known = {"features": self.judge.features(as_picture(end)).half().numpy()} if cell.place.model == DEMO else {}
         seconds = time.perf_counter() - began
-        save_whole(cell.path(self.root, number), errors=errors.float().numpy(), seconds=seconds, **known)
+        save_whole(cell.path(self.root, number), errors=errors.float().numpy(), seconds=seconds)
         return job, seconds
 
     def reference(self, place: Place, number: int) -> torch.Tensor:

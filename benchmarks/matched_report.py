@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from art_nodes.core.scores import ratio_interval, total
-from benchmarks import frechet
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Place
 from benchmarks.mnist_report import as_markdown, as_text
@@ -16,7 +15,6 @@ from benchmarks.mnist_report import as_markdown, as_text
 DOCS, PAGE = Path("docs"), "results.md"
 Columns = Mapping[tuple[Place, str, int], Sequence[Cell]]
 PLOTTED = 4  # built-ins a plot shows
-LEAST_FID = 2000  # samples that an FID needs to be shown
 
 
 @dataclass(frozen=True)
@@ -139,48 +137,7 @@ def _command(columns: Columns) -> str:
     return f"python -m benchmarks matched{some} --docs"
 
 
-def fid_table(columns: Columns, sampler: str, folder: Path) -> list[list[str]]:
-    """FID of ours and of the built-ins strongest by end error, the lowest in **; last ours minus the best of them."""
-    from benchmarks.mnist_style import real_features
-
-    target = frechet.moments(real_features("t10k"))
-    steps = [count for _, name, count in columns if name == sampler]
-    features = {}
-    for (_, name, count), column in columns.items():
-        for cell in column if name == sampler else ():
-            if len(found := cell.load(folder, "features")) >= LEAST_FID:
-                features[cell.schedule, count] = found
-    values = {key: frechet.fid(found, target) for key, found in features.items()}
-    rows = [["steps", *map(str, steps)]]
-    for name in dict.fromkeys(name for name, _ in values):
-        rows.append([name, *(_fid(values, name, count) for count in steps)])
-    for ours in dict.fromkeys(name for name, _ in values if name.startswith(ART)):
-        rows.append([f"{ours} − best built-in, 95 %", *(_fid_gap(values, features, ours, count, target)
-                                                        for count in steps)])
-    return rows
-
-
-def _fid_gap(values, features, ours: str, count: int, target) -> str:
-    """The interval of FID(ours) - FID(the built-in with the least), a paired bootstrap over samples."""
-    others = {name: value for (name, steps), value in values.items() if steps == count and not name.startswith(ART)}
-    if (ours, count) not in values or not others:
-        return ""
-    pair = [features[ours, count], features[min(others, key=others.get), count]]
-    if len(pair[0]) != len(pair[1]):
-        return ""
-    low, high = frechet.paired_interval(*pair, target)
-    return f"{low:+.2f} … {high:+.2f}"
-
-
-def _fid(values: Mapping[tuple[str, int], float], name: str, count: int) -> str:
-    if (name, count) not in values:
-        return ""
-    least = min(value for (_, steps), value in values.items() if steps == count)
-    text = f"{values[name, count]:.2f}"
-    return f"**{text}**" if values[name, count] == least else text
-
-
-def markdown(columns: Columns, fid: Columns, folder: Path) -> str:
+def markdown(columns: Columns, folder: Path) -> str:
     """The whole page."""
     noises = max((len(entry.errors) for column in columns.values() for entry in entries(column, folder)), default=0)
     ours = sorted({cell.schedule for column in columns.values() for cell in column if cell.schedule.startswith(ART)})
@@ -194,26 +151,17 @@ def markdown(columns: Columns, fid: Columns, folder: Path) -> str:
              f" up to {noises} noises that nothing was learned on. In brackets: {BATCH} noises only: the schedule was"
              " too far from the best to matter. *Strongest* is the built-in with the least error of that column; the"
              " ratio's 95 % interval is a paired bootstrap over noises.",
-             "FID: 5,024 samples in the features of the bundled classifier against the test images, in the first"
-             " place only; on a processor that has it in bfloat16, which moved it from 7.77 to 7.83 on 1,280 samples."
-             " Its interval is a paired bootstrap over samples.",
+             "FID is in [fid.md](fid.md).",
              "## Who wins", as_markdown(summary(columns, folder)),
              "## Which objective to take", "By end error over all of these places; ART Train's default, `end:euler`,"
-             " is the one that never loses with Euler. FID, below, says otherwise for DPM++ 2M at 5 and 8 steps and for"
-             " samplers that add noise.", as_markdown(advice(columns, folder))]
+             " is the one that never loses with Euler. FID says otherwise for some samplers: [fid.md](fid.md).",
+             as_markdown(advice(columns, folder))]
     for sampler in dict.fromkeys(sampler for _, sampler, _ in columns):
         parts += [f"## {sampler}", f"![End error against steps](images/matched-{sampler}.png)"]
         for place in dict.fromkeys(place for place, name, _ in columns if name == sampler):
             parts += [f"### {sampler}, {place.title}",
                       as_markdown(duel_table(columns, place, sampler, folder, ours)),
                       as_markdown(error_table(columns, place, sampler, folder))]
-        table = fid_table(fid, sampler, folder)
-        if len(table) > 1:
-            parts += [f"### {sampler}: FID", as_markdown(table)]
-    for sampler in dict.fromkeys(sampler for _, sampler, _ in fid if all(name != sampler for _, name, _ in columns)):
-        table = fid_table(fid, sampler, folder)
-        if len(table) > 1:
-            parts += [f"## {sampler}: FID", as_markdown(table)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -244,7 +192,7 @@ def plot(columns: Columns, sampler: str, folder: Path, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def write(columns: Columns, fid: Columns, folder: Path, say=print) -> None:
+def write(columns: Columns, folder: Path, say=print) -> None:
     """Print the tables, and write the page and the plots into `folder`."""
     ours = sorted({cell.schedule for column in columns.values() for cell in column if cell.schedule.startswith(ART)})
     for place, sampler in dict.fromkeys((place, sampler) for place, sampler, _ in columns):
@@ -254,7 +202,7 @@ def write(columns: Columns, fid: Columns, folder: Path, say=print) -> None:
     say("\n" + as_text(summary(columns, folder)))
     for sampler in dict.fromkeys(sampler for _, sampler, _ in columns):
         plot(columns, sampler, folder, folder / "images" / f"matched-{sampler}.png")
-    (folder / PAGE).write_text(markdown(columns, fid, folder))
+    (folder / PAGE).write_text(markdown(columns, folder))
     say(f"{folder / PAGE}")
 
 

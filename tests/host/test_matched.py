@@ -52,7 +52,8 @@ def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
     worker = Worker.__new__(Worker)
     from benchmarks.classifier import load_classifier
 
-    worker.root, worker.stages, worker.judge = tmp_path, {(SDXL, False): stage}, load_classifier()
+    worker.root, worker.judge = tmp_path, load_classifier()
+    worker.stages = {(SDXL, half): stage for half in (False, True)}
     cell = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.0, 0.0))
     worker.compute((cell, 3))
     assert len(cell.load(tmp_path)) == 0  # chunks count from the first
@@ -61,7 +62,9 @@ def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
     end = stage.end("euler", cell.sigmas, matched_cells.noise_of(0))
     truth = worker.reference(SDXL, 0)
     np.testing.assert_allclose(errors, (end - truth).flatten(1).double().square().mean(1).sqrt(), rtol=1e-5)
-    assert cell.load(tmp_path, "features").shape == (BATCH, 96)
+    picture = matched_cells.FidCell(SDXL, cell.sampler, cell.steps, cell.schedule, cell.sigmas)
+    worker.compute((picture, 0))
+    assert picture.load(tmp_path, "features").shape == (BATCH, 96) and picture.folder(tmp_path) != cell.folder(tmp_path)
     assert matched.missing([cell], 2, tmp_path) == [(cell, 1)]
     other = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.1, 0.0))
     assert other.folder(tmp_path) != cell.folder(tmp_path)
@@ -117,7 +120,7 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     assert table[1][0] == ART + "end:euler" and table[1][1].startswith("**")
     rows = matched_report.summary(columns, tmp_path)
     assert [row[1:5] for row in rows[1:]] == [[ART + "end:euler", "1", "0", "0"], [ART + "end:heun", "0", "0", "1"]]
-    matched_report.write(columns, {}, tmp_path, lambda line: None)
+    matched_report.write(columns, tmp_path, lambda line: None)
     page = (tmp_path / matched_report.PAGE).read_text()
     assert "karras, wins" in page and "karras, loses" in page and (tmp_path / "images/matched-euler.png").exists()
 

@@ -1,0 +1,104 @@
+"""FID of ours and of every built-in schedule at matched model calls, in the host; `python -m benchmarks fid`.
+
+On the demo model in SDXL's dress at cfg 1, in the features of the bundled classifier. Two rounds: every schedule on
+256 samples, then ours and the built-ins with the least FID of their column on 5,024. Noise and labels are those that
+nothing was learned on. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from benchmarks import fid_report as report
+from benchmarks.chunks import stop_cleanly
+from benchmarks.matched import FOLDER, missing, run
+from benchmarks.matched_cells import (
+    ART,
+    DETAILS,
+    OBJECTIVES,
+    PLACES,
+    SAMPLERS,
+    STOCHASTIC,
+    FidCell,
+    Stage,
+    for_pictures,
+    grids,
+    learned,
+    own,
+)
+
+PLACE, STEPS, RIVALS = PLACES[0], (5, 8, 12, 20), 3
+FIRST, SECOND = 8, 157  # chunks of the two rounds: 256 and 5,024 samples
+SUPPORTED = (*SAMPLERS, *STOCHASTIC)
+MEASURED = ("euler", "heun", "dpmpp_2m", "euler_ancestral")
+Columns = dict[tuple[str, int], list[FidCell]]
+
+
+def all_columns(samplers: Sequence[str], steps: Sequence[int], folder: Path) -> Columns:
+    """(sampler, steps) -> a cell for every schedule that has a grid there, and for ours."""
+    stage = Stage(PLACE)
+    ours = learned(stage, folder, names=(*OBJECTIVES, *DETAILS))
+    columns = {}
+    for sampler in samplers:
+        wanted = {ART + own(sampler), ART + for_pictures(sampler)}
+        for count in steps:
+            columns[sampler, count] = [FidCell(PLACE, sampler, count, name, sigmas)
+                                       for name, sigmas in grids(stage, sampler, count, ours).items()
+                                       if not name.startswith(ART) or name in wanted]
+    return columns
+
+
+def strongest(column: Sequence[FidCell], target, folder: Path) -> list[FidCell]:
+    """Ours, and the built-ins with the least FID in the first round; nothing that round does not know."""
+    values = {cell: value for cell in column if np.isfinite(value := report.value(cell, FIRST, target, folder))}
+    built_in = sorted((cell for cell in values if not cell.schedule.startswith(ART)), key=values.get)
+    return [*built_in[:RIVALS], *(cell for cell in values if cell.schedule.startswith(ART))]
+
+
+def _arguments(argv) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks fid", description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--samplers", default=",".join(MEASURED), help=f"of {', '.join(SUPPORTED)}")
+    parser.add_argument("--steps", default=",".join(map(str, STEPS)))
+    parser.add_argument("--report", action="store_true", help="only report what is there")
+    parser.add_argument("--docs", action="store_true", help="also write docs/fid.md")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    args = parser.parse_args(argv)
+    args.samplers = args.samplers.split(",")
+    if unknown := set(args.samplers) - set(SUPPORTED):
+        parser.error(f"unknown samplers {', '.join(sorted(unknown))}; choose of {', '.join(SUPPORTED)}")
+    args.steps = tuple(int(steps) for steps in args.steps.split(","))
+    return args
+
+
+def main(argv=None):
+    args = _arguments(argv)
+    stop_cleanly()
+    torch.set_num_threads(1)
+    columns, target = all_columns(args.samplers, args.steps, args.folder), report.target()
+    try:
+        if not args.report:
+            cells = [cell for column in columns.values() for cell in column]
+            run(missing(cells, FIRST, args.folder), "first round", args.folder, args.workers, _say)
+        final = {key: strongest(column, target, args.folder) for key, column in columns.items()}
+        if not args.report:
+            cells = [cell for column in final.values() for cell in column]
+            run(missing(cells, SECOND, args.folder), "second round", args.folder, args.workers, _say)
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is complete is saved, the same command goes on")
+    report.write(columns, final, (FIRST, SECOND), args.folder, _say)
+    if args.docs:
+        report.copy_to_docs(args.folder)
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The FID comparison: whom ours is compared with, and what the page says of it."""
+
+import numpy as np
+import pytest
+
+from benchmarks import fid, fid_report, frechet
+from benchmarks.chunks import save_whole
+from benchmarks.matched_cells import ART, BATCH, FidCell
+
+FEATURES, MANY = 4, 12  # chunks of the second round here
+
+
+def _real():
+    return np.random.default_rng(9).normal(size=(4000, FEATURES))
+
+
+@pytest.fixture
+def column(tmp_path):
+    """Five built-ins and ours, whose samples are off by 0 to 5; ours by 0.5, the nearest built-in by 1."""
+    noise, cells = np.random.default_rng(0).normal(size=(MANY, BATCH, FEATURES)), []
+    for off, name in ((3, "karras"), (1, "beta"), (5, "laplace"), (2, "simple"), (4, "normal"),
+                      (0.5, ART + "end:euler")):
+        cells.append(FidCell(fid.PLACE, "euler", 5, name, (10.0, 1.0 + off, 0.0)))
+        for chunk in range(MANY):
+            save_whole(cells[-1].path(tmp_path, chunk), features=(noise[chunk] + off).astype(np.float16))
+    return cells
+
+
+def test_the_built_ins_with_the_least_fid_are_the_rivals(column, tmp_path, monkeypatch):
+    """All five were measured; the three nearest the target stay, whatever their end errors would be."""
+    monkeypatch.setattr(fid, "FIRST", 2)
+    kept = fid.strongest(column, frechet.moments(_real()), tmp_path)
+    assert [cell.schedule for cell in kept] == ["beta", "simple", "karras", ART + "end:euler"]
+
+
+def test_what_the_first_round_does_not_know_is_left_out(column, tmp_path, monkeypatch):
+    monkeypatch.setattr(fid, "FIRST", MANY + 1)
+    assert fid.strongest(column, frechet.moments(_real()), tmp_path) == []
+
+
+def test_fid_is_that_of_the_first_chunks_only(column, tmp_path):
+    """Mean squared distance of the means, since only those differ; none where a chunk lacks, or is not finite."""
+    real = frechet.moments(_real())
+    assert fid_report.value(column[0], MANY, real, tmp_path) == pytest.approx(FEATURES * 3**2, rel=0.1)
+    assert np.isnan(fid_report.value(column[0], MANY + 1, real, tmp_path))
+    save_whole(column[0].path(tmp_path, MANY), features=np.full((BATCH, FEATURES), np.nan))
+    assert np.isnan(fid_report.value(column[0], MANY + 1, real, tmp_path))
+    assert np.isfinite(fid_report.value(column[0], MANY, real, tmp_path))
+
+
+def test_the_page_says_who_wins_and_leaves_out_what_was_not_measured(column, tmp_path, monkeypatch):
+    monkeypatch.setattr(fid_report, "target", lambda: frechet.moments(_real()))
+    later = [FidCell(fid.PLACE, "euler", 8, cell.schedule, cell.sigmas) for cell in column]  # nothing of it yet
+    columns = {("euler", 5): column, ("euler", 8): later}
+    fid_report.write(columns, columns, (2, MANY), tmp_path, lambda line: None)
+    page = (tmp_path / fid_report.PAGE).read_text()
+    assert f"| euler | {ART}end:euler | 1 | 0 | 0 |" in page
+    assert "| steps | 5 |\n" in page and "| steps | 5 | 8 |" not in page
+    assert f"{BATCH * MANY:,d} samples of ours" in page and f"### euler, {2 * BATCH} samples" in page
+
+
+def test_control_the_worst_of_all_does_not_win(column, tmp_path):
+    """Negative control: the verdict is the interval's, not the name's."""
+    renamed = [FidCell(cell.place, cell.sampler, cell.steps, ART + "end:euler" if cell.schedule == "laplace" else
+                       cell.schedule.removeprefix(ART), cell.sigmas) for cell in column]
+    table = fid_report.Table({("euler", 5): renamed}, "euler", MANY, frechet.moments(_real()), tmp_path)
+    assert table.verdicts(ART + "end:euler") == ["loses"]
+
+
+def test_sampler_names_are_checked(capsys):
+    with pytest.raises(SystemExit):
+        fid.main(["--samplers", "euler,hune"])
+    assert "hune" in capsys.readouterr().err
