@@ -17,11 +17,12 @@ import torch
 
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, grid_cost, learn_schedule, with_grids
 from art_nodes.core.compare import euler, heun
+from art_nodes.core.scores import total
 from art_nodes.core.stiffness import rms
 from benchmarks import bundled_report as report
 from benchmarks.bundled_places import PLACES, SOURCES, Place, Source, built_in, carried_bank
 from benchmarks.machine import this_machine
-from benchmarks.transfer_scores import total, two_step
+from benchmarks.transfer_scores import two_step
 
 FOLDER = Path("build/bundled")
 STEPS = (6, 10, 20)

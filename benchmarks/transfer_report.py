@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from art_nodes.core.scores import total
 from benchmarks.transfer_places import CLASSIC, EXCHANGE, EXCHANGE_STEPS, ONE_STEP, OTHER_STEPS, OWN, TAIL
 from benchmarks.transfer_results import Results
-from benchmarks.transfer_scores import interval, ratios, strongest, total
+from benchmarks.transfer_scores import interval, ratios, strongest
 
 NATIVE = "K"  # the clock trained at the number of steps it is read at
 SOLVERS = {"euler": "Euler", "heun": "Heun"}

@@ -10,6 +10,7 @@ from scipy.stats import bootstrap
 from art_nodes.core.compare import SOLVERS
 from art_nodes.core.exact import Denoiser
 from art_nodes.core.grids import power_grid
+from art_nodes.core.scores import total
 from art_nodes.core.stiffness import rms
 from benchmarks.transfer_places import CLASSIC, Place
 
@@ -65,11 +66,6 @@ def reference_error(place: Place, nodes: int = 256) -> float:
     grid = torch.from_numpy(power_grid(nodes, place.target.sigma_max, REFERENCE_END / 2))
     fine = SOLVERS["heun"](denoiser, noise, grid)
     return total(rms(reference(denoiser, noise, place.target.sigma_max, place.reference_nodes) - fine).numpy())
-
-
-def total(errors: np.ndarray) -> float:
-    """RMS over orbits, from their own RMS errors."""
-    return float(np.sqrt(np.mean(np.square(errors, dtype=np.float64))))
 
 
 def ratios(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> np.ndarray:
