@@ -19,8 +19,6 @@ from benchmarks.chunks import stop_cleanly
 from benchmarks.matched import FOLDER, missing, run
 from benchmarks.matched_cells import (
     ART,
-    DETAILS,
-    OBJECTIVES,
     PLACES,
     SAMPLERS,
     STOCHASTIC,
@@ -42,8 +40,8 @@ Columns = dict[tuple[str, int], list[FidCell]]
 def all_columns(samplers: Sequence[str], steps: Sequence[int], folder: Path) -> Columns:
     """(sampler, steps) -> a cell for every schedule that has a grid there, and for ours."""
     stage = Stage(PLACE)
-    ours = learned(stage, folder, names=(*OBJECTIVES, *DETAILS))
-    columns = {}
+    names = dict.fromkeys(name for sampler in samplers for name in (own(sampler), for_pictures(sampler)))
+    ours, columns = learned(stage, folder, names=tuple(names)), {}
     for sampler in samplers:
         wanted = {ART + own(sampler), ART + for_pictures(sampler)}
         for count in steps:

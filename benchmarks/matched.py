@@ -20,6 +20,7 @@ from benchmarks.chunks import stop_cleanly
 from benchmarks.matched_cells import (
     ART,
     BATCH,
+    FOR_ALL,
     PLACES,
     SAMPLERS,
     STEPS,
@@ -41,10 +42,10 @@ QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 1
 
 def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], folder: Path) -> list[Cell]:
     """Every schedule with a grid in every column."""
-    cells = []
+    cells, names = [], tuple(dict.fromkeys((*FOR_ALL, *map(own, samplers))))
     for place in places:
         stage = Stage(place)
-        ours = learned(stage, folder)
+        ours = learned(stage, folder, names=names)
         cells += [Cell(place, sampler, count, name, sigmas) for sampler in samplers for count in steps
                   for name, sigmas in grids(stage, sampler, count, ours).items()]
     return cells
