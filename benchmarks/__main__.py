@@ -23,6 +23,7 @@ COMMANDS = {
     "mnist-style": "the paper's FID tables, of RK4, Heun and Euler, on the demo model",
     "objectives": "whether our objectives order grids as the true end error does",
     "matched": "ours against every built-in schedule at matched model calls, in the host",
+    "trial": "what trying grids on the model adds to what was learned on recordings",
     "fid": "FID of ours and of every built-in schedule at matched model calls, in the host",
     "invert-ays": "whether a published AYS table tells the stiffness of its checkpoint",
     "stochastic": "what a clock is worth to samplers that add noise, exactly",

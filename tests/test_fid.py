@@ -16,10 +16,10 @@ def _real():
 
 @pytest.fixture
 def column(tmp_path):
-    """Five built-ins and ours, whose samples are off by 0 to 5; ours by 0.5, the nearest built-in by 1."""
+    """Five built-ins and two of ours, off by 0.5 to 5; the nearest is ours, the nearest built-in is off by 1."""
     noise, cells = np.random.default_rng(0).normal(size=(MANY, BATCH, FEATURES)), []
     for off, name in ((3, "karras"), (1, "beta"), (5, "laplace"), (2, "simple"), (4, "normal"),
-                      (0.5, ART + "end:euler")):
+                      (0.5, ART + "end:euler"), (2.5, ART + "detail:euler")):
         cells.append(FidCell(fid.PLACE, "euler", 5, name, (10.0, 1.0 + off, 0.0)))
         for chunk in range(MANY):
             save_whole(cells[-1].path(tmp_path, chunk), features=(noise[chunk] + off).astype(np.float16))
@@ -27,7 +27,7 @@ def column(tmp_path):
 
 
 def test_the_built_ins_with_the_least_fid_are_the_rivals(column, tmp_path, monkeypatch):
-    """All five were measured; the three nearest the target stay, whatever their end errors would be."""
+    """All were measured; the three built-ins and the one of ours nearest the target stay."""
     monkeypatch.setattr(fid, "FIRST", 2)
     kept = fid.strongest(column, frechet.moments(_real()), tmp_path)
     assert [cell.schedule for cell in kept] == ["beta", "simple", "karras", ART + "end:euler"]
@@ -52,11 +52,19 @@ def test_the_page_says_who_wins_and_leaves_out_what_was_not_measured(column, tmp
     monkeypatch.setattr(fid_report, "target", lambda: frechet.moments(_real()))
     later = [FidCell(fid.PLACE, "euler", 8, cell.schedule, cell.sigmas) for cell in column]  # nothing of it yet
     columns = {("euler", 5): column, ("euler", 8): later}
-    fid_report.write(columns, columns, (2, MANY), tmp_path, lambda line: None)
+    fid_report.write(columns, columns, column[1], (2, MANY), tmp_path, lambda line: None)
     page = (tmp_path / fid_report.PAGE).read_text()
     assert f"| euler | {ART}end:euler | 1 | 0 | 0 |" in page
     assert "| steps | 5 |\n" in page and "| steps | 5 | 8 |" not in page
-    assert f"{BATCH * MANY:,d} samples of ours" in page and f"### euler, {2 * BATCH} samples" in page
+    assert f"{BATCH * MANY:,d} samples of the three" in page and f"### euler, {2 * BATCH} samples" in page
+
+
+def test_the_page_says_what_the_model_itself_scores(column, tmp_path):
+    """Its FID, where all its samples are there."""
+    real = frechet.moments(_real())
+    said = fid_report.fine_line(column[1], MANY, real, tmp_path)
+    assert f"{fid_report.value(column[1], MANY, real, tmp_path):.2f}" in said
+    assert fid_report.fine_line(column[1], MANY + 1, real, tmp_path) == ""
 
 
 def test_control_the_worst_of_all_does_not_win(column, tmp_path):

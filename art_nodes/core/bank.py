@@ -41,6 +41,7 @@ class OrbitBank:
         `weigh_frequencies`; None where samples are no pictures, or the bank is older.
     elements: how many elements a sample has, 0 if not known.
     share: whether sigma is the share of noise of a rectified flow, x = (1 - sigma) x0 + sigma eps.
+    ends: (B, elements) float32: where the orbits end, to try grids on the model itself. Not kept in files.
     """
 
     sigmas: np.ndarray
@@ -52,6 +53,7 @@ class OrbitBank:
     elements: int = 0
     share: bool = False
     detail: np.ndarray | None = None
+    ends: np.ndarray | None = None
 
     def __post_init__(self):
         sigmas, q = self.sigmas, self.stiffness
@@ -106,8 +108,10 @@ class OrbitBank:
         gram, detail = (None if any(getattr(b, name) is None for b in banks) else
                         np.concatenate([b._on_nodes(getattr(b, name), sigmas) for b in banks])
                         for name in GRAMS)
+        known = all(b.ends is not None and b.elements == first.elements for b in banks)
+        ends = np.concatenate([b.ends for b in banks]) if known else None
         return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata,
-                   gram, first.elements, first.share, detail)
+                   gram, first.elements, first.share, detail, ends)
 
     def _on(self, sigmas: np.ndarray) -> np.ndarray:
         """Stiffness read on another set of nodes, cell by cell; (B, len(sigmas))."""
@@ -235,7 +239,7 @@ def record_orbits(
         gain = frequency_gain(*noise.shape[-2:]).square().mean().item()
         detail = _gram(start, torch.stack(weighed), rounding * gain)
     return OrbitBank(grid, stiffness_cells(grid, predictions), len(grid), len(grid) * len(noise), gram=gram,
-                     elements=noise[0].numel(), share=share, detail=detail)
+                     elements=noise[0].numel(), share=share, detail=detail, ends=denoised.flatten(1).cpu().numpy())
 
 
 def is_picture(samples: torch.Tensor) -> bool:

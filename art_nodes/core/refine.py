@@ -88,22 +88,27 @@ def descend(function: Callable[[np.ndarray], np.ndarray], starts: Iterable[np.nd
     top = float(starts[0][0])
     if len(starts[0]) == 2:  # one step
         return np.array([top, 0.0])
-    ends = [_descend(lambda z: np.log(np.maximum(function(_grids(z, top)), 1e-300)), _lengths(grid, top))
+    ends = [_descend(lambda z: np.log(np.maximum(function(grids_of(z, top)), 1e-300)), lengths_of(grid, top))
             for grid in starts]
-    return _grids(min(ends, key=lambda end: end[0])[1][None], top)[0]
+    return grids_of(min(ends, key=lambda end: end[0])[1][None], top)[0]
 
 
-def _lengths(grid: np.ndarray, top: float) -> np.ndarray:
+def lengths_of(grid: np.ndarray, top: float) -> np.ndarray:
     """(K + 1,) sigmas -> (K - 1,) coordinates; the last step, to 0, has none."""
     inner = np.append(top, np.minimum(grid[1:-1], 0.999 * top))
     return np.clip(np.log(np.maximum(np.log(inner[:-1] / inner[1:]), 1e-9)), SHORTEST, LONGEST)
 
 
-def _grids(lengths: np.ndarray, top: float) -> np.ndarray:
+def grids_of(lengths: np.ndarray, top: float) -> np.ndarray:
     """(G, K - 1) coordinates -> (G, K + 1) sigmas."""
-    falls = np.cumsum(np.exp(np.clip(lengths, SHORTEST, LONGEST)), axis=1)
+    falls = np.cumsum(np.exp(within_limits(lengths)), axis=1)
     count = len(lengths)
     return np.concatenate([np.full((count, 1), top), top * np.exp(-falls), np.zeros((count, 1))], axis=1)
+
+
+def within_limits(lengths: np.ndarray) -> np.ndarray:
+    """Coordinates of steps that are neither shorter nor longer than a grid may have; any shape."""
+    return np.clip(lengths, SHORTEST, LONGEST)
 
 
 def _descend(function, z: np.ndarray) -> tuple[float, np.ndarray]:
@@ -121,7 +126,7 @@ def _descend(function, z: np.ndarray) -> tuple[float, np.ndarray]:
         if not values[best] < value - ENOUGH:
             break
         moved = shares[best] * move
-        z = np.clip(z + moved, SHORTEST, LONGEST)
+        z = within_limits(z + moved)
         value, fresh = _slope(function, z)
         turned, slope = fresh - slope, fresh
         along = turned @ moved

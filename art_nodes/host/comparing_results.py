@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from ..core.scores import ratio_interval, total
+from .recording import flat
 
 
 @dataclass(frozen=True)
@@ -89,12 +90,6 @@ def end_errors(end, reference) -> np.ndarray:
     """(B,) RMS distance of each sample to the reference over all elements of its latent, nested latents included."""
     difference = flat(end) - flat(reference)
     return difference.square().mean(dim=1).sqrt().numpy()
-
-
-def flat(latent) -> torch.Tensor:
-    """A latent as float64 (B, elements) on the CPU, the parts of a nested one side by side."""
-    parts = latent.unbind() if getattr(latent, "is_nested", False) else [latent]
-    return torch.cat([part.detach().cpu().double().flatten(1) for part in parts], dim=1)
 
 
 def first_part(latent) -> torch.Tensor:

@@ -22,7 +22,8 @@ SEND_SECONDS = 0.2  # at least, between messages
 MOST_POINTS = 400  # of the cost curve in a message
 MOST_CLOCK = 129  # sigmas of a clock in a message
 MOST_RUNS = 32  # last states that are kept
-RECORDING, LEARNING, REFINING, FINISHED, FAILED = "recording", "learning", "refining", "finished", "failed"
+RECORDING, LEARNING, REFINING, TRYING = "recording", "learning", "refining", "trying"
+FINISHED, FAILED = "finished", "failed"
 log = logging.getLogger(__name__)
 
 # (client, workflow, node) -> last state; read by another thread than the one that trains.
@@ -103,6 +104,11 @@ class TrainingEvents:
     def refined(self, done: int, total: int) -> None:
         """After a grid that was fitted to a sampler."""
         self._tell(REFINING, done, total)
+
+    @_never_raises
+    def tried(self, done: int, total: int) -> None:
+        """After a model call of the trial: so many of at most `total`, counted per sample."""
+        self._tell(TRYING, done, total)
 
     @_never_raises
     def finished(self, saved_name: str, schedule=None) -> None:

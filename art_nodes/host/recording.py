@@ -40,11 +40,11 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     banks = []
     for i, size in enumerate(sizes):
         told = _offset(progress, i * len(grid), len(sizes) * len(grid))
-        batch = _first(latent, size)
+        batch = first_samples(latent, size)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(positive, negative)
         guider.set_cfg(cfg)
-        banks.append(_record_batch(guider, batch, (seed + i) & LARGEST_SEED, grid, told))
+        banks.append(_record_batch(guider, batch, batch_seed(seed, i), grid, told))
     metadata = {**describe_model(model), **describe_run(latent, sizes[0], cfg, seed)}
     share = is_share(model.get_model_object("model_sampling"))
     return dataclasses.replace(OrbitBank.merge(banks), metadata=metadata, share=share)
@@ -59,16 +59,23 @@ def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress) -> Orbi
             return denoise(x, sigma, **(extra_args or {}))
 
         banks.append(record_orbits(denoiser, x, grid[0], grid[-1], progress=progress, sigmas=grid))
-        return x
+        return torch.from_numpy(banks[-1].ends).reshape(x.shape).to(x)
 
     sigmas = torch.tensor([*grid, 0.0], dtype=torch.float32)
-    guider.sample(gaussian(latent, seed), latent, comfy.samplers.KSAMPLER(follow), sigmas, disable_pbar=True, seed=seed)
+    end = guider.sample(gaussian(latent, seed), latent, comfy.samplers.KSAMPLER(follow), sigmas, disable_pbar=True,
+                        seed=seed)
     if not banks:
         raise ValueError(
             "the model must be sampled when it is asked to; a patch on it answered without calling the sampler; "
             "connect the model from before that patch"
         )
-    return banks[-1]
+    # As the host gives out what it has sampled, which other samplers' ends are compared with.
+    return dataclasses.replace(banks[-1], ends=flat(end).float().numpy())
+
+
+def batch_seed(seed: int, batch: int) -> int:
+    """Of the noise of a batch."""
+    return (seed + batch) & LARGEST_SEED
 
 
 def batch_sizes(orbits: int, batch: int) -> list[int]:
@@ -149,13 +156,19 @@ def empty_like(model, latent_image: dict):
     return fix(model, zeros)
 
 
+def flat(latent) -> torch.Tensor:
+    """A latent as float64 (B, elements) on the CPU, the parts of a nested one side by side."""
+    parts = latent.unbind() if getattr(latent, "is_nested", False) else [latent]
+    return torch.cat([part.detach().cpu().double().flatten(1) for part in parts], dim=1)
+
+
 def gaussian(latent, seed: int):
     """Standard normal noise of the latent's shape, from a generator of its own."""
     generator = torch.Generator("cpu").manual_seed(seed)
     return _each(latent, lambda part: torch.randn(part.shape, generator=generator))
 
 
-def _first(latent, size: int):
+def first_samples(latent, size: int):
     """The first `size` samples."""
     return _each(latent, lambda part: part[:size])
 

@@ -8,6 +8,7 @@ import torch
 
 from ..core import OrbitBank, Schedule, grid_cost
 from ..core.objectives import SamplerError, split_objective
+from ..core.trial import Tried
 from .dropdown import NAME as ART
 
 AYS_KINDS = ("SD1", "SDXL", "SVD")  # tables of the host's AlignYourSteps node
@@ -114,6 +115,15 @@ def fitting_lines(schedule: Schedule, seconds: float) -> list[str]:
     what = {"end": "end error", "detail": "end error of value and slope"}.get(kind, "one-step residuals")
     return [f"grids fitted to the {what} of {sampler}: {', '.join(map(str, schedule.grids))} steps; {seconds:.1f} s, "
             "no model call"]
+
+
+def trial_lines(tried: Tried | None, sampler: str, steps: int, seconds: float) -> list[str]:
+    """What a trial on the model found, if there was one."""
+    if tried is None:
+        return []
+    better = f", improved to {tried.ratio:.3f} times its error on orbits kept apart" if tried.ratio < 1 else ""
+    return [f"tried with {sampler} on the model at {steps} steps: {tried.sample_calls} model calls counted per sample, "
+            f"{seconds:.1f} s; the best was {tried.name}{better}"]
 
 
 def comparison_lines(bank: OrbitBank, sigmas, grids: dict, steps: int, objective: str = "euler") -> list[str]:

@@ -1,9 +1,9 @@
 """Learning a schedule on a MODEL: what ART Train does.
 
-Record orbits with the model, learn on the recording, fit grids to a sampler if one is named,
-compare with the host's schedulers, save. An interrupt or an error at any moment goes on to the
-host and leaves no file: the schedule is saved last, in one piece. A finished recording is then
-lost with it.
+Record orbits with the model, learn on the recording, fit grids to a sampler if one is named, try some on the
+sampler itself if that was asked for, compare with the host's schedulers, save. An interrupt or an error at
+any moment goes on to the host and leaves no file: the schedule is saved last, in one piece. A finished
+recording is then lost with it.
 """
 
 import dataclasses
@@ -25,7 +25,8 @@ from .events import TrainingEvents
 from .library import check_name, save_schedule
 from .plot import draw_plot
 from .recording import record
-from .report import bank_lines, comparison_lines, fitting_lines, host_grids, learning_lines, saved_lines
+from .report import bank_lines, comparison_lines, fitting_lines, host_grids, learning_lines, saved_lines, trial_lines
+from .trials import HostRuns, try_steps
 
 METHODS = ("ART-RL", "closed form")
 PROGRESS_TOTAL = 1000
@@ -55,12 +56,13 @@ class Trained:
 
 
 def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits: int, nodes: int, steps: int,
-          name: str, method: str = METHODS[0], objective: str = "euler",
+          name: str, method: str = METHODS[0], objective: str = "euler", trial_calls: int = 0,
           events: TrainingEvents | None = None, **settings) -> Trained:
     """Learn a schedule on a MODEL and save it in the library under `name`, or name_2 ... if that is taken.
 
     steps: of the `sigmas` and of the comparison. objective: "euler" is one clock for every number of steps; one that
-    names a sampler adds grids fitted to it, one of them for `steps`. settings: further fields of TrainConfig.
+    names a sampler adds grids fitted to it, one of them for `steps`. trial_calls: model calls, counted per sample, for
+    trying grids of `steps` steps with that sampler on the model; 0 tries none. settings: further fields of TrainConfig.
     Raises ValueError for bad input before the model is called, and the host's own exception
     when it is interrupted.
     """
@@ -68,15 +70,17 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     check_steps(steps)
     if method not in METHODS:
         raise ValueError(f"method must be one of: {', '.join(METHODS)}; got {method!r}; ART-RL is the usual one")
-    fits = split_objective(objective)[0] != "euler"
+    kind, sampler = split_objective(objective)
+    fits = kind != "euler"
+    check_trial(trial_calls, fits)
     config = TrainConfig(seed=seed, **settings)
     learns = method == METHODS[0]
     events = events or TrainingEvents(None)
     progress = _Progress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
-                         events=events)
+                         trial_calls, events)
 
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
-                  progress=progress.recorded)
+                  progress=lambda done, total: progress.recorded(done, total, min(orbits, batch_size(latent_image))))
     recording_seconds = progress.start_learning()
     # On a busy machine the threads of numpy's BLAS wait for each other and are far slower than one alone.
     with threadpool_limits(1, user_api="blas"):
@@ -84,7 +88,12 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
         learning_seconds = progress.start_fitting()
         if fits:
             schedule = with_grids(schedule, bank, objective, {*REFINED_STEPS, min(steps, MOST_FITTED)}, progress.fitted)
-    fitting_seconds = progress.phase_seconds()
+        fitting_seconds, tried = progress.start_trying(), None
+        if trial_calls:
+            runs = HostRuns(model, positive, negative, latent_image, bank, cfg=cfg, seed=seed, sampler_name=sampler,
+                            on_call=progress.tried)
+            schedule, tried = try_steps(schedule, bank, runs, objective, steps, trial_calls)
+    trying_seconds = progress.phase_seconds()
 
     grids = host_grids(model.get_model_object("model_sampling"), steps)
     sigmas = schedule.sigmas(steps)
@@ -92,7 +101,8 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     plot = draw_plot(schedule, steps, plotted, costs, bank.sigma_min)
     lines = [
         *bank_lines(bank, recording_seconds), *learning_lines(schedule, costs, bank, learning_seconds),
-        *fitting_lines(schedule, fitting_seconds), *comparison_lines(bank, sigmas, grids, steps, objective),
+        *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds),
+        *comparison_lines(bank, sigmas, grids, steps, objective),
     ]
     # The last chance to stop: what was saved is never reported as interrupted.
     progress.show(PROGRESS_TOTAL)
@@ -111,6 +121,20 @@ def _learn(bank: OrbitBank, config: TrainConfig, progress: "_Progress") -> tuple
     return last.schedule, costs
 
 
+def batch_size(latent_image: dict) -> int:
+    """Samples of a model call."""
+    return latent_image["samples"].shape[0]
+
+
+def check_trial(trial_calls: int, names_sampler: bool) -> None:
+    """ValueError for a trial of less than no calls, or with an objective that names no sampler to try."""
+    if trial_calls < 0:
+        raise ValueError(f"trial_calls must be at least 0; got {trial_calls}; 0 tries nothing")
+    if trial_calls and not names_sampler:
+        raise ValueError("trial_calls need an objective that names the sampler to try; got 'euler', one clock for "
+                         "every number of steps; choose for example end:euler, or set trial_calls to 0")
+
+
 def check_interrupt() -> None:
     """Raise the host's own exception if the user has asked to stop."""
     comfy.model_management.throw_exception_if_processing_interrupted()
@@ -120,13 +144,15 @@ class _Progress:
     """One bar over all phases, in shares of the time they take; it never goes back.
 
     The share of recording follows from the seconds that learning and fitting are expected to take
-    and the seconds that the model calls are seen to take.
+    and the seconds that the model calls are seen to take, of which a trial may follow as many again.
     """
 
-    def __init__(self, learning_seconds: float, fitting_seconds: float = 0.0,
-                 clock: Callable[[], float] = time.perf_counter, events: TrainingEvents | None = None):
+    def __init__(self, learning_seconds: float, fitting_seconds: float = 0.0, trial_calls: int = 0,
+                 events: TrainingEvents | None = None, clock: Callable[[], float] = time.perf_counter):
         self.bar, self.events = comfy.utils.ProgressBar(PROGRESS_TOTAL), events or TrainingEvents(None)
-        self.learning_seconds, self.fitting_seconds, self.clock = learning_seconds, fitting_seconds, clock
+        # Of the phases to come; those of a trial are known once the model was called.
+        self.expected = [learning_seconds, fitting_seconds, 0.0]
+        self.trial_calls, self.calls, self.clock = trial_calls, 0, clock
         self.started, self.shown, self.first_share, self.told = clock(), 0, 0.0, 0.0
 
     def show(self, value: float) -> None:
@@ -139,22 +165,32 @@ class _Progress:
             self.bar.update_absolute(self.shown, PROGRESS_TOTAL)
             self.told = time.perf_counter()
 
-    def recorded(self, done: int, total: int) -> None:
-        """After a model call."""
+    def recorded(self, done: int, total: int, samples: int = 1) -> None:
+        """After a model call of so many samples."""
         self.events.recorded(done, total)
         seconds = self.phase_seconds()
-        expected = seconds * total / done + self.learning_seconds + self.fitting_seconds
-        self.show(PROGRESS_TOTAL * seconds / max(expected, 1e-9))
+        self.expected[-1] = seconds / (done * samples) * self.trial_calls
+        self.show(PROGRESS_TOTAL * seconds / max(seconds * total / done + sum(self.expected), 1e-9))
 
     def learned(self, done: int, total: int) -> None:
         """After an iteration."""
-        part = self.learning_seconds / max(self.learning_seconds + self.fitting_seconds, 1e-9)
-        self.show(self.first_share + (PROGRESS_TOTAL - self.first_share) * part * done / total)
+        self._advance(done / total)
 
     def fitted(self, done: int, total: int) -> None:
         """After a grid; the later ones have more steps and take longer."""
         self.events.refined(done, total)
-        self.show(self.first_share + (PROGRESS_TOTAL - self.first_share) * (done / total) ** 2)
+        self._advance((done / total) ** 2)
+
+    def tried(self, samples: int) -> None:
+        """After a model call of the trial; raises when the user has asked to stop."""
+        self.calls += samples
+        self.events.tried(self.calls, self.trial_calls)
+        self._advance(min(1.0, self.calls / self.trial_calls))
+
+    def _advance(self, part: float) -> None:
+        """Show that so much of this phase is done."""
+        share = self.expected[0] / max(sum(self.expected), 1e-9)
+        self.show(self.first_share + (PROGRESS_TOTAL - self.first_share) * share * part)
 
     def start_learning(self) -> float:
         """Begin the second phase; returns the seconds of the first."""
@@ -162,6 +198,12 @@ class _Progress:
 
     def start_fitting(self) -> float:
         """Begin the third phase; returns the seconds of the second."""
+        self.expected.pop(0)
+        return self._next_phase()
+
+    def start_trying(self) -> float:
+        """Begin the fourth phase; returns the seconds of the third."""
+        self.expected.pop(0)
         return self._next_phase()
 
     def _next_phase(self) -> float:

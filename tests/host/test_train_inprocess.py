@@ -169,7 +169,7 @@ def test_nested_latents_keep_their_parts(comfy, recording):
     from comfy.nested_tensor import NestedTensor
 
     nested = NestedTensor([torch.zeros(3, 4, 2, 2), torch.zeros(3, 8, 5)])
-    noise = recording.gaussian(recording._first(nested, 2), 1)
+    noise = recording.gaussian(recording.first_samples(nested, 2), 1)
     assert [tuple(part.shape) for part in noise.unbind()] == [(2, 4, 2, 2), (2, 8, 5)]
     assert recording.describe_run(nested, 2, 1.0, 0)["latent_shape"] == [[4, 2, 2], [8, 5]]
 

@@ -3,7 +3,7 @@
  * repeated or late one does no harm: the newest counts. Pure functions, no page.
  */
 
-const PHASES = ['recording', 'learning', 'refining', 'finished', 'failed'];
+const PHASES = ['recording', 'learning', 'refining', 'trying', 'finished', 'failed'];
 const MOST_POINTS = 2000;
 
 /**

@@ -38,6 +38,7 @@ export const ENGLISH = {
   recording: 'recording, model call $done of $total',
   learning: 'learning, iteration $done of $total',
   refining: 'fitting grids, $done of $total',
+  trying: 'trying grids, $done of $total model calls',
   finished: 'saved as $name',
   failed: 'stopped, nothing was saved',
   start: 'start',

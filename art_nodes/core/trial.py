@@ -1,0 +1,233 @@
+"""Grids tried on the model itself: the best of several, improved, within a budget of model calls.
+
+A recording foretells where a sampler ends; only the sampler knows. Candidates run on some recorded orbits, whose
+ends are known, and half of them drop out each round. Gauss-Newton then improves the best: what a run returns is not
+one number but the whole error of the picture, and every element of it says in which direction to move
+(docs/theory.md, section 8).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from .refine import grids_of, lengths_of, within_limits
+
+CHOOSING = 0.45  # share of the budget for choosing; the rest improves what was chosen
+SURE = 1.6449  # a normal's one-sided 95 %, for saying that one grid is better than another
+LEAST_ORBITS = 2  # that anything is judged on
+MOST_JUDGED, MOST_FITTED = 16, 8  # orbits that candidates are judged on, and that the improvement is fitted to
+ENOUGH_FITTED = 4  # orbits, before a second round is worth more than further ones
+UNSEEN = 3  # one batch in so many is kept to judge the improvement on
+MODES = 6  # hat functions over the steps that the improvement moves
+ROUNDS, ATTEMPTS = 4, 4  # of Gauss-Newton, and of its damping in each
+# A nudge of ln step length for a derivative: small, since orbits may flip to another picture, and far above rounding.
+NUDGE = 0.04
+DAMPING, LEAST_DAMPING, TIGHTEN, RELAX = 0.03, 1e-3, 8.0, 5.0
+LARGEST_MOVE = 0.5  # of any ln step length in one round
+
+
+class Runs(Protocol):
+    """A sampler on recorded orbits of a model, in batches that it samples as a whole."""
+
+    sizes: Sequence[int]  # orbits of each batch
+
+    def calls(self, steps: int) -> int:
+        """Model calls of one sample on a grid of `steps` steps."""
+
+    def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
+        """End minus solution of a batch's orbits, on a grid (K + 1,); (sizes[batch], elements)."""
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What a trial found.
+
+    grid: (K + 1,) float64. name: of the candidate that it is or that it was improved from.
+    ratio: mean error of the grid over that candidate's, on orbits that it was not fitted to; 1 where the
+        candidate stayed as it is.
+    sample_calls: what was spent, at most the budget.
+    """
+
+    grid: np.ndarray
+    name: str
+    ratio: float
+    sample_calls: int
+
+
+def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 512) -> Tried:
+    """The best of some grids of K steps by the sampler's own end error, improved as far as the budget goes.
+
+    candidates: name -> (K + 1,) sigmas, all from the same sigma to 0, the most trusted first: it stays unless
+        another is better beyond chance. Where the budget cannot try all, the first ones are tried.
+    budget: sample calls, the sum over runs of samples times calls. Too small a one tries nothing.
+    Errors are means over orbits of RMS errors: a few orbits that flip to another picture rule an RMS over orbits.
+    Raises ValueError without a candidate, or where they differ in their number of steps.
+    """
+    if len({len(grid) for grid in candidates.values()}) != 1:
+        raise ValueError("candidates must be grids of one number of steps; "
+                         f"got {[len(grid) - 1 for grid in candidates.values()]} steps; give at least one")
+    purse = _Purse(runs, budget)
+    name = _choose(purse, candidates)
+    start = np.asarray(candidates[name], float)
+    grid, ratio = _improve(purse, start) if len(start) > 2 else (start, 1.0)
+    return Tried(grid, name, ratio, purse.spent)
+
+
+def better(new: np.ndarray, old: np.ndarray) -> bool:
+    """Whether errors `new` (n,) are below `old` (n,) of the same orbits beyond chance: a paired t-test of their means.
+
+    Single orbits differ far more than grids do: without it the luck of a few orbits would choose. False for n < 2.
+    """
+    count = len(new)
+    if count < LEAST_ORBITS or not np.isfinite(new).all():
+        return False
+    if not np.isfinite(old).all():
+        return True
+    change, z, freedom = new - old, SURE, count - 1
+    # Student's quantile, to second order in 1/freedom.
+    quantile = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
+    return bool(change.mean() + quantile * change.std(ddof=1) / np.sqrt(count) < 0)
+
+
+def sizes_of(errors: np.ndarray) -> np.ndarray:
+    """RMS of each orbit's error; (n, elements) -> (n,). Infinite where a run is not finite."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.nan_to_num(np.sqrt(np.square(errors).mean(axis=1)), nan=np.inf, posinf=np.inf)
+
+
+class _Purse:
+    """Runs that are counted, and kept, so that none is paid twice."""
+
+    def __init__(self, runs: Runs, limit: int):
+        self.runs, self.limit, self.spent, self.known = runs, limit, 0, {}
+
+    def price(self, steps: int, batches: Sequence[int]) -> int:
+        """Sample calls of one grid on some batches."""
+        return sum(self.runs.sizes[batch] for batch in batches) * self.runs.calls(steps)
+
+    def missing(self, grid: np.ndarray, batches: Sequence[int]) -> int:
+        """Sample calls of what has not run of that yet."""
+        return self.price(len(grid) - 1, [batch for batch in batches if (grid.tobytes(), batch) not in self.known])
+
+    def errors(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
+        """As `Runs.errors`, of several batches; (orbits, elements)."""
+        self.spent += self.missing(grid, batches)
+        for batch in batches:
+            if (grid.tobytes(), batch) not in self.known:
+                self.known[grid.tobytes(), batch] = self.runs.errors(grid, batch)
+        return np.concatenate([self.known[grid.tobytes(), batch] for batch in batches])
+
+    def sizes(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
+        """RMS error of each orbit of some batches; (orbits,)."""
+        return sizes_of(self.errors(grid, batches))
+
+    def orbits(self, batches: Sequence[int]) -> int:
+        """How many orbits some batches have."""
+        return sum(self.runs.sizes[batch] for batch in batches)
+
+
+def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray]) -> str:
+    """Name of the first candidate, or of one that beats it beyond chance, by successive halving.
+
+    Each round drops half of the others and judges the rest on twice as many batches.
+    """
+    first, *others = candidates
+    grids = {name: np.asarray(grid, float) for name, grid in candidates.items()}
+    steps, limit = len(grids[first]) - 1, int(CHOOSING * purse.limit)
+    count = next((n for n in range(1, len(purse.runs.sizes) + 1) if purse.orbits(range(n)) >= LEAST_ORBITS), None)
+    if count is None:
+        return first
+    # What follows the first round, which is half of the price or less, takes about as much again.
+    others, judged = others[:max(0, limit // (2 * purse.price(steps, range(count))) - 1)], None
+    while others:
+        batches = range(count)
+        if sum(purse.missing(grids[name], batches) for name in (first, *others)) > limit - purse.spent:
+            break
+        judged = batches
+        others = sorted(others, key=lambda name: purse.sizes(grids[name], judged).mean())
+        purse.errors(grids[first], judged)
+        if count == len(purse.runs.sizes) or purse.orbits(judged) >= MOST_JUDGED:
+            break
+        others, count = others[:max(1, len(others) // 2)], min(2 * count, len(purse.runs.sizes))
+    if judged is None:
+        return first
+    return others[0] if better(purse.sizes(grids[others[0]], judged), purse.sizes(grids[first], judged)) else first
+
+
+def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
+    """A grid with a smaller error on orbits that it was not fitted to, and the ratio; else the start and 1."""
+    steps, batches = len(start) - 1, list(range(len(purse.runs.sizes)))
+    modes = hats(min(MODES, steps - 1), steps - 1)
+    kept = max(1, len(batches) // UNSEEN)
+    while purse.orbits(batches[-kept:]) < LEAST_ORBITS and kept < len(batches):
+        kept += 1
+    unseen, limit = batches[-kept:], purse.limit - purse.spent - 2 * purse.price(steps, batches[-kept:])
+    round_price = len(modes) + 2  # runs of an orbit: the start, a nudge of each mode, a move
+    fitted = _affordable(purse, steps, batches[:-kept], limit // (2 * round_price))
+    if purse.orbits(fitted) < ENOUGH_FITTED:
+        fitted = _affordable(purse, steps, batches[:-kept], limit // round_price)
+    if purse.orbits(fitted) < LEAST_ORBITS:
+        return start, 1.0
+    grid = _descend(purse, start, modes, fitted, purse.spent + limit)
+    if grid is start:
+        return start, 1.0
+    new, old = purse.sizes(grid, unseen), purse.sizes(start, unseen)
+    return (grid, float(new.mean() / old.mean())) if better(new, old) else (start, 1.0)
+
+
+def _affordable(purse: _Purse, steps: int, batches: list[int], limit: int) -> list[int]:
+    """The first of some batches, on which one grid takes at most `limit` sample calls, and no more than are of use."""
+    while batches and (purse.price(steps, batches) > limit or purse.orbits(batches[:-1]) >= MOST_FITTED):
+        batches = batches[:-1]
+    return batches
+
+
+def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Sequence[int], limit: int) -> np.ndarray:
+    """Damped Gauss-Newton on the orbits of some batches, until `limit` sample calls are spent."""
+    top, damping = float(start[0]), DAMPING
+    price, place = purse.price(len(start) - 1, batches), lengths_of(start, top)
+
+    def errors(at):
+        return purse.errors(grids_of(at[None], top)[0], batches)
+
+    grid, error = start, purse.errors(start, batches)
+    for _ in range(ROUNDS):
+        if purse.spent + (len(modes) + 1) * price > limit or not np.isfinite(error).all():
+            break
+        slopes = np.stack([(errors(place + NUDGE * mode) - error) / NUDGE for mode in modes])
+        size = sizes_of(error)
+        weight = 1 / np.maximum(size, 0.3 * np.median(size))  # the mean of sizes, not of their squares
+        normal = np.einsum("ine,jne,n->ij", slopes, slopes, weight)
+        pull = np.einsum("ine,ne,n->i", slopes, error, weight)
+        if not np.isfinite(normal).all():
+            break
+        for _ in range(ATTEMPTS):
+            if purse.spent + price > limit:
+                return grid
+            there = within_limits(place + _damped_step(normal, pull, damping) @ modes)
+            arrived = errors(there)
+            if sizes_of(arrived).mean() < size.mean():
+                place, error, damping = there, arrived, max(damping / RELAX, LEAST_DAMPING)
+                grid = grids_of(place[None], top)[0]
+                break
+            damping *= TIGHTEN
+        else:
+            break
+    return grid
+
+
+def _damped_step(normal: np.ndarray, pull: np.ndarray, damping: float) -> np.ndarray:
+    """Levenberg-Marquardt's step, no longer than LARGEST_MOVE; (modes,)."""
+    scale = np.diag(normal)
+    move = -np.linalg.solve(normal + np.diag(damping * scale + 1e-9 * scale.max() + 1e-300), pull)
+    return move * min(1.0, LARGEST_MOVE / max(np.abs(move).max(), 1e-12))
+
+
+def hats(count: int, length: int) -> np.ndarray:
+    """(count, length) hat functions, evenly spread, that sum to 1 everywhere; 1 <= count <= length."""
+    if count == 1:
+        return np.ones((1, length))
+    centres, positions = np.linspace(0, length - 1, count)[:, None], np.arange(length)
+    return np.maximum(0.0, 1 - np.abs(positions - centres) * (count - 1) / (length - 1))

@@ -1,0 +1,73 @@
+"""Trying grids with the host's own sampler on orbits that were recorded: what ART Train's trial_calls buy."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+
+import comfy.samplers
+import numpy as np
+import torch
+
+from ..core import OrbitBank, Schedule
+from ..core.objectives import SamplerError, split_objective
+from ..core.refine import best_grid
+from ..core.trial import Tried, try_grids
+from .comparing_grids import find_entries
+from .comparing_samplers import count_calls, sample
+from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat, gaussian
+
+OURS, OURS_TOO = "ART", "ART, of errors that soon turn"
+SOON = 2.0  # e-folds over which they turn: a second opinion beside the objective's own, better on some models
+
+
+class HostRuns:
+    """A sampler of the host on the orbits of a recording, which the same model, conditions, cfg and seed made.
+
+    calls(steps): model calls of one sample, found by trying the sampler on a tiny model.
+    on_call: called with the samples of a model call after each; what it raises ends the trial.
+    """
+
+    def __init__(self, model, positive, negative, latent_image: dict, bank: OrbitBank, *, cfg: float, seed: int,
+                 sampler_name: str, on_call: Callable[[int], None] | None = None):
+        self.given, self.sampler_name, self.seed = (model, positive, negative, cfg), sampler_name, seed
+        self.latent, self.on_call = empty_like(model, latent_image), on_call or (lambda samples: None)
+        self.sizes = batch_sizes(len(bank.ends), self.latent.shape[0])
+        self.ends = np.split(bank.ends, np.cumsum(self.sizes)[:-1])
+        self.calls = functools.cache(lambda steps: count_calls(sampler_name, steps))
+
+    def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
+        """End minus solution of a batch's orbits; (sizes[batch], elements)."""
+        latent, seed = first_samples(self.latent, self.sizes[batch]), batch_seed(self.seed, batch)
+        sigmas = torch.from_numpy(np.asarray(grid)).float()
+        end = sample(*self.given, gaussian(latent, seed), latent, self.sampler_name, sigmas, seed,
+                     lambda sigma: self.on_call(self.sizes[batch]))
+        return flat(end).numpy() - self.ends[batch]
+
+
+def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int) -> dict[str, np.ndarray]:
+    """What is worth trying at `steps` steps: ours, then the host's schedules, the best by the objective first."""
+    _, sampler_name = split_objective(objective)
+    own = schedule.sigmas(steps).double().numpy()
+    error = SamplerError(bank, objective)
+    found = {entry.name: entry.grid(steps) for entry in find_entries(model, sampler_name, "all")}
+    if hasattr(comfy.samplers, "beta_scheduler"):  # as other packs offer it
+        sampling = model.get_model_object("model_sampling")
+        found["beta57"] = comfy.samplers.beta_scheduler(sampling, steps, alpha=0.5, beta=0.7)
+    found = {name: grid.double().numpy() for name, grid in found.items()
+             if grid is not None and len(grid) == steps + 1 and (grid.diff() < 0).all()}
+    foretold = {name: float(error(np.minimum(grid, bank.sigma_max)[None])[0]) for name, grid in found.items()}
+    second = best_grid(SamplerError(bank, objective, turn=SOON), steps)
+    return {OURS: own, OURS_TOO: second, **{name: found[name] for name in sorted(found, key=foretold.get)}}
+
+
+def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: str, steps: int,
+              budget: int) -> tuple[Schedule, Tried]:
+    """The schedule with the grid for `steps` steps that a trial of at most `budget` sample calls found best.
+
+    objective: one that names the sampler of `runs`. Raises ValueError where that sampler cannot take so few steps.
+    """
+    tried = try_grids(runs, candidates(runs.given[0], bank, schedule, objective, steps), budget)
+    known = {"steps": steps, "budget": budget, "sample_calls": tried.sample_calls, "from": tried.name,
+             "ratio": tried.ratio}
+    return dataclasses.replace(schedule, grids={**schedule.grids, steps: tried.grid},
+                               provenance={**schedule.provenance, "trial": known}), tried

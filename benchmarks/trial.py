@@ -1,0 +1,91 @@
+"""What trying grids on the model is worth: ART Train's trial_calls, in the host; `python -m benchmarks trial`.
+
+End error on held-out noise of grids that a trial of 512 or 4096 sample calls found, beside the objective's own and
+every built-in schedule; three seeds of recording. Two rounds: all built-ins on 32 noises, then the strongest, and ours,
+on 256. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from benchmarks import trial_report as report
+from benchmarks.chunks import stop_cleanly
+from benchmarks.matched import columns, contenders, missing, run
+from benchmarks.matched_cells import PLACES, Cell, Stage, grids
+from benchmarks.trial_cells import SEEDS, Job, compute
+
+FOLDER = Path("build/trial")
+SAMPLERS, STEPS = ("euler", "heun", "dpmpp_2m"), (6, 10, 20)
+FIRST, SECOND = 1, 8  # chunks of the two rounds: 32 and 256 noises
+
+
+def ours(jobs: Sequence[Job], folder: Path) -> list[Cell]:
+    """What the trials found, as cells."""
+    return [Cell(job.place, job.sampler, job.steps, name, tuple(told["sigmas"]))
+            for job in jobs if job.path(folder).exists() for name, told in job.load(folder).items()]
+
+
+def built_in(jobs: Sequence[Job]) -> list[Cell]:
+    """Every built-in schedule at the places, samplers and steps of the jobs."""
+    found, stages = [], {}
+    for place, sampler, steps in dict.fromkeys((job.place, job.sampler, job.steps) for job in jobs):
+        stage = stages.setdefault(place, Stage(place))
+        found += [Cell(place, sampler, steps, *named) for named in grids(stage, sampler, steps, {}).items()]
+    return found
+
+
+def _arguments(argv) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks trial", description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--samplers", default=",".join(SAMPLERS))
+    parser.add_argument("--places", default=",".join(place.name for place in PLACES))
+    parser.add_argument("--steps", default=",".join(map(str, STEPS)))
+    parser.add_argument("--report", action="store_true", help="only report what is there")
+    parser.add_argument("--docs", action="store_true", help="also write docs/trial.md")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    args = parser.parse_args(argv)
+    args.places = tuple(place for place in PLACES if place.name in args.places.split(","))
+    args.samplers = tuple(name for name in SAMPLERS if name in args.samplers.split(","))
+    args.steps = tuple(int(steps) for steps in args.steps.split(","))
+    return args
+
+
+def main(argv=None):
+    args = _arguments(argv)
+    stop_cleanly()
+    torch.set_num_threads(1)
+    jobs = [Job(place, sampler, steps, seed) for place in args.places for seed in SEEDS
+            for sampler in args.samplers for steps in args.steps]
+    rivals = built_in(jobs)
+    try:
+        if not args.report:
+            _try([job for job in jobs if not job.path(args.folder).exists()], args)
+            run(missing(rivals, FIRST, args.folder), "built-in schedules", args.folder, args.workers, _say)
+        mine = ours(jobs, args.folder)
+        strong = [cell for column in columns(rivals).values() for cell in contenders(column, args.folder)]
+        if not args.report:
+            run(missing([*strong, *mine], SECOND, args.folder), "second round", args.folder, args.workers, _say)
+    except KeyboardInterrupt:
+        sys.exit("stopped; what is complete is saved, the same command goes on")
+    report.write(columns([*rivals, *mine]), jobs, args.folder, _say)
+    if args.docs:
+        report.copy_to_docs(args.folder)
+
+
+def _try(jobs: Sequence[Job], args: argparse.Namespace) -> None:
+    """Make the trials, with a line each."""
+    for done, job in enumerate(compute(jobs, args.folder, args.workers) if jobs else ()):
+        _say(f"  trial {done + 1} of {len(jobs)}: {job.place.title}, {job.sampler}, {job.steps} steps, seed {job.seed}")
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Trials of grids on the model, as ART Train's trial_calls makes them: what each found, kept in files.
+
+A trial at a place has a recording of its own: batches of two orbits, each of another class, so that a batch costs
+as much as two of a user's single pictures. Noise is that of no held-out sample.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from art_nodes.core import OrbitBank, Schedule, optimal_schedule, with_grids
+from art_nodes.core.objectives import SamplerError
+from art_nodes.core.refine import best_grid
+from art_nodes.demo.unet import CLASSES
+from benchmarks.chunks import in_processes
+from benchmarks.matched_cells import ART, Place, Stage, own
+
+BATCHES, SIZE, NODES = 12, 2, 64
+SEEDS = (0, 1, 2)
+BUDGETS = (512, 4096)  # sample calls
+FIRST_SEED = 50_000  # of noise; each trial takes BATCHES more
+
+
+@dataclass(frozen=True)
+class Job:
+    """All trials of one sampler at one place and number of steps from one recording."""
+
+    place: Place
+    sampler: str
+    steps: int
+    seed: int
+
+    def path(self, root: Path) -> Path:
+        """The file of what was found."""
+        mark = f"{BATCHES}x{SIZE}-{self.place.mark}"
+        return root / self.place.name / f"trial-{self.sampler}-{self.steps:02d}-seed{self.seed}-{mark}.json"
+
+    def load(self, root: Path) -> dict[str, dict]:
+        """Name of the schedule -> its sigmas, and what the trial was: candidate, ratio, sample calls."""
+        return json.loads(self.path(root).read_text())
+
+
+def title(budget: int, seed: int) -> str:
+    """As tables call what a trial found."""
+    return f"{ART}trial of {budget}, seed {seed}"
+
+
+class Several:
+    """Runs of recordings of one batch each, one after another."""
+
+    def __init__(self, runs: Sequence):
+        self.runs, self.given, self.calls = list(runs), runs[0].given, runs[0].calls
+        self.sizes = [size for part in runs for size in part.sizes]
+
+    def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
+        """As of the recording that the batch is."""
+        return self.runs[batch].errors(grid, 0)
+
+
+class Ground:
+    """A place with one recording: the bank, and the sampler's runs on it."""
+
+    def __init__(self, place: Place, seed: int, network=None):
+        self.stage, self.first = Stage(place, network), FIRST_SEED + 1000 * seed
+        from art_nodes.host.demo_model import class_conditioning
+        from art_nodes.host.recording import record
+
+        self.latent = {"samples": self.stage.latent["samples"][:SIZE]}
+        self.positives = [class_conditioning(CLASSES[i % len(CLASSES)]) for i in range(BATCHES)]
+        self.banks = [
+            record(self.stage.model, positive, self.stage.negative, self.latent, cfg=place.cfg, seed=self.first + i,
+                   orbits=SIZE, nodes=NODES)
+            for i, positive in enumerate(self.positives)
+        ]
+        self.bank = OrbitBank.merge(self.banks)
+
+    def runs(self, sampler: str) -> Several:
+        """The sampler on all orbits."""
+        from art_nodes.host.trials import HostRuns
+
+        stage = self.stage
+        return Several([HostRuns(stage.model, positive, stage.negative, self.latent, bank, cfg=stage.place.cfg,
+                                 seed=self.first + i, sampler_name=sampler)
+                        for i, (positive, bank) in enumerate(zip(self.positives, self.banks, strict=True))])
+
+    def found(self, sampler: str, steps: int, seed: int) -> dict[str, dict]:
+        """What `Job.load` gives."""
+        from art_nodes.host.trials import SOON, try_steps
+
+        objective = own(sampler)
+        schedule = with_grids(optimal_schedule(self.bank), self.bank, objective, (steps,))
+        soon = best_grid(SamplerError(self.bank, objective, turn=SOON), steps)
+        found = {f"{ART}{objective}, seed {seed}": {"sigmas": schedule.grids[steps].tolist()},
+                 f"{ART}{objective}, turning soon, seed {seed}": {"sigmas": soon.tolist()}}
+        for budget in BUDGETS:
+            tried: Schedule = try_steps(schedule, self.bank, self.runs(sampler), objective, steps, budget)[0]
+            found[title(budget, seed)] = {"sigmas": tried.grids[steps].tolist(), **tried.provenance["trial"]}
+        return found
+
+
+_root: Path
+_grounds: dict[tuple[Place, int], Ground] = {}  # of this process
+
+
+def _start(root: Path) -> None:
+    global _root
+    _root = root
+
+
+@torch.no_grad()
+def _work(job: Job) -> Job:
+    key = job.place, job.seed
+    if key not in _grounds:
+        _grounds.clear()
+        _grounds[key] = Ground(*key)
+    path, found = job.path(_root), _grounds[key].found(job.sampler, job.steps, job.seed)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(json.dumps(found))
+    os.replace(temporary, path)
+    return job
+
+
+def compute(jobs: Sequence[Job], root: Path, workers: int) -> Iterator[Job]:
+    """Compute what is missing, with `workers` processes; yields each job when it is saved."""
+    return in_processes(_work, jobs, _start, (root,), workers)
+
+

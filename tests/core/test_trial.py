@@ -1,0 +1,184 @@
+"""Grids tried on the model: closed-form truth, the oracle's sampler, budgets, chance, and controls."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from art_nodes.core import OrbitBank, optimal_schedule, record_orbits
+from art_nodes.core.objectives import SamplerError
+from art_nodes.core.refine import best_grid, grids_of, lengths_of
+from art_nodes.core.trial import Tried, better, hats, sizes_of, try_grids
+from tests.core import targets
+
+HIGH, LOW = targets.SDXL_RANGE
+STEPS = 6
+
+
+class Linear:
+    """Runs whose error is linear in the ln step lengths, and least, but not 0, at those of `best`."""
+
+    def __init__(self, best, sizes=(2, 2, 2, 2), seed=0):
+        rng = np.random.default_rng(seed)
+        self.sizes, self.place, self.made = list(sizes), lengths_of(best, best[0]), 0
+        self.slopes = [rng.normal(size=(size, 40, len(self.place))) for size in sizes]
+        # At right angles to all slopes: nothing that a grid could take away.
+        self.rest = [np.stack([_apart(slope, rng) for slope in part]) for part in self.slopes]
+
+    def calls(self, steps):
+        return steps
+
+    def errors(self, grid, batch):
+        self.made += self.sizes[batch] * (len(grid) - 1)
+        return self.slopes[batch] @ (lengths_of(grid, grid[0]) - self.place) + self.rest[batch]
+
+
+def _apart(slopes, rng):
+    free = rng.normal(size=len(slopes))
+    return free - slopes @ np.linalg.lstsq(slopes, free, rcond=None)[0]
+
+
+def geometric(steps=STEPS, low=0.1):
+    return np.append(np.geomspace(HIGH, low, steps), 0.0)
+
+
+def moved(grid, by):
+    return grids_of((lengths_of(grid, grid[0]) + by)[None], grid[0])[0]
+
+
+def test_gauss_newton_finds_the_minimum_of_a_linear_sampler():
+    """From a grid half an e-fold of every step's logarithm away, to 2 % of that."""
+    best = geometric()
+    start = moved(best, 0.5 * np.array([1, -1, 1, -1, 1]))
+    found = try_grids(Linear(best), {"start": start}, 4000)
+    assert found.name == "start" and found.ratio < 0.9
+    np.testing.assert_allclose(np.log(found.grid[1:-1]), np.log(best[1:-1]), atol=0.01)
+
+
+def test_the_better_candidate_is_chosen():
+    best = geometric()
+    grids = {"far": moved(best, 0.8), "nearer": moved(best, 0.4), "near": moved(best, 0.05), "farther": moved(best, -1)}
+    assert try_grids(Linear(best), grids, 700).name == "near"
+
+
+@given(budget=st.integers(0, 6000), batches=st.lists(st.integers(1, 5), min_size=1, max_size=8))
+@settings(max_examples=60, deadline=None)
+def test_a_budget_is_kept_and_what_is_told_was_spent(budget, batches):
+    runs, best = Linear(geometric(), batches), geometric()
+    found = try_grids(runs, {"a": moved(best, 0.5), "b": moved(best, 0.2), "c": moved(best, -0.4)}, budget)
+    assert found.sample_calls == runs.made <= budget
+    assert found.grid[0] == HIGH and found.grid[-1] == 0 and (np.diff(found.grid) < 0).all()
+
+
+def test_without_a_budget_the_first_candidate_stays():
+    runs, first = Linear(geometric()), moved(geometric(), 0.5)
+    found = try_grids(runs, {"first": first, "better": geometric()}, 40)
+    assert found == Tried(pytest.approx(first), "first", 1.0, 0) and runs.made == 0
+
+
+def test_a_single_step_has_nothing_to_improve():
+    found = try_grids(_Constant(), {"one": np.array([HIGH, 0.0])}, 1000)
+    assert found.grid.tolist() == [HIGH, 0.0] and found.sample_calls == 0
+
+
+class _Constant:
+    """Runs that all end the same way, whatever the grid, or not at all."""
+
+    sizes = (2, 2, 2, 2)
+
+    def __init__(self, value=1.0):
+        self.value = value
+
+    def calls(self, steps):
+        return steps
+
+    def errors(self, grid, batch):
+        return np.full((2, 5), self.value)
+
+
+def test_control_where_no_grid_helps_the_first_one_stays():
+    found = try_grids(_Constant(), {"first": geometric(), "other": geometric(low=0.03)}, 5000)
+    assert found.name == "first" and found.ratio == 1.0
+    np.testing.assert_array_equal(found.grid, geometric())
+
+
+def test_runs_that_are_not_finite_lose_and_never_raise():
+    found = try_grids(_Constant(np.nan), {"first": geometric(), "other": geometric(low=0.03)}, 5000)
+    assert found.name == "first" and found.ratio == 1.0
+    assert np.isinf(sizes_of(np.full((2, 3), np.nan))).all()
+
+
+def test_candidates_must_have_the_same_number_of_steps():
+    for candidates in ({}, {"a": geometric(5), "b": geometric(6)}):
+        with pytest.raises(ValueError, match="candidates must be grids of one number of steps"):
+            try_grids(Linear(geometric()), candidates)
+
+
+@pytest.mark.parametrize("count", [2, 4, 12])
+def test_luck_is_seldom_taken_for_an_improvement(count):
+    """Among errors that differ by chance alone one in twenty passes, up to one in ten where there are only two."""
+    rng = np.random.default_rng(3)
+    passed = np.mean([better(*(1 + 0.1 * rng.normal(size=(2, count)))) for _ in range(4000)])
+    assert 0.03 < passed < 0.1
+    assert np.mean([better(0.7 + 0.1 * rng.normal(size=count), np.ones(count)) for _ in range(500)]) > 0.5
+
+
+@given(length=st.integers(1, 30), data=st.data())
+def test_hat_functions_sum_to_one(length, data):
+    count = data.draw(st.integers(1, length))
+    modes = hats(count, length)
+    assert modes.shape == (count, length) and (modes >= 0).all()
+    np.testing.assert_allclose(modes.sum(axis=0), 1.0)
+    assert count < length or np.allclose(modes, np.eye(length))
+
+
+class Oracle:
+    """k-diffusion's dpmpp_2m on an exact Gaussian, from the noise of recorded orbits."""
+
+    def __init__(self, sampling, ends=None):
+        self.sampling, self.model = sampling, targets.image_gaussian(64)
+        self.noise = targets.noise((8, 1, 64, 64), HIGH, seed=5)
+        self.bank = record_orbits(self.model, self.noise, HIGH, LOW)
+        self.sizes, self.ends = (2, 2, 2, 2), self.bank.ends if ends is None else ends(self.bank.ends)
+
+    def calls(self, steps):
+        return steps
+
+    def end(self, grid, noise):
+        return self.sampling.sample_dpmpp_2m(self.model, noise.clone(), torch.from_numpy(grid).float(), disable=True)
+
+    def errors(self, grid, batch):
+        part = slice(2 * batch, 2 * batch + 2)
+        return self.end(grid, self.noise[part]).flatten(1).double().numpy() - self.ends[part]
+
+    def unseen_error(self, grid):
+        noise = targets.noise((8, 1, 64, 64), HIGH, seed=77)
+        truth = self.end(np.append(np.geomspace(HIGH, 0.01, 300), 0.0), noise)
+        return float((self.end(grid, noise) - truth).square().mean().sqrt())
+
+
+def test_recorded_ends_are_those_of_a_fine_solution(k_diffusion_sampling):
+    oracle = Oracle(k_diffusion_sampling)
+    fine = oracle.end(np.append(np.geomspace(HIGH, 0.01, 300), 0.0), oracle.noise).flatten(1).numpy()
+    assert np.sqrt(np.square(fine - oracle.bank.ends).mean()) < 2e-3
+    merged = OrbitBank.merge([oracle.bank, oracle.bank])
+    np.testing.assert_array_equal(merged.ends, np.concatenate([oracle.bank.ends] * 2))
+
+
+@pytest.mark.parametrize("budget, gain", [(512, 2.0), (2048, 3.0)])
+def test_a_trial_beats_the_recording_where_that_misjudges(k_diffusion_sampling, budget, gain):
+    """With DPM++ 2M on a Gaussian, whose errors cancel: less than 1/gain of the objective's own error."""
+    oracle = Oracle(k_diffusion_sampling)
+    own = best_grid(SamplerError(oracle.bank, "end:dpmpp_2m"), STEPS)
+    clock = optimal_schedule(oracle.bank).sigmas(STEPS).double().numpy()
+    found = try_grids(oracle, {"own": own, "clock": clock, "geometric": geometric(low=LOW)}, budget)
+    assert oracle.unseen_error(found.grid) < oracle.unseen_error(own) / gain
+
+
+def test_control_with_the_ends_of_other_orbits_nothing_is_gained(k_diffusion_sampling):
+    """Judged by the wrong pictures no grid is better than another: none is chosen or improved."""
+    oracle = Oracle(k_diffusion_sampling, lambda ends: np.roll(ends, 1, axis=0))
+    own = best_grid(SamplerError(oracle.bank, "end:dpmpp_2m"), STEPS)
+    found = try_grids(oracle, {"own": own, "geometric": geometric(low=LOW)}, 2048)
+    assert oracle.unseen_error(found.grid) > 0.8 * oracle.unseen_error(own)

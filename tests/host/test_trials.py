@@ -1,0 +1,153 @@
+"""Trials of grids on a model of the host: ART Train's trial_calls."""
+
+import numpy as np
+import pytest
+import torch
+
+from art_nodes.core import OrbitBank, optimal_schedule, with_grids
+from art_nodes.core.clock import read_clock
+from tests.host import schedules, workflows
+
+pytestmark = pytest.mark.host
+BATCH, ORBITS, CFG, SEED, STEPS = 2, 6, 2.0, 3, 5
+
+
+@pytest.fixture(scope="module")
+def inputs(comfy):
+    """Dress -> model, positive, negative, latent of two pictures."""
+    from art_nodes.host.demo_model import demo_outputs
+
+    return {dress: demo_outputs(dress, "all classes in turn", BATCH)[:4] for dress in workflows.DRESSES}
+
+
+@pytest.fixture(scope="module")
+def recorded(inputs):
+    """Dress -> a bank with the ends of its orbits."""
+    from art_nodes.host.recording import record
+
+    with torch.inference_mode():
+        return {dress: record(*given, cfg=CFG, seed=SEED, orbits=ORBITS, nodes=40) for dress, given in inputs.items()}
+
+
+def runs_of(inputs, bank, sampler="euler", **more):
+    from art_nodes.host.trials import HostRuns
+
+    return HostRuns(*inputs, bank, cfg=CFG, seed=SEED, sampler_name=sampler, **more)
+
+
+@pytest.mark.parametrize("dress", workflows.DRESSES)
+def test_the_ends_of_orbits_are_where_a_fine_sampler_ends(inputs, recorded, dress):
+    """From the same noise, in every batch: the order of orbits, seeds and the host's scaling are right."""
+    bank = recorded[dress]
+    fine = np.append(np.geomspace(bank.sigma_max, bank.sigma_min, 60), 0.0)
+    runs = runs_of(inputs[dress], bank, "dpmpp_2m")
+    with torch.inference_mode():
+        off = [np.sqrt(np.square(runs.errors(fine, batch)).mean()) for batch in range(len(runs.sizes))]
+    assert runs.sizes == [2, 2, 2] and max(off) < 0.02
+    # control: another batch's ends are nowhere near
+    swapped = runs_of(inputs[dress], OrbitBank(**{**vars(bank), "ends": np.roll(bank.ends, BATCH, axis=0)}), "dpmpp_2m")
+    with torch.inference_mode():
+        assert np.sqrt(np.square(swapped.errors(fine, 0)).mean()) > 0.3
+
+
+def test_every_model_call_is_counted(inputs, recorded):
+    from art_nodes.host.trials import try_steps
+
+    dress, made = workflows.SDXL, []
+    bank = recorded[dress]
+    schedule = with_grids(optimal_schedule(bank), bank, "end:heun", (STEPS,))
+    runs = runs_of(inputs[dress], bank, "heun", on_call=made.append)
+    with torch.inference_mode():
+        tried_schedule, tried = try_steps(schedule, bank, runs, "end:heun", STEPS, 600)
+    assert tried.sample_calls == sum(made) <= 600 and sum(made) > 0.4 * 600
+    assert set(made) == {BATCH} and tried_schedule.provenance["trial"]["from"] == tried.name
+    np.testing.assert_array_equal(tried_schedule.grids[STEPS], tried.grid)
+
+
+def test_the_hosts_schedules_are_candidates_and_ours_come_first(inputs, recorded):
+    from art_nodes.host.trials import OURS, OURS_TOO, candidates
+
+    bank = recorded[workflows.SDXL]
+    schedule = with_grids(optimal_schedule(bank), bank, "end:euler", (STEPS,))
+    found = candidates(inputs[workflows.SDXL][0], bank, schedule, "end:euler", STEPS)
+    assert list(found)[:2] == [OURS, OURS_TOO] and {"karras", "beta", "simple", "AYS SDXL"} <= found.keys()
+    assert "art" not in found and all(len(grid) == STEPS + 1 and (np.diff(grid) < 0).all() for grid in found.values())
+
+
+def test_a_trial_finds_the_best_of_bad_schedules(inputs, recorded):
+    """Whose first candidate is a schedule no one would take: another one is chosen, and it ends nearer."""
+    from art_nodes.core.trial import try_grids
+
+    bank = recorded[workflows.SDXL]
+    runs, own = runs_of(inputs[workflows.SDXL], bank), optimal_schedule(bank).sigmas(STEPS).double().numpy()
+    uniform = read_clock(np.array([bank.sigma_max, 0.0]), np.linspace(0, 1, STEPS + 1))
+    with torch.inference_mode():
+        found = try_grids(runs, {"uniform": uniform, "clock": own}, 400)
+        ends = [np.sqrt(np.square(runs.errors(grid, 2)).mean()) for grid in (uniform, found.grid)]
+    assert found.name == "clock" and ends[1] < 0.8 * ends[0]
+
+
+@pytest.fixture
+def training(library):
+    from art_nodes.host import training
+
+    return training
+
+
+def quick(training, inputs, name="s", **settings):
+    settings = {**schedules.QUICK, "orbits": ORBITS, "nodes": 24, "objective": "end:euler", **settings}
+    with torch.inference_mode():
+        return training.train(*inputs, cfg=CFG, seed=SEED, steps=STEPS, name=name, **settings)
+
+
+def test_training_tries_the_grid_of_its_steps_and_says_so(library, training, inputs):
+    """The same seed gives the same schedule; other numbers of steps keep the grids of the objective alone."""
+    plain = quick(training, inputs[workflows.SDXL], "plain")
+    first, again = (quick(training, inputs[workflows.SDXL], name, trial_calls=500) for name in ("a", "b"))
+    assert first.schedule.grids.keys() == plain.schedule.grids.keys()
+    for steps, grid in plain.schedule.grids.items():
+        np.testing.assert_array_equal(first.schedule.grids[steps], again.schedule.grids[steps])
+        if steps != STEPS:
+            np.testing.assert_array_equal(first.schedule.grids[steps], grid)
+    np.testing.assert_allclose(first.sigmas, first.schedule.grids[STEPS], rtol=1e-6)
+    known = library.load_schedule("a").provenance["trial"]
+    assert known["steps"] == STEPS and 0 < known["sample_calls"] <= known["budget"] == 500
+    assert f"tried with euler on the model at {STEPS} steps: {known['sample_calls']} model calls" in first.report
+    assert "trial" not in plain.schedule.provenance and "tried with" not in plain.report
+
+
+@pytest.mark.parametrize("settings, match", [
+    ({"trial_calls": 512, "objective": "euler"}, "trial_calls need an objective that names the sampler.*end:euler"),
+    ({"trial_calls": -1}, "trial_calls must be at least 0; got -1"),
+])
+def test_what_cannot_be_tried_is_refused_before_the_model_is_called(library, training, inputs, settings, match):
+    with pytest.raises(ValueError, match=match):
+        quick(training, (None, None, None, None), **settings)
+
+
+def test_an_interrupt_during_the_trial_leaves_nothing(comfy, library, training, inputs, monkeypatch):
+    import comfy.model_management as management
+
+    begun = training._Progress.tried
+
+    def stop(progress, samples):
+        management.interrupt_current_processing(True)
+        begun(progress, samples)
+
+    monkeypatch.setattr(training._Progress, "tried", stop)
+    with pytest.raises(management.InterruptProcessingException):
+        quick(training, inputs[workflows.SDXL], trial_calls=500)
+    assert library.schedule_names() == [name for name in library.schedule_names() if name != "s"]
+
+
+def test_the_bar_leaves_room_for_the_trial(training):
+    """Recording 10 calls of 2 samples in 10 s, no learning, 20 calls counted per sample to try: half each."""
+    now = [0.0]
+    progress = training._Progress(0.0, 0.0, 20, clock=lambda: now[0])
+    now[0] = 10.0
+    progress.recorded(10, 10, samples=2)
+    assert progress.shown == 500
+    for begin in (progress.start_learning, progress.start_fitting, progress.start_trying):
+        begin()
+    shown = [progress.tried(2) or progress.shown for _ in range(10)]
+    assert shown == [550, 600, 650, 700, 750, 800, 850, 900, 950, 1000]
