@@ -55,11 +55,12 @@ def test_the_node_describes_itself(host):
         "iterations", "episodes", "clock_nodes", "lam", "learning_rate", "trace", "penalty", "knots",
     ]
     # added later: prompts that were saved without it still run
-    assert list(info["input"]["optional"]) == ["budget", "objective"]
+    assert list(info["input"]["optional"]) == ["budget", "objective", "trial_calls"]
     inputs = {**inputs, **info["input"]["optional"]}
     assert all(options["tooltip"] for _, options in inputs.values())
     # a number of steps has a grid of its own unless the user asks for the paper's clock alone
     defaults = dataclasses.replace(TrainConfig(), objective="end:euler")
+    assert inputs.pop("trial_calls")[1]["default"] == 0
     for name in list(inputs)[11:]:
         assert inputs[name][1]["default"] == getattr(defaults, name)
 
@@ -86,6 +87,13 @@ def test_the_budget_may_be_kept_as_in_the_paper(host):
     host.run(training(name, budget="price"), timeout=120)
     config = Schedule.load(schedules.host_folder() / f"{name}.safetensors").provenance["config"]
     assert config["budget"] == "price" and config["state_dependent"] is None
+
+
+def test_grids_are_tried_on_the_model_when_asked_for(host):
+    name = schedules.fresh_name()
+    shown = host.run(training(name, orbits=6, nodes=24, objective="end:euler", trial_calls=400), timeout=120)["train"]
+    known = Schedule.load(schedules.host_folder() / f"{name}.safetensors").provenance["trial"]
+    assert 0 < known["sample_calls"] <= 400 and "tried with euler on the model" in shown["text"][0]
 
 
 def test_what_the_page_is_shown(host):
