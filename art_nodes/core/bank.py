@@ -179,9 +179,8 @@ def added_noise(sigmas, share: bool) -> np.ndarray:
     return np.minimum(sigmas / np.maximum(1 - sigmas, 1e-9), MOST_ADDED) if share else sigmas
 
 
-def _kept_elements(noise: torch.Tensor) -> torch.Tensor:
-    """Indices of the elements whose predictions are kept: all, or a fixed random subset of a large sample."""
-    count = noise[0].numel()
+def kept_elements(count: int) -> torch.Tensor:
+    """Indices of the elements that are kept of samples of so many: all, or a fixed random subset of a large sample."""
     if count <= MAX_ELEMENTS:
         return torch.arange(count)
     return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MAX_ELEMENTS].sort().values
@@ -214,7 +213,7 @@ def record_orbits(
     high, low = check_sigma_range(sigma_max, sigma_min)
     check_noise(noise)
     grid = recording_grid(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
-    kept = _kept_elements(noise).to(noise.device)
+    kept = kept_elements(noise[0].numel()).to(noise.device)
     dither = _Dither()
     x, previous, last_step, recorded, weighed = noise.float(), None, None, [], []
     for i, sigma in enumerate(grid):

@@ -8,6 +8,7 @@ one number but the whole error of the picture, and every element of it says in w
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from .refine import grids_of, lengths_of, within_limits
 
 CHOOSING = 0.45  # share of the budget for choosing; the rest improves what was chosen
-SURE = 1.6449  # a normal's one-sided 95 %, for saying that one grid is better than another
+CHANCE = 0.05  # of calling a grid better than another that is no better
 LEAST_ORBITS = 2  # that anything is judged on
 MOST_JUDGED, MOST_FITTED = 16, 8  # orbits that candidates are judged on, and that the improvement is fitted to
 ENOUGH_FITTED = 4  # orbits, before a second round is worth more than further ones
@@ -75,17 +76,18 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     return Tried(grid, name, ratio, purse.spent)
 
 
-def better(new: np.ndarray, old: np.ndarray) -> bool:
+def better(new: np.ndarray, old: np.ndarray, rivals: int = 1) -> bool:
     """Whether errors `new` (n,) are below `old` (n,) of the same orbits beyond chance: a paired t-test of their means.
 
     Single orbits differ far more than grids do: without it the luck of a few orbits would choose. False for n < 2.
+    rivals: of how many `new` is the best, which it is by luck as well (Bonferroni).
     """
     count = len(new)
     if count < LEAST_ORBITS or not np.isfinite(new).all():
         return False
     if not np.isfinite(old).all():
         return True
-    change, z, freedom = new - old, SURE, count - 1
+    change, z, freedom = new - old, NormalDist().inv_cdf(1 - CHANCE / rivals), count - 1
     # Student's quantile, to second order in 1/freedom.
     quantile = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
     return bool(change.mean() + quantile * change.std(ddof=1) / np.sqrt(count) < 0)
@@ -140,7 +142,8 @@ def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray]) -> str:
     if count is None:
         return first
     # What follows the first round, which is half of the price or less, takes about as much again.
-    others, judged = others[:max(0, limit // (2 * purse.price(steps, range(count))) - 1)], None
+    others = others[:max(0, limit // (2 * purse.price(steps, range(count))) - 1)]
+    rivals, judged = len(others), None
     while others:
         batches = range(count)
         if sum(purse.missing(grids[name], batches) for name in (first, *others)) > limit - purse.spent:
@@ -153,7 +156,8 @@ def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray]) -> str:
         others, count = others[:max(1, len(others) // 2)], min(2 * count, len(purse.runs.sizes))
     if judged is None:
         return first
-    return others[0] if better(purse.sizes(grids[others[0]], judged), purse.sizes(grids[first], judged)) else first
+    new, old = purse.sizes(grids[others[0]], judged), purse.sizes(grids[first], judged)
+    return others[0] if better(new, old, rivals) else first
 
 
 def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:

@@ -14,7 +14,7 @@ from ..core.refine import best_grid
 from ..core.trial import Tried, try_grids
 from .comparing_grids import find_entries
 from .comparing_samplers import count_calls, sample
-from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat, gaussian
+from .recording import batch_seed, batch_sizes, empty_like, first_samples, gaussian, kept_part
 
 OURS, OURS_TOO = "ART", "ART, of errors that soon turn"
 SOON = 2.0  # e-folds over which they turn: a second opinion beside the objective's own, better on some models
@@ -36,12 +36,12 @@ class HostRuns:
         self.calls = functools.cache(lambda steps: count_calls(sampler_name, steps))
 
     def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
-        """End minus solution of a batch's orbits; (sizes[batch], elements)."""
+        """End minus solution of a batch's orbits, of the elements that banks keep; (sizes[batch], elements)."""
         latent, seed = first_samples(self.latent, self.sizes[batch]), batch_seed(self.seed, batch)
         sigmas = torch.from_numpy(np.asarray(grid)).float()
         end = sample(*self.given, gaussian(latent, seed), latent, self.sampler_name, sigmas, seed,
                      lambda sigma: self.on_call(self.sizes[batch]))
-        return flat(end).numpy() - self.ends[batch]
+        return kept_part(end) - self.ends[batch]
 
 
 def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int) -> dict[str, np.ndarray]:
