@@ -16,11 +16,11 @@ import torch
 from benchmarks import trial_report as report
 from benchmarks.chunks import stop_cleanly
 from benchmarks.matched import columns, contenders, missing, run
-from benchmarks.matched_cells import PLACES, Cell, Stage, grids
+from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, Stage, grids
 from benchmarks.trial_cells import SEEDS, Job, compute
 
 FOLDER = Path("build/trial")
-SAMPLERS, STEPS = ("euler", "heun", "dpmpp_2m"), (6, 10, 20)
+STEPS = (6, 10, 20)
 FIRST, SECOND = 1, 8  # chunks of the two rounds: 32 and 256 noises
 
 

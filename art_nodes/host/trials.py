@@ -53,8 +53,10 @@ def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps
     if hasattr(comfy.samplers, "beta_scheduler"):  # as other packs offer it
         sampling = model.get_model_object("model_sampling")
         found["beta57"] = comfy.samplers.beta_scheduler(sampling, steps, alpha=0.5, beta=0.7)
-    found = {name: grid.double().numpy() for name, grid in found.items()
-             if grid is not None and len(grid) == steps + 1 and (grid.diff() < 0).all()}
+    # Some start below the model's range, or repeat a sigma.
+    found = {name: np.append(own[0], grid[1:].double().numpy()) for name, grid in found.items()
+             if grid is not None and len(grid) == steps + 1 and (grid.diff() < 0).all()
+             and np.isclose(grid[0], own[0], rtol=1e-3)}
     foretold = {name: float(error(np.minimum(grid, bank.sigma_max)[None])[0]) for name, grid in found.items()}
     second = best_grid(SamplerError(bank, objective, turn=SOON), steps)
     return {OURS: own, OURS_TOO: second, **{name: found[name] for name in sorted(found, key=foretold.get)}}
