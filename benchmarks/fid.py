@@ -96,7 +96,8 @@ def main(argv=None):
             run(missing(cells, FIRST, args.folder), "first round", args.folder, args.workers, _say)
         final = {key: strongest(column, target, args.folder) for key, column in columns.items()}
         if not args.report:
-            cells = [cell for column in final.values() for cell in column] + [fine]
+            cells = [cell for column in final.values() for cell in column]
+            run(missing([fine], SECOND, args.folder), "fine solution", args.folder, args.workers, _say)
             run(missing(cells, SECOND, args.folder), "second round", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")

@@ -85,7 +85,7 @@ class Ground:
 
         stage = self.stage
         return Several([HostRuns(stage.model, positive, stage.negative, self.latent, bank, cfg=stage.place.cfg,
-                                 seed=self.first + i, sampler_name=sampler)
+                                 seed=self.first + i, objective=own(sampler))
                         for i, (positive, bank) in enumerate(zip(self.positives, self.banks, strict=True))])
 
     def found(self, sampler: str, steps: int, seed: int) -> dict[str, dict]:

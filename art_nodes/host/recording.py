@@ -14,7 +14,6 @@ import numpy as np
 import torch
 
 from ..core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
-from ..core.bank import kept_elements
 from ..core.checks import MIN_NODES, check_nodes, check_sigma_range
 from .families import MEANING, SHARE, prediction_of
 
@@ -70,7 +69,8 @@ def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress) -> Orbi
             "the model must be sampled when it is asked to; a patch on it answered without calling the sampler; "
             "connect the model from before that patch"
         )
-    return dataclasses.replace(banks[-1], ends=kept_part(end))
+    # As the host gives out what it has sampled, which other samplers' ends are compared with.
+    return dataclasses.replace(banks[-1], ends=flat(end).float().numpy())
 
 
 def batch_seed(seed: int, batch: int) -> int:
@@ -160,12 +160,6 @@ def flat(latent) -> torch.Tensor:
     """A latent as float64 (B, elements) on the CPU, the parts of a nested one side by side."""
     parts = latent.unbind() if getattr(latent, "is_nested", False) else [latent]
     return torch.cat([part.detach().cpu().double().flatten(1) for part in parts], dim=1)
-
-
-def kept_part(latent) -> np.ndarray:
-    """Float32 (B, elements) of a latent as the host gives it out; of a large one the elements that banks keep."""
-    whole = flat(latent)
-    return whole[:, kept_elements(whole.shape[1])].float().numpy()
 
 
 def gaussian(latent, seed: int):

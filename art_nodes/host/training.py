@@ -90,7 +90,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
             schedule = with_grids(schedule, bank, objective, {*REFINED_STEPS, min(steps, MOST_FITTED)}, progress.fitted)
         fitting_seconds, tried = progress.start_trying(), None
         if trial_calls:
-            runs = HostRuns(model, positive, negative, latent_image, bank, cfg=cfg, seed=seed, sampler_name=sampler,
+            runs = HostRuns(model, positive, negative, latent_image, bank, cfg=cfg, seed=seed, objective=objective,
                             on_call=progress.tried)
             schedule, tried = try_steps(schedule, bank, runs, objective, steps, trial_calls)
     trying_seconds = progress.phase_seconds()

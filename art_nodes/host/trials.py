@@ -9,12 +9,13 @@ import numpy as np
 import torch
 
 from ..core import OrbitBank, Schedule
+from ..core.bank import kept_elements, weigh_frequencies
 from ..core.objectives import SamplerError, split_objective
 from ..core.refine import best_grid
 from ..core.trial import Tried, try_grids
 from .comparing_grids import find_entries
 from .comparing_samplers import count_calls, sample
-from .recording import batch_seed, batch_sizes, empty_like, first_samples, gaussian, kept_part
+from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat, gaussian
 
 OURS, OURS_TOO = "ART", "ART, of errors that soon turn"
 SOON = 2.0  # e-folds over which they turn: a second opinion beside the objective's own, better on some models
@@ -24,24 +25,32 @@ class HostRuns:
     """A sampler of the host on the orbits of a recording, which the same model, conditions, cfg and seed made.
 
     calls(steps): model calls of one sample, found by trying the sampler on a tiny model.
+    objective: one that names the sampler; errors are those of value and slope together for "detail:<sampler>".
     on_call: called with the samples of a model call after each; what it raises ends the trial.
     """
 
     def __init__(self, model, positive, negative, latent_image: dict, bank: OrbitBank, *, cfg: float, seed: int,
-                 sampler_name: str, on_call: Callable[[int], None] | None = None):
-        self.given, self.sampler_name, self.seed = (model, positive, negative, cfg), sampler_name, seed
+                 objective: str, on_call: Callable[[int], None] | None = None):
+        kind, self.sampler_name = split_objective(objective)
+        self.given, self.seed = (model, positive, negative, cfg), seed
         self.latent, self.on_call = empty_like(model, latent_image), on_call or (lambda samples: None)
         self.sizes = batch_sizes(len(bank.ends), self.latent.shape[0])
-        self.ends = np.split(bank.ends, np.cumsum(self.sizes)[:-1])
-        self.calls = functools.cache(lambda steps: count_calls(sampler_name, steps))
+        self.ends = torch.from_numpy(bank.ends).split(self.sizes)
+        self.calls = functools.cache(lambda steps: count_calls(self.sampler_name, steps))
+        self.kept = kept_elements(bank.ends.shape[1])
+        # A bank without details is none of pictures, and its objective has been refused before.
+        self.weigh = weigh_frequencies if kind == "detail" else lambda difference: difference
 
     def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
-        """End minus solution of a batch's orbits, of the elements that banks keep; (sizes[batch], elements)."""
+        """End minus solution of a batch's orbits, of the elements that banks keep; float32 (sizes[batch], elements)."""
         latent, seed = first_samples(self.latent, self.sizes[batch]), batch_seed(self.seed, batch)
         sigmas = torch.from_numpy(np.asarray(grid)).float()
         end = sample(*self.given, gaussian(latent, seed), latent, self.sampler_name, sigmas, seed,
                      lambda sigma: self.on_call(self.sizes[batch]))
-        return kept_part(end) - self.ends[batch]
+        difference = flat(end) - self.ends[batch]
+        if not getattr(end, "is_nested", False):
+            difference = self.weigh(difference.reshape(end.shape)).flatten(1)
+        return difference[:, self.kept].float().numpy()
 
 
 def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int) -> dict[str, np.ndarray]:

@@ -29,10 +29,10 @@ def recorded(inputs):
         return {dress: record(*given, cfg=CFG, seed=SEED, orbits=ORBITS, nodes=40) for dress, given in inputs.items()}
 
 
-def runs_of(inputs, bank, sampler="euler", **more):
+def runs_of(inputs, bank, sampler="euler", kind="end", **more):
     from art_nodes.host.trials import HostRuns
 
-    return HostRuns(*inputs, bank, cfg=CFG, seed=SEED, sampler_name=sampler, **more)
+    return HostRuns(*inputs, bank, cfg=CFG, seed=SEED, objective=f"{kind}:{sampler}", **more)
 
 
 @pytest.mark.parametrize("dress", workflows.DRESSES)
@@ -48,6 +48,19 @@ def test_the_ends_of_orbits_are_where_a_fine_sampler_ends(inputs, recorded, dres
     swapped = runs_of(inputs[dress], OrbitBank(**{**vars(bank), "ends": np.roll(bank.ends, BATCH, axis=0)}), "dpmpp_2m")
     with torch.inference_mode():
         assert np.sqrt(np.square(swapped.errors(fine, 0)).mean()) > 0.3
+
+
+def test_details_are_judged_as_the_objective_counts_them(inputs, recorded):
+    """Error and slope of the same pictures: squares sum to those of the error with every frequency weighed."""
+    from art_nodes.core.bank import frequency_gain
+
+    grid = optimal_schedule(recorded[workflows.SDXL]).sigmas(4).numpy()
+    with torch.inference_mode():
+        plain, weighed = (runs_of(inputs[workflows.SDXL], recorded[workflows.SDXL], kind=kind).errors(grid, 0)
+                          for kind in ("end", "detail"))
+    spectrum = np.fft.fft2(plain.reshape(BATCH, 28, 28)) * frequency_gain(28, 28).numpy()
+    np.testing.assert_allclose(np.square(weighed).sum(), np.square(np.abs(spectrum)).sum() / 28**2, rtol=1e-3)
+    assert np.square(weighed).sum() > 2 * np.square(plain).sum()
 
 
 def test_every_model_call_is_counted(inputs, recorded):
