@@ -15,9 +15,10 @@ from .live import LiveModel
 from .objectives import OBJECTIVES
 from .optimal import optimal_schedule, with_grids
 from .schedule import Schedule
+from .trial import SolverRuns, Tried, try_grids
 
 __all__ = [
-    "OBJECTIVES", "LiveModel", "OrbitBank", "Schedule", "ScheduleFileError", "TrainConfig", "TrainRecord", "compare",
-    "flow_recording_grid", "grid_cost", "learn", "learn_schedule", "optimal_cost", "optimal_schedule", "record_orbits",
-    "recording_grid", "stiffness_jvp", "with_grids",
+    "OBJECTIVES", "LiveModel", "OrbitBank", "Schedule", "ScheduleFileError", "SolverRuns", "TrainConfig", "TrainRecord",
+    "Tried", "compare", "flow_recording_grid", "grid_cost", "learn", "learn_schedule", "optimal_cost",
+    "optimal_schedule", "record_orbits", "recording_grid", "stiffness_jvp", "try_grids", "with_grids",
 ]

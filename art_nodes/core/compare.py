@@ -74,14 +74,14 @@ def compare(
     run = SOLVERS[solver] if isinstance(solver, str) else solver
     rows = []
     for name, sigmas in grids.items():
-        counted = _Counted(denoiser)
+        counted = Counted(denoiser)
         errors = rms(run(counted, noise, sigmas) - reference)
         total = float(errors.square().mean().sqrt())
         rows.append(Row(name, len(sigmas) - 1, counted.calls, total, float(errors.median()), errors))
     return sorted(rows, key=lambda row: row.rms)
 
 
-class _Counted:
+class Counted:
     """A denoiser that counts its calls."""
 
     def __init__(self, denoiser: Denoiser):

@@ -12,7 +12,11 @@ from statistics import NormalDist
 from typing import Protocol
 
 import numpy as np
+import torch
 
+from .bank import OrbitBank
+from .compare import SOLVERS, Counted, Solver
+from .exact import Denoiser
 from .refine import grids_of, lengths_of, within_limits
 
 CHOOSING = 0.45  # share of the budget for choosing; the rest improves what was chosen
@@ -39,6 +43,35 @@ class Runs(Protocol):
 
     def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
         """End minus solution of a batch's orbits, on a grid (K + 1,); (sizes[batch], elements)."""
+
+
+class SolverRuns:
+    """A solver on the orbits of `record_orbits(denoiser, noise, ...)`, without a host.
+
+    noise (B, ...) is what was recorded from; solver one of compare.SOLVERS or a function like them; batch: orbits
+    that run together. Raises ValueError for a bank without ends, or of other orbits.
+    """
+
+    def __init__(self, denoiser: Denoiser, noise: torch.Tensor, bank: OrbitBank, solver: str | Solver = "euler",
+                 batch: int = 4):
+        if bank.ends is None or bank.ends.shape != noise.flatten(1).shape:
+            raise ValueError("a trial needs the bank that was just recorded from this noise (its ends are not kept in "
+                             f"files); got {'no ends' if bank.ends is None else bank.ends.shape} for noise "
+                             f"{tuple(noise.shape)}; record it with record_orbits(...)")
+        self.denoiser, self.noise, self.solver = denoiser, noise.split(batch), SOLVERS.get(solver, solver)
+        self.sizes, self.ends = [len(part) for part in self.noise], np.split(bank.ends, range(batch, len(noise), batch))
+
+    def calls(self, steps: int) -> int:
+        """Counted on a denoiser that answers 0."""
+        counted = Counted(lambda x, sigma: torch.zeros_like(x))
+        self.solver(counted, torch.ones(1, 1), torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64))
+        return counted.calls
+
+    @torch.no_grad()
+    def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
+        """As `Runs.errors`."""
+        end = self.solver(self.denoiser, self.noise[batch], torch.from_numpy(np.asarray(grid, float)))
+        return end.flatten(1).cpu().double().numpy() - self.ends[batch]
 
 
 @dataclass(frozen=True)

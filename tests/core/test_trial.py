@@ -1,15 +1,17 @@
 """Grids tried on the model: closed-form truth, the oracle's sampler, budgets, chance, and controls."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from art_nodes.core import OrbitBank, optimal_schedule, record_orbits
+from art_nodes.core import OrbitBank, SolverRuns, Tried, optimal_schedule, record_orbits, try_grids
 from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid, grids_of, lengths_of
-from art_nodes.core.trial import Tried, better, hats, sizes_of, try_grids
+from art_nodes.core.trial import better, hats, sizes_of
 from tests.core import targets
 
 HIGH, LOW = targets.SDXL_RANGE
@@ -156,24 +158,19 @@ def test_hat_functions_sum_to_one(length, data):
     assert count < length or np.allclose(modes, np.eye(length))
 
 
-class Oracle:
+class Oracle(SolverRuns):
     """k-diffusion's dpmpp_2m on an exact Gaussian, from the noise of recorded orbits."""
 
     def __init__(self, sampling, ends=None):
-        self.sampling, self.model = sampling, targets.image_gaussian(64)
-        self.noise = targets.noise((8, 1, 64, 64), HIGH, seed=5)
-        self.bank = record_orbits(self.model, self.noise, HIGH, LOW)
-        self.sizes, self.ends = (2, 2, 2, 2), self.bank.ends if ends is None else ends(self.bank.ends)
-
-    def calls(self, steps):
-        return steps
+        model, noise = targets.image_gaussian(64), targets.noise((8, 1, 64, 64), HIGH, seed=5)
+        self.bank = record_orbits(model, noise, HIGH, LOW)
+        if ends is not None:
+            self.bank = dataclasses.replace(self.bank, ends=ends(self.bank.ends))
+        super().__init__(model, noise, self.bank, lambda *given: sampling.sample_dpmpp_2m(
+            *given[:2], given[2].float(), disable=True), batch=2)
 
     def end(self, grid, noise):
-        return self.sampling.sample_dpmpp_2m(self.model, noise.clone(), torch.from_numpy(grid).float(), disable=True)
-
-    def errors(self, grid, batch):
-        part = slice(2 * batch, 2 * batch + 2)
-        return self.end(grid, self.noise[part]).flatten(1).double().numpy() - self.ends[part]
+        return self.solver(self.denoiser, noise, torch.from_numpy(grid))
 
     def unseen_error(self, grid):
         noise = targets.noise((8, 1, 64, 64), HIGH, seed=77)
@@ -183,7 +180,7 @@ class Oracle:
 
 def test_recorded_ends_are_those_of_a_fine_solution(k_diffusion_sampling):
     oracle = Oracle(k_diffusion_sampling)
-    fine = oracle.end(np.append(np.geomspace(HIGH, 0.01, 300), 0.0), oracle.noise).flatten(1).numpy()
+    fine = oracle.end(np.append(np.geomspace(HIGH, 0.01, 300), 0.0), torch.cat(oracle.noise)).flatten(1).numpy()
     assert np.sqrt(np.square(fine - oracle.bank.ends).mean()) < 2e-3
     merged = OrbitBank.merge([oracle.bank, oracle.bank])
     np.testing.assert_array_equal(merged.ends, np.concatenate([oracle.bank.ends] * 2))
@@ -205,3 +202,25 @@ def test_control_with_the_ends_of_other_orbits_nothing_is_gained(k_diffusion_sam
     own = best_grid(SamplerError(oracle.bank, "end:dpmpp_2m"), STEPS)
     found = try_grids(oracle, {"own": own, "geometric": geometric(low=LOW)}, 2048)
     assert oracle.unseen_error(found.grid) > 0.8 * oracle.unseen_error(own)
+
+
+@pytest.mark.parametrize("solver, calls", [("euler", 5), ("heun", 9)])
+def test_solvers_run_on_the_noise_they_were_recorded_from(solver, calls):
+    """A fine grid ends where the orbits do; calls are counted; the last batch may be smaller."""
+    noise = targets.noise((5, 1, 8, 8), HIGH)
+    bank = record_orbits(targets.image_gaussian(8), noise, HIGH, LOW)
+    runs = SolverRuns(targets.image_gaussian(8), noise, bank, solver, batch=2)
+    assert runs.sizes == [2, 2, 1] and runs.calls(5) == calls
+    fine = np.append(np.geomspace(HIGH, LOW, 2000), 0.0)
+    assert max(np.abs(runs.errors(fine, batch)).max() for batch in range(3)) < 0.02
+    coarse = geometric(4)
+    assert min(np.abs(runs.errors(coarse, batch)).max() for batch in range(3)) > 0.05
+
+
+def test_solvers_need_the_ends_of_these_orbits(tmp_path):
+    noise = targets.noise((4, 1, 8, 8), HIGH)
+    bank = record_orbits(targets.image_gaussian(8), noise, HIGH, LOW)
+    bank.save(tmp_path / "bank.safetensors")
+    for other, start in ((OrbitBank.load(tmp_path / "bank.safetensors"), noise), (bank, noise[:3])):
+        with pytest.raises(ValueError, match="a trial needs the bank that was just recorded from this noise"):
+            SolverRuns(targets.image_gaussian(8), start, other)
