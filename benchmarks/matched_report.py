@@ -151,7 +151,8 @@ def markdown(columns: Columns, folder: Path) -> str:
              f" up to {noises} noises that nothing was learned on. In brackets: {BATCH} noises only: the schedule was"
              " too far from the best to matter. *Strongest* is the built-in with the least error of that column; the"
              " ratio's 95 % interval is a paired bootstrap over noises.",
-             "FID is in [fid.md](fid.md).",
+             "FID is in [fid.md](fid.md). What trying grids on the model adds, where a recording misjudges, is in"
+             " [trial.md](trial.md).",
              "## Who wins", as_markdown(summary(columns, folder)),
              "## Which objective to take", "By end error over all of these places; ART Train's default, `end:euler`,"
              " is the one that never loses with Euler. FID says otherwise for some samplers: [fid.md](fid.md).",
