@@ -56,6 +56,7 @@ class Several:
     def __init__(self, runs: Sequence):
         self.runs, self.given, self.calls = list(runs), runs[0].given, runs[0].calls
         self.sizes = [size for part in runs for size in part.sizes]
+        self.floor = float(np.mean([part.floor for part in runs]))
 
     def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
         """As of the recording that the batch is."""

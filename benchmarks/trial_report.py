@@ -87,9 +87,11 @@ def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print) -> Non
              " bootstrap over noises.",
              as_markdown(summary(columns, folder)), as_markdown(spent(jobs, folder))]
     say(as_text(summary(columns, folder)) + "\n" + as_text(spent(jobs, folder)))
-    for sampler in dict.fromkeys(sampler for _, sampler, _ in columns):
+    for sampler in dict.fromkeys(row[0] for row in summary(columns, folder)[1:]):
         parts.append(f"## {sampler}")
         for place in here:
+            if not any(duels(columns, sampler, name, folder, place) for name in kinds(sampler).values()):
+                continue  # not measured
             table = place_table(columns, place, sampler, folder)
             say(f"\n{sampler}, {place.title}\n" + as_text(table))
             parts += [f"### {sampler}, {place.title}", as_markdown(table)]

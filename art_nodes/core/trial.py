@@ -17,6 +17,7 @@ import torch
 from .bank import OrbitBank
 from .compare import SOLVERS, Counted, Solver
 from .exact import Denoiser
+from .objectives import SamplerError
 from .refine import grids_of, lengths_of, within_limits
 
 CHOOSING = 0.45  # share of the budget for choosing; the rest improves what was chosen
@@ -25,6 +26,7 @@ LEAST_ORBITS = 2  # that anything is judged on
 MOST_JUDGED, MOST_FITTED = 16, 8  # orbits that candidates are judged on, and that the improvement is fitted to
 ENOUGH_FITTED = 4  # orbits, before a second round is worth more than further ones
 UNSEEN = 3  # one batch in so many is kept to judge the improvement on
+CLEAR = 2.0  # times the error of the recorded ends themselves: smaller errors cannot be told apart
 MODES = 6  # hat functions over the steps that the improvement moves
 ROUNDS, ATTEMPTS = 4, 4  # of Gauss-Newton, and of its damping in each
 # A nudge of ln step length for a derivative: small, since orbits may flip to another picture, and far above rounding.
@@ -37,6 +39,7 @@ class Runs(Protocol):
     """A sampler on recorded orbits of a model, in batches that it samples as a whole."""
 
     sizes: Sequence[int]  # orbits of each batch
+    floor: float  # RMS error of the recorded ends that errors are measured against
 
     def calls(self, steps: int) -> int:
         """Model calls of one sample on a grid of `steps` steps."""
@@ -60,6 +63,7 @@ class SolverRuns:
                              f"{tuple(noise.shape)}; record it with record_orbits(...)")
         self.denoiser, self.noise, self.solver = denoiser, noise.split(batch), SOLVERS.get(solver, solver)
         self.sizes, self.ends = [len(part) for part in self.noise], np.split(bank.ends, range(batch, len(noise), batch))
+        self.floor = ends_error(bank)
 
     def calls(self, steps: int) -> int:
         """Counted on a denoiser that answers 0."""
@@ -97,6 +101,7 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
         another is better beyond chance. Where the budget cannot try all, the first ones are tried.
     budget: sample calls, the sum over runs of samples times calls. Too small a one tries nothing.
     Errors are means over orbits of RMS errors: a few orbits that flip to another picture rule an RMS over orbits.
+    Errors below twice `runs.floor` are left as they are: a recording of more nodes tells more.
     Raises ValueError without a candidate, or where they differ in their number of steps.
     """
     if len({len(grid) for grid in candidates.values()}) != 1:
@@ -107,6 +112,15 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     start = np.asarray(candidates[name], float)
     grid, ratio = _improve(purse, start) if len(start) > 2 else (start, 1.0)
     return Tried(grid, name, ratio, purse.spent)
+
+
+def ends_error(bank: OrbitBank, kind: str = "end") -> float:
+    """RMS error of where a bank's orbits end, as foretold: a quarter of what twice the spacing of nodes would leave.
+
+    Recording is a second-order scheme, DPM++ 2M by name. kind: "end", or "detail" for value and slope.
+    """
+    every_other = np.append(bank.sigmas[:-1:2], [bank.sigmas[-1], 0.0])
+    return float(SamplerError(bank, f"{kind}:dpmpp_2m")(every_other[None])[0]) / 4
 
 
 def better(new: np.ndarray, old: np.ndarray, rivals: int = 1) -> bool:
@@ -158,6 +172,10 @@ class _Purse:
         """RMS error of each orbit of some batches; (orbits,)."""
         return sizes_of(self.errors(grid, batches))
 
+    def is_clear(self, grid: np.ndarray, batches: Sequence[int]) -> bool:
+        """Whether a grid's error is well above that of the recorded ends."""
+        return bool(self.sizes(grid, batches).mean() > CLEAR * self.runs.floor)
+
     def orbits(self, batches: Sequence[int]) -> int:
         """How many orbits some batches have."""
         return sum(self.runs.sizes[batch] for batch in batches)
@@ -182,8 +200,9 @@ def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray]) -> str:
         if sum(purse.missing(grids[name], batches) for name in (first, *others)) > limit - purse.spent:
             break
         judged = batches
+        if not purse.is_clear(grids[first], judged):
+            return first
         others = sorted(others, key=lambda name: purse.sizes(grids[name], judged).mean())
-        purse.errors(grids[first], judged)
         if count == len(purse.runs.sizes) or purse.orbits(judged) >= MOST_JUDGED:
             break
         others, count = others[:max(1, len(others) // 2)], min(2 * count, len(purse.runs.sizes))
@@ -205,7 +224,7 @@ def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
     fitted = _affordable(purse, steps, batches[:-kept], limit // (2 * round_price))
     if purse.orbits(fitted) < ENOUGH_FITTED:
         fitted = _affordable(purse, steps, batches[:-kept], limit // round_price)
-    if purse.orbits(fitted) < LEAST_ORBITS:
+    if purse.orbits(fitted) < LEAST_ORBITS or not purse.is_clear(start, fitted):
         return start, 1.0
     grid = _descend(purse, start, modes, fitted, purse.spent + limit)
     if grid is start:

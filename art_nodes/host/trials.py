@@ -12,7 +12,7 @@ from ..core import OrbitBank, Schedule
 from ..core.bank import kept_elements, weigh_frequencies
 from ..core.objectives import SamplerError, split_objective
 from ..core.refine import best_grid
-from ..core.trial import Tried, try_grids
+from ..core.trial import Tried, ends_error, try_grids
 from .comparing_grids import find_entries
 from .comparing_samplers import count_calls, sample
 from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat, gaussian
@@ -36,6 +36,7 @@ class HostRuns:
         self.latent, self.on_call = empty_like(model, latent_image), on_call or (lambda samples: None)
         self.sizes = batch_sizes(len(bank.ends), self.latent.shape[0])
         self.ends = torch.from_numpy(bank.ends).split(self.sizes)
+        self.floor = ends_error(bank, "detail" if kind == "detail" else "end")
         self.calls = functools.cache(lambda steps: count_calls(self.sampler_name, steps))
         self.kept = kept_elements(bank.ends.shape[1])
         # A bank without details is none of pictures, and its objective has been refused before.
