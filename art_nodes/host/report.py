@@ -121,6 +121,8 @@ def trial_lines(tried: Tried | None, sampler: str, steps: int, seconds: float) -
     """What a trial on the model found, if there was one."""
     if tried is None:
         return []
+    if not tried.sample_calls:
+        return [f"tried nothing: trial_calls or orbits are too few to compare two grids of {steps} steps; raise them"]
     better = f", improved to {tried.ratio:.3f} times its error on orbits kept apart" if tried.ratio < 1 else ""
     return [f"tried with {sampler} on the model at {steps} steps: {tried.sample_calls} model calls counted per sample, "
             f"{seconds:.1f} s; the best was {tried.name}{better}"]

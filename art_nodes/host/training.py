@@ -21,6 +21,7 @@ from ..core import OrbitBank, Schedule, TrainConfig, learn, optimal_schedule, re
 from ..core.checks import check_steps
 from ..core.objectives import split_objective
 from ..core.refine import REFINED_STEPS
+from .comparing_samplers import count_calls
 from .events import TrainingEvents
 from .library import check_name, save_schedule
 from .plot import draw_plot
@@ -72,7 +73,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
         raise ValueError(f"method must be one of: {', '.join(METHODS)}; got {method!r}; ART-RL is the usual one")
     kind, sampler = split_objective(objective)
     fits = kind != "euler"
-    check_trial(trial_calls, fits)
+    check_trial(trial_calls, objective, steps)
     config = TrainConfig(seed=seed, **settings)
     learns = method == METHODS[0]
     events = events or TrainingEvents(None)
@@ -126,13 +127,16 @@ def batch_size(latent_image: dict) -> int:
     return latent_image["samples"].shape[0]
 
 
-def check_trial(trial_calls: int, names_sampler: bool) -> None:
-    """ValueError for a trial of less than no calls, or with an objective that names no sampler to try."""
+def check_trial(trial_calls: int, objective: str, steps: int) -> None:
+    """ValueError for a trial of less than no calls, without a sampler to try, or with one that so few steps break."""
     if trial_calls < 0:
         raise ValueError(f"trial_calls must be at least 0; got {trial_calls}; 0 tries nothing")
-    if trial_calls and not names_sampler:
+    kind, sampler = split_objective(objective)
+    if trial_calls and kind == "euler":
         raise ValueError("trial_calls need an objective that names the sampler to try; got 'euler', one clock for "
                          "every number of steps; choose for example end:euler, or set trial_calls to 0")
+    if trial_calls:
+        count_calls(sampler, steps)
 
 
 def check_interrupt() -> None:

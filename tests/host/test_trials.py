@@ -110,9 +110,15 @@ def training(library):
 
 
 def quick(training, inputs, name="s", **settings):
-    settings = {**schedules.QUICK, "orbits": ORBITS, "nodes": 24, "objective": "end:euler", **settings}
+    settings = {**schedules.QUICK, "orbits": ORBITS, "nodes": 24, "objective": "end:euler", "steps": STEPS, **settings}
     with torch.inference_mode():
-        return training.train(*inputs, cfg=CFG, seed=SEED, steps=STEPS, name=name, **settings)
+        return training.train(*inputs, cfg=CFG, seed=SEED, name=name, **settings)
+
+
+def test_too_few_calls_try_nothing_and_the_report_says_so(library, training, inputs):
+    trained = quick(training, inputs[workflows.SDXL], trial_calls=20)
+    assert "tried nothing: trial_calls or orbits are too few" in trained.report
+    assert trained.schedule.provenance["trial"]["sample_calls"] == 0
 
 
 def test_training_tries_the_grid_of_its_steps_and_says_so(library, training, inputs):
@@ -138,6 +144,17 @@ def test_training_tries_the_grid_of_its_steps_and_says_so(library, training, inp
 def test_what_cannot_be_tried_is_refused_before_the_model_is_called(library, training, inputs, settings, match):
     with pytest.raises(ValueError, match=match):
         quick(training, (None, None, None, None), **settings)
+
+
+def test_a_sampler_that_cannot_take_so_few_steps_is_refused_before_the_model_is_called(library, training, monkeypatch):
+    from art_nodes.host import comparing_samplers
+
+    def fails(*_given, **_named):
+        raise IndexError("too few")
+
+    monkeypatch.setattr(comparing_samplers._Trial, "run", fails)
+    with pytest.raises(ValueError, match="steps must suit the sampler; euler fails at 5"):
+        quick(training, (None, None, None, None), trial_calls=512)
 
 
 def test_an_interrupt_during_the_trial_leaves_nothing(comfy, library, training, inputs, monkeypatch):
