@@ -48,9 +48,12 @@ class HostRuns:
         sigmas = torch.from_numpy(np.asarray(grid)).float()
         end = sample(*self.given, gaussian(latent, seed), latent, self.sampler_name, sigmas, seed,
                      lambda sigma: self.on_call(self.sizes[batch]))
-        difference = flat(end) - self.ends[batch]
-        if not getattr(end, "is_nested", False):
-            difference = self.weigh(difference.reshape(end.shape)).flatten(1)
+        if getattr(end, "is_nested", False):
+            difference = flat(end) - self.ends[batch]
+        else:  # in the model's units, as the objective and the floor are; the host gives latents out in others
+            model_units = self.given[0].get_model_object("latent_format").process_in
+            end, truth = end.cpu().float(), self.ends[batch].reshape(end.shape)
+            difference = self.weigh(model_units(end) - model_units(truth)).flatten(1)
         return difference[:, self.kept].float().numpy()
 
 

@@ -63,6 +63,26 @@ def test_details_are_judged_as_the_objective_counts_them(inputs, recorded):
     assert np.square(weighed).sum() > 2 * np.square(plain).sum()
 
 
+def test_errors_are_in_the_models_units(inputs, recorded, monkeypatch):
+    """A latent format that scales as SDXL's does changes neither errors nor floor."""
+    import comfy.latent_formats
+
+    given = inputs[workflows.SDXL]
+    plain, scaled = runs_of(given, recorded[workflows.SDXL]), comfy.latent_formats.SDXL()
+    scaled.latent_channels = 1
+    monkeypatch.setattr(given[0].model, "latent_format", scaled)
+    from art_nodes.host.recording import record
+
+    with torch.inference_mode():
+        bank = record(*given, cfg=CFG, seed=SEED, orbits=ORBITS, nodes=40)
+        same, grid = runs_of(given, bank), optimal_schedule(bank).sigmas(4).numpy()
+        errors = same.errors(grid, 1)
+        monkeypatch.undo()
+        np.testing.assert_allclose(errors, plain.errors(grid, 1), atol=1e-4)
+    assert same.floor == pytest.approx(plain.floor, rel=1e-3)
+    assert np.std(bank.ends) > 5 * np.std(recorded[workflows.SDXL].ends)  # the scaling was there
+
+
 def test_every_model_call_is_counted(inputs, recorded):
     from art_nodes.host.trials import try_steps
 
