@@ -6,7 +6,7 @@ on a fine grid answers every later question about any clock.
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
 from .exact import Denoiser
 from .orbits import Orbits
+from .spectrum import Bands, Spectrum, spectrum_of
 from .stiffness import rounding_noise, rounding_step, stiffness_cells
 
 FORMAT = "art-orbit-bank"
@@ -25,6 +26,7 @@ MOST_ADDED = 400.0  # noise added to a picture, in units of the picture, that co
 # is unbiased in its square and off by about 1/sqrt(2n): 0.6 % here.
 MAX_ELEMENTS = 16384
 GRAMS = ("gram", "detail")
+PARTS, PREFIX = ("gram", "share", "aim"), "spectrum_"  # of a Spectrum, as files name them
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,7 @@ class OrbitBank:
     elements: how many elements a sample has, 0 if not known.
     share: whether sigma is the share of noise of a rectified flow, x = (1 - sigma) x0 + sigma eps.
     ends: (B, elements) float32: where the orbits end, to try grids on the model itself. Not kept in files.
+    spectrum: the predictions' inner products in bands of frequencies; None where `detail` is.
     """
 
     sigmas: np.ndarray
@@ -54,6 +57,7 @@ class OrbitBank:
     share: bool = False
     detail: np.ndarray | None = None
     ends: np.ndarray | None = None
+    spectrum: Spectrum | None = None
 
     def __post_init__(self):
         sigmas, q = self.sigmas, self.stiffness
@@ -111,7 +115,27 @@ class OrbitBank:
         known = all(b.ends is not None and b.elements == first.elements for b in banks)
         ends = np.concatenate([b.ends for b in banks]) if known else None
         return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata,
-                   gram, first.elements, first.share, detail, ends)
+                   gram, first.elements, first.share, detail, ends, cls._merged_spectrum(banks, sigmas))
+
+    @staticmethod
+    def _merged_spectrum(banks: list["OrbitBank"], sigmas: np.ndarray) -> Spectrum | None:
+        """The mean over all orbits, where all are of one shape; it aims at what the first one does."""
+        first = banks[0].spectrum
+        if any(b.spectrum is None or b.spectrum.shape != first.shape for b in banks):
+            return None
+        gram = sum(len(b.stiffness) * b._on_nodes(b.spectrum.gram, sigmas) for b in banks)
+        return replace(first, gram=gram / sum(len(b.stiffness) for b in banks))
+
+    def aiming_at(self, pictures: torch.Tensor) -> "OrbitBank":
+        """The same bank, whose objectives "spectrum:<sampler>" want the power of `pictures` at each frequency.
+
+        pictures: (B, channels, ..., height, width) in the model's units, shaped like the recorded ones; a few dozen.
+        Raises ValueError for pictures of another shape, or a bank without spectrum.
+        """
+        if self.spectrum is None:
+            raise ValueError("pictures can be aimed at only with orbits of pictures whose spectrum was recorded; "
+                             "record the bank afresh")
+        return replace(self, spectrum=self.spectrum.aiming_at(pictures))
 
     def _on(self, sigmas: np.ndarray) -> np.ndarray:
         """Stiffness read on another set of nodes, cell by cell; (B, len(sigmas))."""
@@ -132,6 +156,10 @@ class OrbitBank:
                   "elements": self.elements, "share": self.share}
         tensors = {"sigmas": np.ascontiguousarray(self.sigmas), "stiffness": np.ascontiguousarray(self.stiffness)}
         tensors |= {name: np.ascontiguousarray(gram) for name in GRAMS if (gram := getattr(self, name)) is not None}
+        if self.spectrum is not None:
+            counts["shape"] = list(self.spectrum.shape)
+            tensors |= {PREFIX + name: np.ascontiguousarray(part) for name in PARTS
+                        if (part := getattr(self.spectrum, name)) is not None}
         save_file(tensors, str(path), {"format": FORMAT, "bank": json.dumps(counts)})
 
     @classmethod
@@ -143,8 +171,13 @@ class OrbitBank:
                 if header.get("format") != FORMAT:
                     raise ScheduleFileError(f"{Path(path).name} is no orbit bank; choose a file made by OrbitBank.save")
                 counts = json.loads(header["bank"])
-                grams = {name: file.get_tensor(name) for name in GRAMS if name in file.keys()}  # noqa: SIM118, no dict
-                return cls(file.get_tensor("sigmas"), file.get_tensor("stiffness"), **counts, **grams)
+                held = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118, no dict
+                grams = {name: held[name] for name in GRAMS if name in held}
+                shape, spectrum = counts.pop("shape", None), None
+                if shape:
+                    parts = {name: held[PREFIX + name] for name in PARTS if PREFIX + name in held}
+                    spectrum = Spectrum(shape=tuple(shape), **parts)
+                return cls(held["sigmas"], held["stiffness"], **counts, **grams, spectrum=spectrum)
         except ScheduleFileError:
             raise
         except FileNotFoundError:
@@ -215,14 +248,16 @@ def record_orbits(
     grid = recording_grid(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
     kept = kept_elements(noise[0].numel()).to(noise.device)
     dither = _Dither()
-    x, previous, last_step, recorded, weighed = noise.float(), None, None, [], []
+    x, previous, last_step, recorded, weighed, waves = noise.float(), None, None, [], [], []
+    bands = Bands(noise.shape[1:]) if is_picture(noise) else None
     for i, sigma in enumerate(grid):
         batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
         denoised = check_denoised(denoiser(dither.add(x), batch_sigma), x, sigma).float()
         dither.learn(denoised)
         recorded.append(denoised.flatten(1)[:, kept].cpu())
-        if is_picture(noise):
+        if bands is not None:
             weighed.append(weigh_frequencies(denoised).flatten(1)[:, kept].cpu())
+            waves.append(bands.coefficients(denoised).cpu())
         if progress is not None:
             progress(i + 1, len(grid))
         if i + 1 < len(grid):
@@ -232,13 +267,15 @@ def record_orbits(
             x, previous, last_step = ratio * x + (1 - ratio) * target, denoised, step
     predictions = torch.stack(recorded)  # (N, B, kept)
     rounding = np.array([0.0, *(rounding_noise(values) ** 2 for values in predictions)])
-    gram, detail = _gram(noise.float().flatten(1)[:, kept].cpu(), predictions, rounding), None
-    if weighed:
+    gram, detail, spectrum = _gram(noise.float().flatten(1)[:, kept].cpu(), predictions, rounding), None, None
+    if bands is not None:
         start = weigh_frequencies(noise.float()).flatten(1)[:, kept].cpu()
         gain = frequency_gain(*noise.shape[-2:]).square().mean().item()
         detail = _gram(start, torch.stack(weighed), rounding * gain)
+        spectrum = spectrum_of(bands.coefficients(noise.float()).cpu(), waves, bands, noise.shape[1:], rounding)
     return OrbitBank(grid, stiffness_cells(grid, predictions), len(grid), len(grid) * len(noise), gram=gram,
-                     elements=noise[0].numel(), share=share, detail=detail, ends=denoised.flatten(1).cpu().numpy())
+                     elements=noise[0].numel(), share=share, detail=detail, ends=denoised.flatten(1).cpu().numpy(),
+                     spectrum=spectrum)
 
 
 def is_picture(samples: torch.Tensor) -> bool:

@@ -131,7 +131,7 @@ class ReplayEnvironment(BankEnvironment):
         floor = LOWEST ** (self.steps - self.left) * self.sigma_min
         there = np.maximum(there, floor) if self.left else np.zeros_like(here)
         charge = self.ledger.charge(self.runs.step(there), here, there)
-        return charge / self.optimum ** (2 if self.error.kind == "end" else 1)
+        return charge / self.optimum ** (2 if self.error.is_square else 1)
 
     def cost(self, sigmas: np.ndarray) -> float:
         """The objective of a grid of as many steps, as a multiple of the best one's."""

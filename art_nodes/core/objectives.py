@@ -4,8 +4,9 @@
 "residual:<sampler>"  the sum over the steps of E|r|, r being what one step from the orbit leaves.
 "end:<sampler>"       the RMS error at sigma 0 that the steps' residuals add up to, eq. (16).
 "detail:<sampler>"    the same of value and slope together: an error in fine structure counts for more.
+"spectrum:<sampler>"  how far the power of what comes out is, at each frequency, from what is wanted, eq. (17).
 
-The last three are exact in the step, so the best grid differs from one number of steps to the next.
+All but the first are exact in the step, so the best grid differs from one number of steps to the next.
 """
 
 import dataclasses
@@ -16,8 +17,9 @@ from .bank import OrbitBank, added_noise
 from .orbits import Orbits
 from .replay import Replay
 from .samplers import REPLAYS
+from .spectrum import Spectrum
 
-KINDS = ("residual", "end", "detail")
+KINDS = ("residual", "end", "detail", "spectrum")
 OBJECTIVES = ("euler", *(f"{kind}:{sampler}" for kind in KINDS for sampler in REPLAYS))
 # Over this many e-folds of sigma an error turns away from what it was: residuals made further apart
 # neither add up nor cancel. Chosen on the demo model; docs/theory.md, eq. (16).
@@ -25,6 +27,8 @@ TURN = 5.0
 # An error at sigma is contracted on its way as by a Gaussian of this many times the spread that the
 # predictions show along their own change; 1 would be right if scores were linear.
 REACH = 1.5
+# What an error of a band's power counts beside how far its power is off: enough to keep to the picture, docs/fid.md.
+KEEPING = 0.3
 LEAST_FALL = 1e-6  # of a sigma from one node to the next
 
 
@@ -41,8 +45,8 @@ class SamplerError:
     """An exact-step objective of one sampler on a bank.
 
     turn: the tau of eq. (16), > 0; infinity adds residuals up with their signs.
-    Its `kind` is "residual" or "end"; with "detail" it is "end" on the bank's details.
-    Raises ValueError for a bank that knows only stiffness, or no details where they are asked for.
+    Its `kind` is "residual", "end" or "spectrum"; with "detail" it is "end" on the bank's details.
+    Raises ValueError for a bank that knows only stiffness, or no details or spectrum where they are asked for.
     """
 
     def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN):
@@ -60,6 +64,9 @@ class SamplerError:
                                  "with their details, which this bank lacks; record it afresh, or take "
                                  f"end:{self.sampler}")
             bank, self.kind = dataclasses.replace(bank, gram=bank.detail), "end"
+        if self.kind == "spectrum" and bank.spectrum is None:
+            raise ValueError(f"objective {objective} needs orbits of pictures (batch, channels, height, width) with "
+                             f"their spectrum, which this bank lacks; record it afresh, or take end:{self.sampler}")
         self.bank, self.mean_gram = bank, bank.gram.mean(axis=0)
 
     def replay(self, episodes: int, steps: int) -> Replay:
@@ -67,21 +74,31 @@ class SamplerError:
         start = np.full(episodes, self.bank.sigma_max)
         return REPLAYS[self.sampler](self.orbits, start, self.kind == "residual", steps)
 
-    def ledger(self, gram: np.ndarray) -> "Ledger":
-        """What charges the steps of E runs, on an orbit each with `gram` (E, N + 1, N + 1), or on one they share."""
+    def ledger(self, gram: np.ndarray, at_end: bool = False) -> "Ledger":
+        """What charges the steps of E runs, on an orbit each with `gram` (E, N + 1, N + 1), or on one they share.
+
+        at_end: whether only the sum over the steps counts.
+        """
+        if self.kind == "spectrum":  # of all orbits together
+            return SpectrumLedger(self.bank.spectrum, self.orbits.state(np.zeros(1))[0], self.bank.share, at_end)
         return EndLedger(gram, self.reach, self.turn, self.bank.share) if self.kind == "end" else NormLedger(gram)
+
+    @property
+    def is_square(self) -> bool:
+        """Whether what a ledger charges adds up to the square of the objective."""
+        return self.kind != "residual"
 
     def __call__(self, grids: np.ndarray) -> np.ndarray:
         """The objective of G grids of K steps (G, K + 1), pooled over orbits; RMS per element, (G,)."""
-        if self.kind == "end":
-            return np.sqrt(np.maximum(self._run(grids, self.ledger(self.mean_gram)), 0.0))
+        if self.is_square:
+            return np.sqrt(np.maximum(self._run(grids, self.ledger(self.mean_gram, True)), 0.0))
         return self._run(grids, NormLedger(self.bank.gram[:, None]))
 
     def per_orbit(self, grid: np.ndarray) -> np.ndarray:
-        """The objective of one grid (K + 1,) on each orbit; (B,)."""
+        """The objective of one grid (K + 1,) on each orbit; (B,). A spectrum is one of all orbits together."""
         grids = np.repeat(np.asarray(grid, float)[None], len(self.bank.gram), axis=0)
-        total = self._run(grids, self.ledger(self.bank.gram))
-        return np.sqrt(np.maximum(total, 0.0)) if self.kind == "end" else total
+        total = self._run(grids, self.ledger(self.bank.gram, True))
+        return np.sqrt(np.maximum(total, 0.0)) if self.is_square else total
 
     def _run(self, grids: np.ndarray, ledger: "Ledger") -> np.ndarray:
         """Sum of what the ledger charges for each grid, made to start where the orbits do; (G, K + 1) -> (G,)."""
@@ -129,7 +146,36 @@ class EndLedger:
         return added
 
 
-Ledger = NormLedger | EndLedger
+class SpectrumLedger:
+    """Sums eq. (17) step by step: what a residual adds to the distance in power that all before it made up.
+
+    end: (N + 1,) weights of the orbits' ends. at_end: charge all of it at the step to 0, which is faster.
+    """
+
+    def __init__(self, spectrum: Spectrum, end: np.ndarray, share: bool = False, at_end: bool = False):
+        self.spectrum, self.end, self.share, self.at_end = spectrum, end, share, at_end
+        self.wanted = spectrum.wanted(end)
+        self.error, self.before = 0.0, 0.0
+
+    def charge(self, residual: np.ndarray, _here: np.ndarray, there: np.ndarray) -> np.ndarray:
+        """Increase of the square of the distance by a step to `there` (E,); residual (E, N + 1) -> (E,).
+
+        The first step is also charged for what the orbits' own ends are off, if something else is wanted.
+        """
+        self.error = self.error + (residual * (1 + added_noise(there, True))[:, None] if self.share else residual)
+        if self.at_end and there.any():
+            return np.zeros(len(there))
+        now = self._distance(self.error)
+        added, self.before = now - self.before, now
+        return added
+
+    def _distance(self, error: np.ndarray) -> np.ndarray:
+        """Square of the distance of ends that are off by `error` (E, N + 1); (E,)."""
+        off = np.log(np.maximum(self.spectrum.powers(self.end + error), 1e-12 * self.wanted) / self.wanted)
+        return (off**2 + KEEPING * self.spectrum.powers(error) / self.wanted) @ self.spectrum.share
+
+
+Ledger = NormLedger | EndLedger | SpectrumLedger
 
 
 def inner(a: np.ndarray, gram: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -22,7 +22,7 @@ def describe_bank(bank: OrbitBank) -> dict:
 def optimal_schedule(bank: OrbitBank, *, objective: str = "euler") -> Schedule:
     """The clock that minimises E integral |Q| theta^2 dt under the time budget (docs/theory.md, eq. 8).
 
-    objective: "euler", the paper's surrogate, needs no more; with "residual:<sampler>" or "end:<sampler>" the
+    objective: "euler", the paper's surrogate, needs no more; with one that replays a sampler the
     schedule also holds the best grid for each of REFINED_STEPS. Raises ValueError for any other.
     """
     split_objective(objective)

@@ -63,7 +63,7 @@ def refine(error: SamplerError, grids) -> np.ndarray:
     starts = [np.array(grid, dtype=float) for grid in grids]
     for grid in starts:
         grid[0] = error.bank.sigma_max
-    growth = MOST_GROWTH if error.kind == "end" and REPLAYS[error.sampler].memory > 0 else np.inf
+    growth = MOST_GROWTH if error.is_square and REPLAYS[error.sampler].memory > 0 else np.inf
     return descend(lambda grids: error(grids) * _guard(grids, error.bank.sigma_min, growth), starts)
 
 

@@ -34,7 +34,7 @@ def bank():
 
 def test_objectives_are_named_after_their_samplers():
     assert split_objective("euler") == ("euler", "euler") and split_objective("end:heun") == ("end", "heun")
-    kinds = ("residual", "end", "detail")
+    kinds = ("residual", "end", "detail", "spectrum")
     assert set(OBJECTIVES) == {"euler", *(f"{kind}:{name}" for kind in kinds for name in REPLAYS)}
     with pytest.raises(ValueError, match="objective must be one of: euler, .*got 'end:ddim'"):
         split_objective("end:ddim")

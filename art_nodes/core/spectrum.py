@@ -1,0 +1,127 @@
+"""How strong a picture is at each of its frequencies, and what samplers are foretold to make of that.
+
+FID, and the eye, forgive a picture that is another than the fine solution sooner than one that is softer than it.
+How much softer is told by the power in bands of frequencies (docs/theory.md, section 7).
+"""
+
+import dataclasses
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+# Coefficients of a sample that are kept, spread over its bands; the power of a band of n is off by sqrt(2/n).
+MAX_COEFFICIENTS = 16384
+FINE_BANDS, COARSE_BANDS = 8, 8  # one cycle wide each, and from there to the shortest wave
+NEGLIGIBLE = 1e-10  # of a band's largest eigenvalue
+LEAST_SHARE = 1e-6  # of the mean power, that a band is taken to have at least
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What a bank knows of its orbits in each of F bands: channels, and in each rings of frequencies.
+
+    gram: (F, N + 1, N + 1) float64: inner products of the state at sigma_max and the N predictions, the mean over
+        orbits, per coefficient of the band.
+    share: (F,) of a sample's coefficients that each band holds; sums to 1.
+    shape: of one sample, (channels, ..., height, width).
+    aim: (F,) power per coefficient that is wanted, None for that of the orbits' own ends.
+    """
+
+    gram: np.ndarray
+    share: np.ndarray
+    shape: tuple[int, ...]
+    aim: np.ndarray | None = None
+
+    def aiming_at(self, pictures: torch.Tensor) -> "Spectrum":
+        """The same, wanting the mean power of `pictures` (B, *shape), in the model's units.
+
+        Raises ValueError for pictures of another shape.
+        """
+        if tuple(pictures.shape[1:]) != self.shape or not len(pictures):
+            raise ValueError(f"pictures to aim at must have the shape of the recorded ones, {self.shape}; "
+                             f"got {tuple(pictures.shape[1:])}; resize or crop them before they are encoded")
+        bands = Bands(self.shape)
+        rows = bands.coefficients(pictures.float())
+        power = np.array([float(rows[:, part].double().square().mean()) for part in bands.parts])
+        return dataclasses.replace(self, aim=power)
+
+    def powers(self, weights: np.ndarray) -> np.ndarray:
+        """Mean power per coefficient of what rows of weights (E, N + 1) add up to; (E, F)."""
+        roots, starts = self._roots
+        return np.add.reduceat((weights @ roots) ** 2, starts, axis=1)
+
+    @functools.cached_property
+    def _roots(self) -> tuple[np.ndarray, np.ndarray]:
+        """Square roots of all bands' matrices side by side (N + 1, R), and where each begins.
+
+        Orbits are smooth: a dozen vectors make up a band, where the whole matrix would take ten times as long.
+        """
+        roots = []
+        for gram in self.gram:
+            values, vectors = np.linalg.eigh(gram)
+            large = np.maximum(np.arange(len(values)) == len(values) - 1, values > NEGLIGIBLE * values[-1])
+            roots.append(vectors[:, large] * np.sqrt(np.maximum(values[large], 0.0)))
+        return np.concatenate(roots, axis=1), np.cumsum([0, *(root.shape[1] for root in roots[:-1])])
+
+    def wanted(self, end: np.ndarray) -> np.ndarray:
+        """The power (F,) to compare with, > 0; `end` (N + 1,) are the weights of the orbits' ends."""
+        own = self.powers(end[None])[0]
+        least = LEAST_SHARE * float(self.share @ own) + 1e-30
+        return np.maximum(own if self.aim is None else self.aim, least)
+
+
+class Bands:
+    """The rings of frequencies of samples of a shape (channels, ..., height, width), and which coefficients are kept.
+
+    Rings are one cycle along the short side wide for the first `FINE_BANDS`, then ever wider; each channel has its own.
+    """
+
+    def __init__(self, shape: tuple[int, ...]):
+        channels, (height, width) = shape[0], shape[-2:]
+        side = min(height, width)
+        rows, columns = (torch.fft.fftfreq(count) * side for count in (height, width))
+        edges = torch.unique(torch.cat([torch.arange(FINE_BANDS + 1.0), torch.logspace(
+            np.log10(FINE_BANDS), np.log10(max(FINE_BANDS, side // 2)), COARSE_BANDS).round()]))
+        edges = edges[edges <= max(side // 2, 1)]
+        radius = (rows[:, None] ** 2 + columns**2).sqrt().round()
+        ring = torch.bucketize(radius.clamp(max=edges[-1].item()), edges)
+        middle = int(np.prod(shape[1:-2], dtype=int))
+        number = torch.arange(channels)[:, None, None, None] * len(edges) + ring.expand(1, middle, height, width)
+        number = number.flatten()
+        counts = number.bincount(minlength=channels * len(edges))
+        order = torch.randperm(len(number), generator=torch.Generator().manual_seed(0))
+        held = [order[number[order] == band][:_quota(counts)] for band in counts.nonzero()[:, 0].tolist()]
+        self.kept = torch.cat(held)
+        self.share = (counts[counts > 0] / len(number)).double().numpy()
+        starts = np.cumsum([0, *map(len, held)])
+        self.parts = [slice(start, end) for start, end in zip(starts[:-1], starts[1:], strict=True)]  # of `kept`
+
+    def coefficients(self, pictures: torch.Tensor) -> torch.Tensor:
+        """The kept coefficients of pictures (B, *shape): their Hartley transform, real and of the same norm; (B, kept)."""
+        waves = torch.fft.fft2(pictures, norm="ortho")
+        return (waves.real - waves.imag).flatten(1)[:, self.kept.to(pictures.device)]
+
+
+def _quota(counts: torch.Tensor) -> int:
+    """How many coefficients a band may keep, so that all bands together keep at most MAX_COEFFICIENTS."""
+    low, high = 1, int(counts.max())
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if counts.clamp(max=middle).sum() <= MAX_COEFFICIENTS else (low, middle - 1)
+    return low
+
+
+def spectrum_of(start: torch.Tensor, predictions: list[torch.Tensor], bands: Bands, shape, rounding: np.ndarray
+                ) -> Spectrum:
+    """Of coefficients of the start state (B, kept) and of the N predictions, each (B, kept).
+
+    rounding: (N + 1,) squares of half-precision rounding noise, which is white and is taken off.
+    """
+    rows = torch.stack([start, *predictions])  # (N + 1, B, kept)
+    grams = []
+    for part in bands.parts:
+        vectors = rows[:, :, part].flatten(1).double()
+        grams.append((vectors @ vectors.T).numpy() / vectors.shape[1] - np.diag(rounding))
+    return Spectrum(np.stack(grams), bands.share, tuple(shape))
