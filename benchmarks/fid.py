@@ -1,9 +1,10 @@
 """FID of ours and of every built-in schedule at matched model calls, in the host; `python -m benchmarks fid`.
 
 On the demo model in SDXL's dress at cfg 1, in the features of the bundled classifier. Two rounds: every schedule on
-256 samples, then of each column the three built-ins and the one of ours with the least FID on 5,024, and a fine
-solution of the ODE, which is what the model itself can do. Noise and labels are those that nothing was learned on.
-Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+256 samples, then of each column the three built-ins and the one of ours with the least FID on 5,024, and the grids that
+trials found (benchmarks/fid_trials.py). Beside them a fine solution of the ODE, which is what the model itself can do.
+Noise and labels are those that nothing was learned on. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on
+where it stopped.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks import fid_report as report
+from benchmarks import fid_trials
 from benchmarks.chunks import stop_cleanly
 from benchmarks.matched import FOLDER, missing, run
 from benchmarks.matched_cells import (
@@ -42,14 +44,18 @@ Columns = dict[tuple[str, int], list[FidCell]]
 def all_columns(samplers: Sequence[str], steps: Sequence[int], folder: Path) -> Columns:
     """(sampler, steps) -> a cell for every schedule that has a grid there, and for ours."""
     stage = Stage(PLACE)
-    names = dict.fromkeys(name for sampler in samplers for name in (own(sampler), for_pictures(sampler)))
+    names = dict.fromkeys(name for sampler in samplers for name in (own(sampler), *for_pictures(sampler)))
     ours, columns = learned(stage, folder, names=tuple(names)), {}
     for sampler in samplers:
-        wanted = {ART + own(sampler), ART + for_pictures(sampler)}
+        wanted = {ART + name for name in (own(sampler), *for_pictures(sampler))}
         for count in steps:
             columns[sampler, count] = [FidCell(PLACE, sampler, count, name, sigmas)
                                        for name, sigmas in grids(stage, sampler, count, ours).items()
                                        if not name.startswith(ART) or name in wanted]
+    for trial in fid_trials.trials(PLACE, samplers, steps):
+        if trial.path(folder).exists():
+            columns[trial.sampler, trial.steps].append(
+                FidCell(PLACE, trial.sampler, trial.steps, trial.title, trial.sigmas(folder)))
     return columns
 
 
@@ -62,11 +68,15 @@ def fine_solution() -> FidCell:
 
 
 def strongest(column: Sequence[FidCell], target, folder: Path) -> list[FidCell]:
-    """The built-ins and the one of ours with the least FID in the first round; nothing that round does not know."""
+    """The built-ins and the one of ours with the least FID in the first round, and all that trials found.
+
+    Nothing that round does not know.
+    """
     values = {cell: value for cell in column if np.isfinite(value := report.value(cell, FIRST, target, folder))}
-    built_in, ours = (sorted((cell for cell in values if cell.schedule.startswith(ART) == is_ours), key=values.get)
-                      for is_ours in (False, True))
-    return [*built_in[:RIVALS], *ours[:1]]
+    tried = [cell for cell in values if fid_trials.TRIED in cell.schedule]
+    plain = sorted((cell for cell in values if cell not in tried), key=values.get)
+    built_in = [cell for cell in plain if not cell.schedule.startswith(ART)]
+    return [*built_in[:RIVALS], *[cell for cell in plain if cell not in built_in][:1], *tried]
 
 
 def _arguments(argv) -> argparse.Namespace:
@@ -89,8 +99,12 @@ def main(argv=None):
     args = _arguments(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    columns, target, fine = all_columns(args.samplers, args.steps, args.folder), report.target(), fine_solution()
+    trials, target, fine = fid_trials.trials(PLACE, args.samplers, args.steps), report.target(), fine_solution()
     try:
+        missing_trials = [trial for trial in trials if not args.report and not trial.path(args.folder).exists()]
+        for trial in fid_trials.compute(missing_trials, args.folder, args.workers) if missing_trials else ():
+            _say(f"  {trial.title}: {trial.steps} steps")
+        columns = all_columns(args.samplers, args.steps, args.folder)
         if not args.report:
             cells = [cell for column in columns.values() for cell in column]
             run(missing(cells, FIRST, args.folder), "first round", args.folder, args.workers, _say)

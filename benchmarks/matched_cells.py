@@ -29,12 +29,13 @@ SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 
 STOCHASTIC = ("dpmpp_2m_sde", "euler_ancestral")
 STEPS = (4, 5, 6, 8, 10, 15, 20, 30)
 OBJECTIVES = ("euler", *(f"end:{sampler}" for sampler in SAMPLERS))
-DETAILS = ("detail:euler", "detail:heun", "detail:dpmpp_2m")  # for pictures, judged by FID alone
 FOR_ALL = ("euler", "end:euler", "end:dpmpp_2m")  # what every sampler is tried with, besides its own
+AIMED = " at pictures"  # after an objective that aims at the spectrum of training pictures
 ART = "ART "  # before the objective
 DEMO = "demo"
 HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
 BATCH, ORBITS, NODES = 32, 20, 64
+AIMS = 256  # training pictures to aim at
 RECORDINGS = 4  # of so many orbits each: rare orbits decide the RMS at many steps
 REFERENCE_STEPS = 160
 
@@ -203,15 +204,24 @@ class Stage:
 def learned(stage: Stage, folder: Path, seed: int = 0, names: Sequence[str] = OBJECTIVES) -> dict[str, Schedule]:
     """Our schedules at a place, by objective; learned once and kept, so that a run goes on with what it began with."""
     mark = f"{RECORDINGS * ORBITS}-orbits-seed{seed}"
-    paths = {name: folder / f"{stage.place.name}-{name.replace(':', '-')}-{mark}.safetensors" for name in names}
+    paths = {name: folder / f"{stage.place.name}-{name.replace(':', '-').replace(' ', '-')}-{mark}.safetensors"
+             for name in names}
     missing = {name: path for name, path in paths.items() if not path.exists()}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         bank = OrbitBank.merge(stage.bank(RECORDINGS * seed + part) for part in range(RECORDINGS))
         clock = learn_schedule(bank, TrainConfig(seed=seed))
         for name, path in missing.items():
-            (clock if name == "euler" else with_grids(clock, bank, name)).save(path)
+            known = bank.aiming_at(training_pictures()) if name.endswith(AIMED) else bank
+            (clock if name == "euler" else with_grids(clock, known, name.removesuffix(AIMED))).save(path)
     return {name: Schedule.load(path) for name, path in paths.items()}
+
+
+def training_pictures() -> torch.Tensor:
+    """Some that the demo model was trained on, in its units; (AIMS, 1, 28, 28)."""
+    from benchmarks import fashion
+
+    return fashion.load("train")[0][:AIMS]
 
 
 def own(sampler: str) -> str:
@@ -219,9 +229,10 @@ def own(sampler: str) -> str:
     return f"end:{sampler if sampler in SAMPLERS else 'euler'}"
 
 
-def for_pictures(sampler: str) -> str:
+def for_pictures(sampler: str) -> tuple[str, ...]:
     """The same for what pictures look like, not for how far they are from the fine solution."""
-    return f"detail:{sampler}" if f"detail:{sampler}" in DETAILS else "detail:euler"
+    sampler = sampler if sampler in SAMPLERS else "euler"
+    return f"detail:{sampler}", f"spectrum:{sampler}", f"spectrum:{sampler}{AIMED}"
 
 
 def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> dict[str, tuple[float, ...]]:
@@ -231,7 +242,7 @@ def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> 
     found = {entry.name: entry.grid(steps) for entry in find_entries(stage.model, sampler, "all")}
     found |= _further(stage, steps)
     found |= {ART + name: ours[name].sigmas(steps, sigma_max=stage.sigma_max)
-              for name in dict.fromkeys((*FOR_ALL, own(sampler), *DETAILS)) if name in ours}
+              for name in dict.fromkeys((*FOR_ALL, own(sampler), *for_pictures(sampler))) if name in ours}
     return {name: tuple(float(sigma) for sigma in grid) for name, grid in found.items()
             if grid is not None and len(grid) == steps + 1 and torch.as_tensor(grid).isfinite().all()}
 

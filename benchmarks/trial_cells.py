@@ -7,7 +7,7 @@ as much as two of a user's single pictures. Noise is that of no held-out sample.
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +56,7 @@ class Several:
     def __init__(self, runs: Sequence):
         self.runs, self.given, self.calls = list(runs), runs[0].given, runs[0].calls
         self.sizes = [size for part in runs for size in part.sizes]
-        self.floor = float(np.mean([part.floor for part in runs]))
+        self.floor, self.pool = float(np.mean([part.floor for part in runs])), runs[0].pool
 
     def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
         """As of the recording that the batch is."""
@@ -64,15 +64,15 @@ class Several:
 
 
 class Ground:
-    """A place with one recording: the bank, and the sampler's runs on it."""
+    """A place with one recording of some batches: the bank, and a sampler's runs on it."""
 
-    def __init__(self, place: Place, seed: int, network=None):
+    def __init__(self, place: Place, seed: int, network=None, batches: int = BATCHES):
         self.stage, self.first = Stage(place, network), FIRST_SEED + 1000 * seed
         from art_nodes.host.demo_model import class_conditioning
         from art_nodes.host.recording import record
 
         self.latent = {"samples": self.stage.latent["samples"][:SIZE]}
-        self.positives = [class_conditioning(CLASSES[i % len(CLASSES)]) for i in range(BATCHES)]
+        self.positives = [class_conditioning(CLASSES[i % len(CLASSES)]) for i in range(batches)]
         self.banks = [
             record(self.stage.model, positive, self.stage.negative, self.latent, cfg=place.cfg, seed=self.first + i,
                    orbits=SIZE, nodes=NODES)
@@ -80,14 +80,14 @@ class Ground:
         ]
         self.bank = OrbitBank.merge(self.banks)
 
-    def runs(self, sampler: str) -> Several:
-        """The sampler on all orbits."""
+    def runs(self, objective: str) -> Several:
+        """The sampler of an objective on all orbits, whose spectrum is one."""
         from art_nodes.host.trials import HostRuns
 
-        stage = self.stage
+        stage, banks = self.stage, [replace(bank, spectrum=self.bank.spectrum) for bank in self.banks]
         return Several([HostRuns(stage.model, positive, stage.negative, self.latent, bank, cfg=stage.place.cfg,
-                                 seed=self.first + i, objective=own(sampler))
-                        for i, (positive, bank) in enumerate(zip(self.positives, self.banks, strict=True))])
+                                 seed=self.first + i, objective=objective)
+                        for i, (positive, bank) in enumerate(zip(self.positives, banks, strict=True))])
 
     def found(self, sampler: str, steps: int, seed: int) -> dict[str, dict]:
         """What `Job.load` gives."""
@@ -99,7 +99,7 @@ class Ground:
         found = {f"{ART}{objective}, seed {seed}": {"sigmas": schedule.grids[steps].tolist()},
                  f"{ART}{objective}, turning soon, seed {seed}": {"sigmas": soon.tolist()}}
         for budget in BUDGETS:
-            tried: Schedule = try_steps(schedule, self.bank, self.runs(sampler), objective, steps, budget)[0]
+            tried: Schedule = try_steps(schedule, self.bank, self.runs(objective), objective, steps, budget)[0]
             found[title(budget, seed)] = {"sigmas": tried.grids[steps].tolist(), **tried.provenance["trial"]}
         return found
 

@@ -37,14 +37,14 @@ class Spectrum:
     def aiming_at(self, pictures: torch.Tensor) -> "Spectrum":
         """The same, wanting the mean power of `pictures` (B, *shape), in the model's units.
 
-        Raises ValueError for pictures of another shape.
+        Raises ValueError for pictures of another shape, or empty ones.
         """
         if tuple(pictures.shape[1:]) != self.shape or not len(pictures):
             raise ValueError(f"pictures to aim at must have the shape of the recorded ones, {self.shape}; "
                              f"got {tuple(pictures.shape[1:])}; resize or crop them before they are encoded")
-        bands = Bands(self.shape)
-        rows = bands.coefficients(pictures.float())
-        power = np.array([float(rows[:, part].double().square().mean()) for part in bands.parts])
+        power = Bands(self.shape).powers(pictures).mean(axis=0)
+        if not (np.isfinite(power).all() and power.any()):
+            raise ValueError("pictures to aim at must hold something; got an empty or broken latent; encode pictures")
         return dataclasses.replace(self, aim=power)
 
     def powers(self, weights: np.ndarray) -> np.ndarray:
@@ -99,9 +99,14 @@ class Bands:
         self.parts = [slice(start, end) for start, end in zip(starts[:-1], starts[1:], strict=True)]  # of `kept`
 
     def coefficients(self, pictures: torch.Tensor) -> torch.Tensor:
-        """The kept coefficients of pictures (B, *shape): their Hartley transform, real and of the same norm; (B, kept)."""
+        """The kept ones of pictures (B, *shape), of their Hartley transform: real, and of the same norm; (B, kept)."""
         waves = torch.fft.fft2(pictures, norm="ortho")
         return (waves.real - waves.imag).flatten(1)[:, self.kept.to(pictures.device)]
+
+    def powers(self, pictures: torch.Tensor) -> np.ndarray:
+        """Power per coefficient of each of some pictures (B, *shape) in each band; (B, F) float64."""
+        squares = self.coefficients(pictures.float()).double().square().cpu()
+        return torch.stack([squares[:, part].mean(dim=1) for part in self.parts], dim=1).numpy()
 
 
 def _quota(counts: torch.Tensor) -> int:

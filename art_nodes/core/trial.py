@@ -6,7 +6,7 @@ one number but the whole error of the picture, and every element of it says in w
 (docs/theory.md, section 8).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Protocol
@@ -24,6 +24,7 @@ CHOOSING = 0.45  # share of the budget for choosing; the rest improves what was 
 CHANCE = 0.05  # of calling a grid better than another that is no better
 LEAST_ORBITS = 2  # that anything is judged on
 MOST_JUDGED, MOST_FITTED = 16, 8  # orbits that candidates are judged on, and that the improvement is fitted to
+LEAST_POOLED, MOST_POOLED = 8, 32  # the same where what counts is an average over orbits
 ENOUGH_FITTED = 4  # orbits, before a second round is worth more than further ones
 UNSEEN = 3  # one batch in so many is kept to judge the improvement on
 CLEAR = 2.0  # times the error of the recorded ends themselves: smaller errors cannot be told apart
@@ -40,6 +41,8 @@ class Runs(Protocol):
 
     sizes: Sequence[int]  # orbits of each batch
     floor: float  # RMS error of the recorded ends that errors are measured against
+    # Not needed; where an average over orbits counts and not each orbit: (n, elements) errors -> (elements,) of all.
+    pool: Callable[[np.ndarray], np.ndarray] | None
 
     def calls(self, steps: int) -> int:
         """Model calls of one sample on a grid of `steps` steps."""
@@ -102,6 +105,8 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     budget: sample calls, the sum over runs of samples times calls. Too small a one tries nothing.
     Errors are means over orbits of RMS errors: a few orbits that flip to another picture rule an RMS over orbits.
     Errors below twice `runs.floor` are left as they are: a recording of more nodes tells more.
+    Where runs pool their errors all orbits judge, and the first candidate stays only where the luck of so few orbits
+    might be all that its error is.
     Raises ValueError without a candidate, or where they differ in their number of steps.
     """
     if len({len(grid) for grid in candidates.values()}) != 1:
@@ -151,6 +156,7 @@ class _Purse:
 
     def __init__(self, runs: Runs, limit: int):
         self.runs, self.limit, self.spent, self.known = runs, limit, 0, {}
+        self.pool = getattr(runs, "pool", None)
 
     def price(self, steps: int, batches: Sequence[int]) -> int:
         """Sample calls of one grid on some batches."""
@@ -168,13 +174,32 @@ class _Purse:
                 self.known[grid.tobytes(), batch] = self.runs.errors(grid, batch)
         return np.concatenate([self.known[grid.tobytes(), batch] for batch in batches])
 
+    def pooled(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
+        """The errors of some batches as they count: one row an orbit, or one of all; (n, elements)."""
+        errors = self.errors(grid, batches)
+        return errors if self.pool is None else self.pool(errors)[None]
+
     def sizes(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
-        """RMS error of each orbit of some batches; (orbits,)."""
-        return sizes_of(self.errors(grid, batches))
+        """RMS error of each orbit of some batches, or of all the same; (orbits,)."""
+        return np.broadcast_to(sizes_of(self.pooled(grid, batches)), self.orbits(batches))
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """Orbits that candidates are judged on, and that the improvement is fitted to, at most."""
+        return (MOST_JUDGED, MOST_FITTED) if self.pool is None else (MOST_POOLED, MOST_POOLED)
 
     def is_clear(self, grid: np.ndarray, batches: Sequence[int]) -> bool:
-        """Whether a grid's error is well above that of the recorded ends."""
-        return bool(self.sizes(grid, batches).mean() > CLEAR * self.runs.floor)
+        """Whether a grid's error is well above that of the recorded ends, and of an average over so few orbits."""
+        return bool(self.sizes(grid, batches).mean() > CLEAR * max(self.runs.floor, self._luck(grid, batches)))
+
+    def _luck(self, grid: np.ndarray, batches: Sequence[int]) -> float:
+        """RMS standard error of a pooled error, by leaving out each orbit in turn; 0 where orbits are not pooled."""
+        if self.pool is None:
+            return 0.0
+        errors = self.errors(grid, batches)
+        without = np.stack([self.pool(np.delete(errors, i, axis=0)) for i in range(len(errors))])
+        with np.errstate(invalid="ignore"):
+            return float(np.sqrt((len(errors) - 1) * np.nan_to_num(without.var(axis=0)).mean()))
 
     def orbits(self, batches: Sequence[int]) -> int:
         """How many orbits some batches have."""
@@ -189,7 +214,8 @@ def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray]) -> str:
     first, *others = candidates
     grids = {name: np.asarray(grid, float) for name, grid in candidates.items()}
     steps, limit = len(grids[first]) - 1, int(CHOOSING * purse.limit)
-    count = next((n for n in range(1, len(purse.runs.sizes) + 1) if purse.orbits(range(n)) >= LEAST_ORBITS), None)
+    least = LEAST_ORBITS if purse.pool is None else LEAST_POOLED
+    count = next((n for n in range(1, len(purse.runs.sizes) + 1) if purse.orbits(range(n)) >= least), None)
     if count is None:
         return first
     # What follows the first round, which is half of the price or less, takes about as much again.
@@ -200,42 +226,54 @@ def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray]) -> str:
         if sum(purse.missing(grids[name], batches) for name in (first, *others)) > limit - purse.spent:
             break
         judged = batches
-        if not purse.is_clear(grids[first], judged):
+        if purse.pool is None and not purse.is_clear(grids[first], judged):
             return first
         others = sorted(others, key=lambda name: purse.sizes(grids[name], judged).mean())
-        if count == len(purse.runs.sizes) or purse.orbits(judged) >= MOST_JUDGED:
+        if count == len(purse.runs.sizes) or purse.orbits(judged) >= purse.most[0]:
             break
         others, count = others[:max(1, len(others) // 2)], min(2 * count, len(purse.runs.sizes))
-    if judged is None:
+    if judged is None or not purse.is_clear(grids[first], judged):
         return first
     new, old = purse.sizes(grids[others[0]], judged), purse.sizes(grids[first], judged)
     return others[0] if better(new, old, rivals) else first
 
 
 def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
-    """A grid with a smaller error on orbits that it was not fitted to, and the ratio; else the start and 1."""
-    steps, batches = len(start) - 1, list(range(len(purse.runs.sizes)))
+    """A grid with a smaller error on orbits that it was not fitted to, and the ratio; else the start and 1.
+
+    Where orbits are pooled, on those that it was fitted to.
+    """
+    steps = len(start) - 1
     modes = hats(min(MODES, steps - 1), steps - 1)
+    seen, unseen = _apart(purse)
+    limit = purse.limit - purse.spent - 2 * purse.price(steps, unseen)
+    round_price = len(modes) + 2  # runs of an orbit: the start, a nudge of each mode, a move
+    fitted = _affordable(purse, steps, seen, limit // (2 * round_price))
+    if purse.orbits(fitted) < ENOUGH_FITTED:
+        fitted = _affordable(purse, steps, seen, limit // round_price)
+    if purse.orbits(fitted) < LEAST_ORBITS or not purse.is_clear(start, fitted):
+        return start, 1.0
+    grid, judging = _descend(purse, start, modes, fitted, purse.spent + limit), unseen or fitted
+    if grid is start:
+        return start, 1.0
+    new, old = purse.sizes(grid, judging), purse.sizes(start, judging)
+    return (grid, float(new.mean() / old.mean())) if better(new, old) else (start, 1.0)
+
+
+def _apart(purse: _Purse) -> tuple[list[int], list[int]]:
+    """Batches to fit to, and those that are kept to judge by: none of them where orbits are pooled."""
+    batches = list(range(len(purse.runs.sizes)))
+    if purse.pool is not None:
+        return batches, []
     kept = max(1, len(batches) // UNSEEN)
     while purse.orbits(batches[-kept:]) < LEAST_ORBITS and kept < len(batches):
         kept += 1
-    unseen, limit = batches[-kept:], purse.limit - purse.spent - 2 * purse.price(steps, batches[-kept:])
-    round_price = len(modes) + 2  # runs of an orbit: the start, a nudge of each mode, a move
-    fitted = _affordable(purse, steps, batches[:-kept], limit // (2 * round_price))
-    if purse.orbits(fitted) < ENOUGH_FITTED:
-        fitted = _affordable(purse, steps, batches[:-kept], limit // round_price)
-    if purse.orbits(fitted) < LEAST_ORBITS or not purse.is_clear(start, fitted):
-        return start, 1.0
-    grid = _descend(purse, start, modes, fitted, purse.spent + limit)
-    if grid is start:
-        return start, 1.0
-    new, old = purse.sizes(grid, unseen), purse.sizes(start, unseen)
-    return (grid, float(new.mean() / old.mean())) if better(new, old) else (start, 1.0)
+    return batches[:-kept], batches[-kept:]
 
 
 def _affordable(purse: _Purse, steps: int, batches: list[int], limit: int) -> list[int]:
     """The first of some batches, on which one grid takes at most `limit` sample calls, and no more than are of use."""
-    while batches and (purse.price(steps, batches) > limit or purse.orbits(batches[:-1]) >= MOST_FITTED):
+    while batches and (purse.price(steps, batches) > limit or purse.orbits(batches[:-1]) >= purse.most[1]):
         batches = batches[:-1]
     return batches
 
@@ -246,9 +284,9 @@ def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Seque
     price, place = purse.price(len(start) - 1, batches), lengths_of(start, top)
 
     def errors(at):
-        return purse.errors(grids_of(at[None], top)[0], batches)
+        return purse.pooled(grids_of(at[None], top)[0], batches)
 
-    grid, error = start, purse.errors(start, batches)
+    grid, error = start, purse.pooled(start, batches)
     for _ in range(ROUNDS):
         if purse.spent + (len(modes) + 1) * price > limit or not np.isfinite(error).all():
             break

@@ -14,7 +14,7 @@ from .dropdown import NAME as ART
 AYS_KINDS = ("SD1", "SDXL", "SVD")  # tables of the host's AlignYourSteps node
 MOST_ROWS = 24
 CHARGED = {"euler": "Euler objective", "residual": "Sum of the residuals", "end": "RMS end error",
-           "detail": "RMS end error of value and slope"}  # by kind
+           "detail": "RMS end error of value and slope", "spectrum": "Distance in power per frequency"}  # by kind
 
 
 def host_grids(sampling, steps: int) -> dict[str, np.ndarray | None]:
@@ -112,9 +112,12 @@ def fitting_lines(schedule: Schedule, seconds: float) -> list[str]:
     if not schedule.grids:
         return []
     kind, sampler = split_objective(schedule.provenance["objective"])
-    what = {"end": "end error", "detail": "end error of value and slope"}.get(kind, "one-step residuals")
-    return [f"grids fitted to the {what} of {sampler}: {', '.join(map(str, schedule.grids))} steps; {seconds:.1f} s, "
-            "no model call"]
+    what = {"end": "end error", "detail": "end error of value and slope",
+            "spectrum": "power at each frequency"}.get(kind, "one-step residuals")
+    aim = schedule.provenance.get("references")
+    aim = f", aiming at that of {aim} references" if aim else ""
+    return [f"grids fitted to the {what} of {sampler}{aim}: {', '.join(map(str, schedule.grids))} steps; "
+            f"{seconds:.1f} s, no model call"]
 
 
 def trial_lines(tried: Tried | None, sampler: str, steps: int, seconds: float) -> list[str]:
@@ -123,7 +126,7 @@ def trial_lines(tried: Tried | None, sampler: str, steps: int, seconds: float) -
         return []
     if not tried.sample_calls:
         return [f"tried nothing: trial_calls or orbits are too few to compare two grids of {steps} steps; raise them"]
-    better = f", improved to {tried.ratio:.3f} times its error on orbits kept apart" if tried.ratio < 1 else ""
+    better = f", improved to {tried.ratio:.3f} times its error" if tried.ratio < 1 else ""
     return [f"tried with {sampler} on the model at {steps} steps: {tried.sample_calls} model calls counted per sample, "
             f"{seconds:.1f} s; the best was {tried.name}{better}"]
 

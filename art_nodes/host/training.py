@@ -18,6 +18,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ..core import OrbitBank, Schedule, TrainConfig, learn, optimal_schedule, recording_grid, with_grids
+from ..core.bank import is_picture
 from ..core.checks import check_steps
 from ..core.objectives import split_objective
 from ..core.refine import REFINED_STEPS
@@ -25,7 +26,7 @@ from .comparing_samplers import count_calls
 from .events import TrainingEvents
 from .library import check_name, save_schedule
 from .plot import draw_plot
-from .recording import record
+from .recording import empty_like, record
 from .report import bank_lines, comparison_lines, fitting_lines, host_grids, learning_lines, saved_lines, trial_lines
 from .trials import HostRuns, try_steps
 
@@ -58,12 +59,14 @@ class Trained:
 
 def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits: int, nodes: int, steps: int,
           name: str, method: str = METHODS[0], objective: str = "euler", trial_calls: int = 0,
-          events: TrainingEvents | None = None, **settings) -> Trained:
+          references: dict | None = None, events: TrainingEvents | None = None, **settings) -> Trained:
     """Learn a schedule on a MODEL and save it in the library under `name`, or name_2 ... if that is taken.
 
     steps: of the `sigmas` and of the comparison. objective: "euler" is one clock for every number of steps; one that
     names a sampler adds grids fitted to it, one of them for `steps`. trial_calls: model calls, counted per sample, for
-    trying grids of `steps` steps with that sampler on the model; 0 tries none. settings: further fields of TrainConfig.
+    trying grids of `steps` steps with that sampler on the model; 0 tries none. references: LATENT of pictures, of the
+    size of latent_image, whose power at each frequency an objective "spectrum:<sampler>" aims at instead of that of the
+    model's own. settings: further fields of TrainConfig.
     Raises ValueError for bad input before the model is called, and the host's own exception
     when it is interrupted.
     """
@@ -74,6 +77,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     kind, sampler = split_objective(objective)
     fits = kind != "euler"
     check_trial(trial_calls, objective, steps)
+    check_pictures(model, latent_image, objective, references)
     config = TrainConfig(seed=seed, **settings)
     learns = method == METHODS[0]
     events = events or TrainingEvents(None)
@@ -82,6 +86,9 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
 
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
                   progress=lambda done, total: progress.recorded(done, total, min(orbits, batch_size(latent_image))))
+    if references is not None:
+        bank = bank.aiming_at(in_model_units(model, references))
+        bank.metadata["references"] = len(references["samples"])
     recording_seconds = progress.start_learning()
     # On a busy machine the threads of numpy's BLAS wait for each other and are far slower than one alone.
     with threadpool_limits(1, user_api="blas"):
@@ -137,6 +144,30 @@ def check_trial(trial_calls: int, objective: str, steps: int) -> None:
                          "every number of steps; choose for example end:euler, or set trial_calls to 0")
     if trial_calls:
         count_calls(sampler, steps)
+
+
+def check_pictures(model, latent_image: dict, objective: str, references: dict | None) -> None:
+    """ValueError where an objective of pictures is given none, or references that it cannot aim at."""
+    kind, sampler = split_objective(objective)
+    latent = empty_like(model, latent_image)
+    if kind in ("detail", "spectrum") and (getattr(latent, "is_nested", False) or not is_picture(latent)):
+        raise ValueError(f"objective {objective} needs latents of pictures, with height and width; got another kind; "
+                         f"choose end:{sampler}")
+    if references is None:
+        return
+    if kind != "spectrum":
+        raise ValueError(f"references are what the objectives spectrum:<sampler> aim at; got {objective!r}; choose for "
+                         "example spectrum:dpmpp_2m, or disconnect references")
+    if references["samples"].shape[1:] != latent.shape[1:]:
+        raise ValueError(f"references must be latents of the size of latent_image, {tuple(latent.shape[1:])}; got "
+                         f"{tuple(references['samples'].shape[1:])}; resize or crop the pictures before VAE Encode")
+    if not references["samples"].any():
+        raise ValueError("references must hold something; got an empty latent; connect pictures through VAE Encode")
+
+
+def in_model_units(model, latent: dict) -> torch.Tensor:
+    """The samples of a LATENT as the model sees them, float32 on the CPU."""
+    return model.get_model_object("latent_format").process_in(latent["samples"].cpu().float())
 
 
 def check_interrupt() -> None:

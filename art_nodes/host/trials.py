@@ -11,13 +11,16 @@ import torch
 from ..core import OrbitBank, Schedule
 from ..core.bank import kept_elements, weigh_frequencies
 from ..core.objectives import SamplerError, split_objective
+from ..core.orbits import Orbits
 from ..core.refine import best_grid
+from ..core.spectrum import Bands
 from ..core.trial import Tried, ends_error, try_grids
 from .comparing_grids import find_entries
 from .comparing_samplers import count_calls, sample
 from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat, gaussian
 
 OURS, OURS_TOO = "ART", "ART, of errors that soon turn"
+LEAST_POWER = 1e-6  # of what is wanted
 SOON = 2.0  # e-folds over which they turn: a second opinion beside the objective's own, better on some models
 
 
@@ -25,7 +28,8 @@ class HostRuns:
     """A sampler of the host on the orbits of a recording, which the same model, conditions, cfg and seed made.
 
     calls(steps): model calls of one sample, found by trying the sampler on a tiny model.
-    objective: one that names the sampler; errors are those of value and slope together for "detail:<sampler>".
+    objective: one that names the sampler; errors are those of value and slope together for "detail:<sampler>", and for
+        "spectrum:<sampler>" of the power at each frequency, which all orbits together are judged by.
     on_call: called with the samples of a model call after each; what it raises ends the trial.
     """
 
@@ -36,14 +40,19 @@ class HostRuns:
         self.latent, self.on_call = empty_like(model, latent_image), on_call or (lambda samples: None)
         self.sizes = batch_sizes(len(bank.ends), self.latent.shape[0])
         self.ends = torch.from_numpy(bank.ends).split(self.sizes)
-        self.floor = ends_error(bank, "detail" if kind == "detail" else "end")
+        self.spectral = _Spectral(bank) if kind == "spectrum" else None
+        self.pool, self.floor = (self.spectral.pool, 0.0) if self.spectral else \
+            (None, ends_error(bank, "detail" if kind == "detail" else "end"))
         self.calls = functools.cache(lambda steps: count_calls(self.sampler_name, steps))
         self.kept = kept_elements(bank.ends.shape[1])
         # A bank without details is none of pictures, and its objective has been refused before.
         self.weigh = weigh_frequencies if kind == "detail" else lambda difference: difference
 
     def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
-        """End minus solution of a batch's orbits, of the elements that banks keep; float32 (sizes[batch], elements)."""
+        """End minus solution of a batch's orbits, of the elements that banks keep, or in power of each band.
+
+        float32 (sizes[batch], elements).
+        """
         latent, seed = first_samples(self.latent, self.sizes[batch]), batch_seed(self.seed, batch)
         sigmas = torch.from_numpy(np.asarray(grid)).float()
         end = sample(*self.given, gaussian(latent, seed), latent, self.sampler_name, sigmas, seed,
@@ -52,9 +61,34 @@ class HostRuns:
             difference = flat(end) - self.ends[batch]
         else:  # in the model's units, as the objective and the floor are; the host gives latents out in others
             model_units = self.given[0].get_model_object("latent_format").process_in
-            end, truth = end.cpu().float(), self.ends[batch].reshape(end.shape)
-            difference = self.weigh(model_units(end) - model_units(truth)).flatten(1)
+            end, truth = (model_units(part) for part in (end.cpu().float(), self.ends[batch].reshape(end.shape)))
+            if self.spectral:
+                return self.spectral.errors(end, truth)
+            difference = self.weigh(end - truth).flatten(1)
         return difference[:, self.kept].float().numpy()
+
+
+class _Spectral:
+    """Power of ends in each band, against that of the solutions or of what the bank aims at."""
+
+    def __init__(self, bank: OrbitBank):
+        spectrum, self.bands = bank.spectrum, Bands(bank.spectrum.shape)
+        end = Orbits(bank.sigmas).state(np.zeros(1))[0]
+        self.own, self.wanted = spectrum.powers(end[None])[0], spectrum.wanted(end)
+        self.root = np.sqrt(spectrum.share * len(spectrum.share))  # so that the RMS is over coefficients
+
+    def errors(self, end: torch.Tensor, truth: torch.Tensor) -> np.ndarray:
+        """What each picture (B, ...) has too much, as a share of what is wanted; (B, F).
+
+        A picture's own solution stands in for the average of all, so that its content does not count.
+        """
+        more = self.bands.powers(end) - self.bands.powers(truth)
+        return ((more + self.own - self.wanted) / self.wanted).astype(np.float32)
+
+    def pool(self, errors: np.ndarray) -> np.ndarray:
+        """ln of how many times too strong the mean picture is in each band, weighed by its size; (n, F) -> (F,)."""
+        with np.errstate(invalid="ignore"):
+            return self.root * np.log(np.maximum(1 + errors.mean(axis=0), LEAST_POWER))
 
 
 def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int) -> dict[str, np.ndarray]:
@@ -71,8 +105,10 @@ def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps
              if grid is not None and len(grid) == steps + 1 and (grid.diff() < 0).all()
              and np.isclose(grid[0], own[0], rtol=1e-3)}
     foretold = {name: float(error(np.minimum(grid, bank.sigma_max)[None])[0]) for name, grid in found.items()}
-    second = best_grid(SamplerError(bank, objective, turn=SOON), steps)
-    return {OURS: own, OURS_TOO: second, **{name: found[name] for name in sorted(found, key=foretold.get)}}
+    ours = {OURS: own}
+    if error.kind == "end":
+        ours[OURS_TOO] = best_grid(SamplerError(bank, objective, turn=SOON), steps)
+    return ours | {name: found[name] for name in sorted(found, key=foretold.get)}
 
 
 def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: str, steps: int,

@@ -104,9 +104,13 @@ def advanced_inputs() -> list:
                        tooltip="What the schedule is to be good at. euler is the paper's: one clock for every number "
                                "of steps. end:<sampler> also fits grids to the error where that sampler ends, "
                                "detail:<sampler> to that error with fine structure counting for more, "
-                               "residual:<sampler> to what its single steps leave; without further model calls."),
+                               "spectrum:<sampler> to how sharp or soft pictures come out, residual:<sampler> to what "
+                               "its single steps leave; without further model calls."),
         advanced(io.Int, "trial_calls", default=0, min=0, max=1000000, step=256, optional=True,
                  tooltip="Model calls, counted per sample, for trying grids of 'steps' steps with the objective's "
                          "sampler on the model itself, the host's schedules among them. 0 tries none; 512 chooses, "
                          "4096 improves too. Record 8 orbits or more for it."),
+        io.Latent.Input("references", optional=True,
+                        tooltip="For spectrum:<sampler>: encoded pictures as sharp as you want yours, of the size of "
+                                "latent_image; a few dozen. Without them the model's own finely sampled ones are it."),
     ]

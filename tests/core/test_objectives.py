@@ -14,7 +14,7 @@ from art_nodes.core.clock import optimal_clock
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.dynamic import best_on_nodes
 from art_nodes.core.environment import ReplayEnvironment
-from art_nodes.core.objectives import OBJECTIVES, SamplerError, split_objective, spread
+from art_nodes.core.objectives import NOISY, OBJECTIVES, SamplerError, split_objective, spread
 from art_nodes.core.refine import best_grid, descend, refine
 from art_nodes.core.samplers import REPLAYS
 from tests.core import targets
@@ -35,7 +35,8 @@ def bank():
 def test_objectives_are_named_after_their_samplers():
     assert split_objective("euler") == ("euler", "euler") and split_objective("end:heun") == ("end", "heun")
     kinds = ("residual", "end", "detail", "spectrum")
-    assert set(OBJECTIVES) == {"euler", *(f"{kind}:{name}" for kind in kinds for name in REPLAYS)}
+    assert set(OBJECTIVES) == {"euler", *(f"{kind}:{name}" for kind in kinds for name in REPLAYS),
+                               *(f"spectrum:{name}" for name in NOISY)}
     with pytest.raises(ValueError, match="objective must be one of: euler, .*got 'end:ddim'"):
         split_objective("end:ddim")
 

@@ -21,9 +21,8 @@ def bank():
 
 
 def powers(pictures, bands):
-    """Mean square of the kept coefficients of each band."""
-    rows = bands.coefficients(pictures).double().square().mean(0)
-    return np.array([float(rows[part].mean()) for part in bands.parts])
+    """Of each band, the mean over pictures."""
+    return bands.powers(pictures).mean(axis=0)
 
 
 def distance(power, wanted, share):
@@ -51,7 +50,7 @@ def test_a_wave_is_in_the_ring_of_its_frequency_and_in_its_channel(across, down,
 
 
 def test_of_large_latents_a_part_tells_the_power_of_every_band():
-    """White noise of deviation 2 in 65,536 elements: each band within 5 standard errors of 4, the lowest ones complete."""
+    """White noise of deviation 2 in 65,536 elements: each band within 5 standard errors of 4."""
     bands = Bands((4, 128, 128))
     assert len(bands.kept) <= MAX_COEFFICIENTS and len(bands.parts) == 64
     pictures = 2 * torch.randn(8, 4, 128, 128, generator=torch.Generator().manual_seed(1))
@@ -147,6 +146,11 @@ def test_samples_that_are_no_pictures_have_no_spectrum():
         SamplerError(flat, "spectrum:heun")
     with pytest.raises(ValueError, match="pictures can be aimed at only with orbits of pictures"):
         flat.aiming_at(torch.ones(1, 3))
+
+
+def test_blank_pictures_are_refused(bank):
+    with pytest.raises(ValueError, match="must hold something; got an empty or broken latent; encode pictures"):
+        bank.aiming_at(torch.zeros(2, 1, 64, 64))
 
 
 @pytest.mark.parametrize("pictures", [torch.ones(2, 1, 64, 32), torch.ones(2, 3, 64, 64), torch.ones(0, 1, 64, 64)])

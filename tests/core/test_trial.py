@@ -58,6 +58,35 @@ def test_gauss_newton_finds_the_minimum_of_a_linear_sampler():
     np.testing.assert_allclose(np.log(found.grid[1:-1]), np.log(best[1:-1]), atol=0.01)
 
 
+class Scattered(Linear):
+    """Runs of orbits that share an error, `common` times the usual, and each miss by a luck of their own."""
+
+    def __init__(self, best, common, orbits=24):
+        super().__init__(best, [2] * (orbits // 2))
+        rng = np.random.default_rng(1)
+        shared, luck = common * rng.normal(size=(40, len(self.place))), 5 * rng.normal(size=(orbits, 40))
+        self.slopes = [np.stack([shared, shared])] * (orbits // 2)
+        self.rest = list((luck - luck.mean(axis=0)).reshape(orbits // 2, 2, 40))
+        self.pool = lambda errors: errors.mean(axis=0)
+
+
+def test_where_an_average_counts_orbits_are_judged_together():
+    """Their luck averages out; negative control: an error that may be nothing but luck is not fitted to."""
+    best = geometric()
+    start = moved(best, 0.5 * np.array([1, -1, 1, -1, 1]))
+    found, left = (try_grids(Scattered(best, common), {"start": start}, 20_000) for common in (3.0, 0.1))
+    np.testing.assert_allclose(np.log(found.grid[1:-1]), np.log(best[1:-1]), atol=0.02)
+    assert found.ratio < 0.5 and left.ratio == 1.0 and (left.grid == start).all()
+
+
+def test_where_an_average_counts_the_best_candidate_needs_no_trust():
+    """Any difference decides, once the first one's error is clear; control: where it may be luck the first stays."""
+    best = geometric()
+    grids = {"first": moved(best, 0.5), "near": moved(best, 0.45), "far": moved(best, -1)}
+    assert try_grids(Scattered(best, 3.0), grids, 2000).name == "near"
+    assert try_grids(Scattered(best, 0.1), grids, 2000).name == "first"
+
+
 def test_what_the_recording_cannot_tell_is_left_as_it_is():
     """Errors near those of the recorded ends themselves: neither chosen nor improved, and little is spent."""
     runs, start = Linear(geometric()), moved(geometric(), 0.5)
@@ -75,10 +104,11 @@ def test_the_better_candidate_is_chosen():
     assert try_grids(Linear(best), grids, 700).name == "near"
 
 
-@given(budget=st.integers(0, 6000), batches=st.lists(st.integers(1, 5), min_size=1, max_size=8))
-@settings(max_examples=60, deadline=None)
-def test_a_budget_is_kept_and_what_is_told_was_spent(budget, batches):
+@given(budget=st.integers(0, 6000), batches=st.lists(st.integers(1, 5), min_size=1, max_size=8), pools=st.booleans())
+@settings(max_examples=80, deadline=None)
+def test_a_budget_is_kept_and_what_is_told_was_spent(budget, batches, pools):
     runs, best = Linear(geometric(), batches), geometric()
+    runs.pool = (lambda errors: errors.mean(axis=0)) if pools else None
     found = try_grids(runs, {"a": moved(best, 0.5), "b": moved(best, 0.2), "c": moved(best, -0.4)}, budget)
     assert found.sample_calls == runs.made <= budget
     assert found.grid[0] == HIGH and found.grid[-1] == 0 and (np.diff(found.grid) < 0).all()

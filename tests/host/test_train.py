@@ -55,12 +55,12 @@ def test_the_node_describes_itself(host):
         "iterations", "episodes", "clock_nodes", "lam", "learning_rate", "trace", "penalty", "knots",
     ]
     # added later: prompts that were saved without it still run
-    assert list(info["input"]["optional"]) == ["budget", "objective", "trial_calls"]
+    assert list(info["input"]["optional"]) == ["budget", "objective", "trial_calls", "references"]
     inputs = {**inputs, **info["input"]["optional"]}
     assert all(options["tooltip"] for _, options in inputs.values())
     # a number of steps has a grid of its own unless the user asks for the paper's clock alone
     defaults = dataclasses.replace(TrainConfig(), objective="end:euler")
-    assert inputs.pop("trial_calls")[1]["default"] == 0
+    assert inputs.pop("trial_calls")[1]["default"] == 0 and inputs.pop("references")[0] == "LATENT"
     for name in list(inputs)[11:]:
         assert inputs[name][1]["default"] == getattr(defaults, name)
 
@@ -94,6 +94,19 @@ def test_grids_are_tried_on_the_model_when_asked_for(host):
     shown = host.run(training(name, orbits=6, nodes=24, objective="end:euler", trial_calls=400), timeout=120)["train"]
     known = Schedule.load(schedules.host_folder() / f"{name}.safetensors").provenance["trial"]
     assert 0 < known["sample_calls"] <= 400 and "tried with euler on the model" in shown["text"][0]
+
+
+def test_pictures_to_aim_at_may_be_connected(host):
+    """Sampled ones here: as sharp as four steps of Euler are, which the schedule and the report know."""
+    name = schedules.fresh_name()
+    sampler = {"class_type": "KSampler", "inputs": {
+        "model": ["demo", 0], "positive": ["demo", 1], "negative": ["demo", 2], "latent_image": ["demo", 3], "seed": 1,
+        "steps": 4, "cfg": 1.0, "sampler_name": "euler", "scheduler": "karras", "denoise": 1.0}}
+    shown = host.run({**training(name, objective="spectrum:dpmpp_2m", nodes=24, references=["sampler", 0]),
+                      "sampler": sampler}, timeout=120)["train"]
+    known = Schedule.load(schedules.host_folder() / f"{name}.safetensors").provenance
+    assert known["objective"] == "spectrum:dpmpp_2m" and known["references"] == 2
+    assert "the power at each frequency of dpmpp_2m, aiming at that of 2 references" in shown["text"][0]
 
 
 def test_what_the_page_is_shown(host):

@@ -15,13 +15,12 @@ SDXL, STEPS = PLACES[0], 4
 
 
 def test_a_trial_is_made_in_the_host_and_keeps_its_budget(comfy, monkeypatch):
-    monkeypatch.setattr(trial_cells, "BATCHES", 6)
     monkeypatch.setattr(trial_cells, "NODES", 16)
-    ground = Ground(SDXL, 0)
-    assert len(ground.bank.stiffness) == 12 and ground.runs("euler").sizes == [2] * 6
+    ground = Ground(SDXL, 0, batches=6)
+    assert len(ground.bank.stiffness) == 12 and ground.runs("end:euler").sizes == [2] * 6
     # Batches are of different garments, and each is judged by its own ends.
     fine = np.append(np.geomspace(ground.bank.sigma_max, ground.bank.sigma_min, 60), 0.0)
-    runs = ground.runs("dpmpp_2m")
+    runs = ground.runs("end:dpmpp_2m")
     assert max(np.sqrt(np.square(runs.errors(fine, batch)).mean()) for batch in (0, 5)) < 0.05
     found = ground.found("euler", STEPS, 0)
     assert set(found) == {f"{ART}end:euler, seed 0", f"{ART}end:euler, turning soon, seed 0",

@@ -1,0 +1,82 @@
+"""Grids for pictures that a trial found, judged by its samples' spectrum: for the FID comparison.
+
+ART Train with spectrum:<sampler> and trial_calls, on the demo model: three seeds, each with a recording of its own of
+noise that no picture is judged on.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from art_nodes.core import optimal_schedule, with_grids
+from benchmarks.chunks import in_processes
+from benchmarks.matched_cells import ART, Place
+from benchmarks.trial_cells import SEEDS, SIZE, Ground
+
+BATCHES, BUDGET = 16, 8192  # batches of recorded orbits, and sample calls of a trial
+TRIED = ", tried, seed "
+SAMPLERS = ("euler", "euler_ancestral")  # no recording foretells the noise that the second adds
+
+
+@dataclass(frozen=True)
+class PictureTrial:
+    """One trial at a place."""
+
+    place: Place
+    sampler: str
+    steps: int
+    seed: int
+
+    @property
+    def title(self) -> str:
+        """As tables call what it found."""
+        return f"{ART}spectrum:{self.sampler}{TRIED}{self.seed}"
+
+    def path(self, root: Path) -> Path:
+        """The file of what it found."""
+        name = f"tried-{self.sampler}-{self.steps:02d}-seed{self.seed}-{BATCHES}x{SIZE}-{BUDGET}-{self.place.mark}"
+        return root / self.place.name / f"{name}.json"
+
+    def sigmas(self, root: Path) -> tuple[float, ...]:
+        """Of the grid that it found."""
+        return tuple(json.loads(self.path(root).read_text())["sigmas"])
+
+
+def trials(place: Place, samplers: Sequence[str], steps: Sequence[int]) -> list[PictureTrial]:
+    """Those of the samplers that are tried."""
+    return [PictureTrial(place, sampler, count, seed) for seed in SEEDS for sampler in samplers if sampler in SAMPLERS
+            for count in steps]
+
+
+_root: Path
+_grounds: dict[tuple[Place, int], Ground] = {}  # of this process
+
+
+def _start(root: Path) -> None:
+    global _root
+    _root = root
+
+
+@torch.no_grad()
+def _work(trial: PictureTrial) -> PictureTrial:
+    from art_nodes.host.trials import try_steps
+
+    key = trial.place, trial.seed
+    if key not in _grounds:
+        _grounds.clear()
+        _grounds[key] = Ground(*key, batches=BATCHES)
+    ground, objective = _grounds[key], f"spectrum:{trial.sampler}"
+    schedule = with_grids(optimal_schedule(ground.bank), ground.bank, objective, (trial.steps,))
+    found = try_steps(schedule, ground.bank, ground.runs(objective), objective, trial.steps, BUDGET)[0]
+    path = trial.path(_root)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"sigmas": found.grids[trial.steps].tolist(), **found.provenance["trial"]}))
+    return trial
+
+
+def compute(missing: Sequence[PictureTrial], root: Path, workers: int) -> Iterator[PictureTrial]:
+    """Make the trials, with `workers` processes; yields each when it is saved."""
+    return in_processes(_work, missing, _start, (root,), workers)
