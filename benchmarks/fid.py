@@ -16,13 +16,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from art_nodes.core import OrbitBank
 from benchmarks import fid_report as report
 from benchmarks import fid_trials
 from benchmarks.chunks import stop_cleanly
 from benchmarks.matched import FOLDER, missing, run
 from benchmarks.matched_cells import (
     ART,
+    ORBITS,
     PLACES,
+    RECORDINGS,
     SAMPLERS,
     STOCHASTIC,
     FidCell,
@@ -61,10 +64,21 @@ def all_columns(samplers: Sequence[str], steps: Sequence[int], folder: Path) -> 
 
 def fine_solution() -> FidCell:
     """The ODE, solved finely."""
-    from art_nodes.host.comparing import reference_grid
+    stage = Stage(PLACE)
+    from art_nodes.host.comparing import reference_grid  # the host is there once the stage is
 
-    sigmas = reference_grid(Stage(PLACE).sampling, FINE_STEPS).tolist()
+    sigmas = reference_grid(stage.sampling, FINE_STEPS).tolist()
     return FidCell(PLACE, FINE_SAMPLER, FINE_STEPS, "fine solution", tuple(sigmas))
+
+
+def recording(folder: Path) -> OrbitBank:
+    """Orbits that objectives foretell FIDs on; recorded once and kept."""
+    path = folder / PLACE.name / f"fid-bank-{RECORDINGS}x{ORBITS}-{PLACE.mark}.safetensors"
+    if not path.exists():
+        stage = Stage(PLACE)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        OrbitBank.merge(stage.bank(part) for part in range(RECORDINGS)).save(path)
+    return OrbitBank.load(path)
 
 
 def strongest(column: Sequence[FidCell], target, folder: Path) -> list[FidCell]:
@@ -115,7 +129,7 @@ def main(argv=None):
             run(missing(cells, SECOND, args.folder), "second round", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    report.write(columns, final, fine, (FIRST, SECOND), args.folder, _say)
+    report.write(columns, final, fine, (FIRST, SECOND), recording(args.folder), args.folder, _say)
     if args.docs:
         report.copy_to_docs(args.folder)
 

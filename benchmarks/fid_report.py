@@ -5,11 +5,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy.stats import spearmanr
 
+from art_nodes.core import OrbitBank
+from art_nodes.core.objectives import NOISY, SamplerError
 from benchmarks import frechet
+from benchmarks.fid_trials import BATCHES, BUDGET
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import ART, BATCH, FidCell
+from benchmarks.matched_cells import AIMS, ART, BATCH, FidCell
 from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.trial_cells import SIZE
 
 DOCS, PAGE = Path("docs"), "fid.md"
 Columns = Mapping[tuple[str, int], Sequence[FidCell]]
@@ -91,16 +96,33 @@ def summary(tables: Mapping[str, Table]) -> list[list[str]]:
     return rows
 
 
+def foretelling(tables: Mapping[str, Table], bank: OrbitBank) -> list[list[str]]:
+    """Spearman's rank correlation of FID with what objectives foretell, over the schedules of each column."""
+    counts = list(dict.fromkeys(count for table in tables.values() for count in table.steps))
+    rows = [["sampler", "objective", *(f"{count} steps" for count in counts)]]
+    for sampler, table in tables.items():
+        for kind in ("end", "detail", "spectrum"):
+            error = SamplerError(bank, f"{kind}:{NOISY.get(sampler, sampler)}")
+            rows.append([sampler, f"{kind}:{error.sampler}"])
+            for count in counts:
+                cells = [table.cells[key] for key in table.values if key[1] == count]
+                found = [table.values[cell.schedule, count] for cell in cells]
+                told = error(np.array([cell.sigmas for cell in cells])) if len(cells) > 2 else []
+                rows[-1].append(f"{spearmanr(found, told).statistic:.2f}" if len(cells) > 2 else "")
+    return rows
+
+
 def fine_line(fine: FidCell, chunks: int, real: frechet.Moments, folder: Path) -> str:
     """What the fine solution scores, and what follows of it for schedules that score better."""
     found = value(fine, chunks, real, folder)
     return "" if not np.isfinite(found) else (
         f"**The model itself, its ODE solved by {fine.steps} steps of {fine.sampler}, scores {found:.2f}.** No schedule"
-        " can be nearer to what the model says than that. Lower values are errors of the sampler that happen to make"
-        " up for errors of the small model: there FID no longer tells which schedule samples better.")
+        " can be nearer to what the model says than that. Lower values are errors of the sampler that make up for those"
+        " of the small model, by luck or because a grid aims at them.")
 
 
-def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, int], folder: Path, say=print) -> None:
+def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, int], bank: OrbitBank, folder: Path,
+          say=print) -> None:
     """Print the tables, and write the page into `folder`."""
     real, samplers = target(), list(dict.fromkeys(sampler for sampler, _ in columns))
     first, second = ({sampler: Table(part, sampler, chunks, real, folder) for sampler in samplers}
@@ -116,14 +138,20 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
              " interval is a paired bootstrap over samples. On a processor that has it, sampled in bfloat16, which"
              " moved an FID from 7.77 to 7.83 on 1,280 samples.",
              "`end:<sampler>` is closest to the fine solution from the same noise ([results.md](results.md));"
-             " `detail:<sampler>` weighs fine structure more ([theory.md](theory.md), section 7).",
+             " `detail:<sampler>` weighs fine structure more, `spectrum:<sampler>` keeps the power at each frequency,"
+             f" *at pictures*: that of {AIMS} training pictures ([theory.md](theory.md), section 7). *Tried*: what a"
+             f" trial of {BUDGET} sample calls on the spectrum of {BATCHES * SIZE} recorded orbits made of"
+             " `spectrum:<sampler>` and the built-in schedules (section 8), all three seeds.",
              fine_line(fine, rounds[1], real, folder), as_markdown(summary(done))]
     for sampler, table in done.items():
         say(f"\n{sampler}: FID, * least\n" + as_text(table.rows(True)))
         parts += [f"## {sampler}", as_markdown(table.rows(True))]
     say("\n" + as_text(summary(done)))
-    parts += [f"## All schedules, {few} samples", "FID of so few samples is biased upwards, alike for all; it only"
-              " chooses whom to compare with."]
+    parts += ["## What objectives foretell of FID",
+              f"Spearman's rank correlation over all schedules below, {few} samples; at many steps FIDs of most"
+              " schedules differ by less than their noise.", as_markdown(foretelling(first, bank)),
+              f"## All schedules, {few} samples",
+              "FID of so few samples is biased upwards, alike for all; it only chooses whom to compare with."]
     for sampler, table in first.items():
         parts += [f"### {sampler}, {few} samples", as_markdown(table.rows(False))]
     folder.mkdir(parents=True, exist_ok=True)

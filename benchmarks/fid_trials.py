@@ -62,12 +62,12 @@ def _start(root: Path) -> None:
 
 @torch.no_grad()
 def _work(trial: PictureTrial) -> PictureTrial:
-    from art_nodes.host.trials import try_steps
-
     key = trial.place, trial.seed
     if key not in _grounds:
         _grounds.clear()
         _grounds[key] = Ground(*key, batches=BATCHES)
+    from art_nodes.host.trials import try_steps  # the host is there once the ground is
+
     ground, objective = _grounds[key], f"spectrum:{trial.sampler}"
     schedule = with_grids(optimal_schedule(ground.bank), ground.bank, objective, (trial.steps,))
     found = try_steps(schedule, ground.bank, ground.runs(objective), objective, trial.steps, BUDGET)[0]

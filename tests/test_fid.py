@@ -2,10 +2,14 @@
 
 import numpy as np
 import pytest
+from scipy.stats import spearmanr
 
-from benchmarks import fid, fid_report, frechet
+from art_nodes.core import record_orbits
+from art_nodes.core.objectives import SamplerError
+from benchmarks import fid, fid_report, fid_trials, frechet
 from benchmarks.chunks import save_whole
 from benchmarks.matched_cells import ART, BATCH, FidCell
+from tests.core import targets
 
 FEATURES, MANY = 4, 12  # chunks of the second round here
 
@@ -33,6 +37,15 @@ def test_the_built_ins_with_the_least_fid_are_the_rivals(column, tmp_path, monke
     assert [cell.schedule for cell in kept] == ["beta", "simple", "karras", ART + "end:euler"]
 
 
+def test_what_trials_found_is_measured_with_every_seed(column, tmp_path, monkeypatch):
+    """However it did in the first round; the least of ours is one that no trial found."""
+    monkeypatch.setattr(fid, "FIRST", 2)
+    tried = [FidCell(cell.place, "euler", 5, f"{ART}spectrum:euler{fid_trials.TRIED}{seed}", cell.sigmas)
+             for seed, cell in enumerate(column[2:5])]
+    kept = fid.strongest([*column[:2], *tried, *column[5:]], frechet.moments(_real()), tmp_path)
+    assert [cell.schedule for cell in kept] == ["beta", "karras", ART + "end:euler", *(cell.schedule for cell in tried)]
+
+
 def test_what_the_first_round_does_not_know_is_left_out(column, tmp_path, monkeypatch):
     monkeypatch.setattr(fid, "FIRST", MANY + 1)
     assert fid.strongest(column, frechet.moments(_real()), tmp_path) == []
@@ -52,10 +65,15 @@ def test_the_page_says_who_wins_and_leaves_out_what_was_not_measured(column, tmp
     monkeypatch.setattr(fid_report, "target", lambda: frechet.moments(_real()))
     later = [FidCell(fid.PLACE, "euler", 8, cell.schedule, cell.sigmas) for cell in column]  # nothing of it yet
     columns = {("euler", 5): column, ("euler", 8): later}
-    fid_report.write(columns, columns, column[1], (2, MANY), tmp_path, lambda line: None)
+    noise = targets.noise((4, 1, 8, 8), targets.SDXL_RANGE[0])
+    bank = record_orbits(targets.image_gaussian(8), noise, *targets.SDXL_RANGE, nodes=16)
+    fid_report.write(columns, columns, column[1], (2, MANY), bank, tmp_path, lambda line: None)
     page = (tmp_path / fid_report.PAGE).read_text()
     assert f"| euler | {ART}end:euler | 1 | 0 | 0 |" in page
     assert "| steps | 5 |\n" in page and "| steps | 5 | 8 |" not in page
+    foretold = SamplerError(bank, "end:euler")(np.array([cell.sigmas for cell in column]))
+    rank = spearmanr([cell.sigmas[1] for cell in column], foretold).statistic  # FID rises with that sigma here
+    assert f"| euler | end:euler | {rank:.2f} |" in page and "| euler | spectrum:euler |" in page
     assert f"{BATCH * MANY:,d} samples of the three" in page and f"### euler, {2 * BATCH} samples" in page
 
 

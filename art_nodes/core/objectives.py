@@ -130,7 +130,7 @@ class NormLedger:
 
 
 class EndLedger:
-    """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it, eqs. (16) and (17).
+    """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it, eqs. (16) and (18).
 
     On a rectified flow, whose x is (1 - sigma) times the one with added noise, in the coordinates of the latter.
     """
