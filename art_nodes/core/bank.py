@@ -17,7 +17,7 @@ from safetensors.numpy import save_file
 from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
 from .exact import Denoiser
 from .orbits import Orbits
-from .spectrum import Bands, Spectrum, spectrum_of
+from .spectrum import Spectrum, bands_of, spectrum_of
 from .stiffness import rounding_noise, rounding_step, stiffness_cells
 
 FORMAT = "art-orbit-bank"
@@ -44,7 +44,8 @@ class OrbitBank:
     elements: how many elements a sample has, 0 if not known.
     share: whether sigma is the share of noise of a rectified flow, x = (1 - sigma) x0 + sigma eps.
     ends: (B, elements) float32: where the orbits end, to try grids on the model itself. Not kept in files.
-    spectrum: the predictions' inner products in bands of frequencies; None where `detail` is.
+    spectrum: the predictions' inner products in bands of frequencies; None where `detail` is, and of so many nodes
+        that it would take too much memory.
     """
 
     sigmas: np.ndarray
@@ -249,14 +250,15 @@ def record_orbits(
     kept = kept_elements(noise[0].numel()).to(noise.device)
     dither = _Dither()
     x, previous, last_step, recorded, weighed, waves = noise.float(), None, None, [], [], []
-    bands = Bands(noise.shape[1:]) if is_picture(noise) else None
+    bands = bands_of(tuple(noise.shape[1:]), len(grid)) if is_picture(noise) else None
     for i, sigma in enumerate(grid):
         batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
         denoised = check_denoised(denoiser(dither.add(x), batch_sigma), x, sigma).float()
         dither.learn(denoised)
         recorded.append(denoised.flatten(1)[:, kept].cpu())
-        if bands is not None:
+        if is_picture(noise):
             weighed.append(weigh_frequencies(denoised).flatten(1)[:, kept].cpu())
+        if bands is not None:
             waves.append(bands.coefficients(denoised).cpu())
         if progress is not None:
             progress(i + 1, len(grid))
@@ -268,10 +270,11 @@ def record_orbits(
     predictions = torch.stack(recorded)  # (N, B, kept)
     rounding = np.array([0.0, *(rounding_noise(values) ** 2 for values in predictions)])
     gram, detail, spectrum = _gram(noise.float().flatten(1)[:, kept].cpu(), predictions, rounding), None, None
-    if bands is not None:
+    if weighed:
         start = weigh_frequencies(noise.float()).flatten(1)[:, kept].cpu()
         gain = frequency_gain(*noise.shape[-2:]).square().mean().item()
         detail = _gram(start, torch.stack(weighed), rounding * gain)
+    if bands is not None:
         spectrum = spectrum_of(bands.coefficients(noise.float()).cpu(), waves, bands, noise.shape[1:], rounding)
     return OrbitBank(grid, stiffness_cells(grid, predictions), len(grid), len(grid) * len(noise), gram=gram,
                      elements=noise[0].numel(), share=share, detail=detail, ends=denoised.flatten(1).cpu().numpy(),

@@ -71,7 +71,8 @@ class SamplerError:
             bank, self.kind = dataclasses.replace(bank, gram=bank.detail), "end"
         if self.kind == "spectrum" and bank.spectrum is None:
             raise ValueError(f"objective {objective} needs orbits of pictures (batch, channels, height, width) with "
-                             f"their spectrum, which this bank lacks; record it afresh, or take end:{self.sampler}")
+                             "their spectrum, which this bank lacks; record it afresh, with 128 nodes or fewer, or "
+                             f"take end:{self.sampler}")
         self.bank, self.mean_gram = bank, bank.gram.mean(axis=0)
 
     def replay(self, episodes: int, steps: int) -> Replay:

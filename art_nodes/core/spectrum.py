@@ -13,6 +13,7 @@ import torch
 
 # Coefficients of a sample that are kept, spread over its bands; the power of a band of n is off by sqrt(2/n).
 MAX_COEFFICIENTS = 16384
+MAX_BYTES = 64 * 2**20  # of the matrices of all bands
 FINE_BANDS, COARSE_BANDS = 8, 8  # one cycle wide each, and from there to the shortest wave
 NEGLIGIBLE = 1e-10  # of a band's largest eigenvalue
 LEAST_SHARE = 1e-6  # of the mean power, that a band is taken to have at least
@@ -42,7 +43,7 @@ class Spectrum:
         if tuple(pictures.shape[1:]) != self.shape or not len(pictures):
             raise ValueError(f"pictures to aim at must have the shape of the recorded ones, {self.shape}; "
                              f"got {tuple(pictures.shape[1:])}; resize or crop them before they are encoded")
-        power = Bands(self.shape).powers(pictures).mean(axis=0)
+        power = bands_of(self.shape).powers(pictures).mean(axis=0)
         if not (np.isfinite(power).all() and power.any()):
             raise ValueError("pictures to aim at must hold something; got an empty or broken latent; encode pictures")
         return dataclasses.replace(self, aim=power)
@@ -70,6 +71,13 @@ class Spectrum:
         own = self.powers(end[None])[0]
         least = LEAST_SHARE * float(self.share @ own) + 1e-30
         return np.maximum(own if self.aim is None else self.aim, least)
+
+
+@functools.lru_cache(maxsize=4)
+def bands_of(shape: tuple[int, ...], nodes: int = 0) -> "Bands | None":
+    """The bands of samples of a shape; None where their matrices at so many nodes would take too much memory."""
+    bands = Bands(shape)
+    return bands if len(bands.parts) * (nodes + 1) ** 2 * 8 <= MAX_BYTES else None
 
 
 class Bands:

@@ -22,6 +22,7 @@ from ..core.bank import is_picture
 from ..core.checks import check_steps
 from ..core.objectives import split_objective
 from ..core.refine import REFINED_STEPS
+from ..core.spectrum import bands_of
 from .comparing_samplers import count_calls
 from .events import TrainingEvents
 from .library import check_name, save_schedule
@@ -77,7 +78,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     kind, sampler = split_objective(objective)
     fits = kind != "euler"
     check_trial(trial_calls, objective, steps)
-    check_pictures(model, latent_image, objective, references)
+    check_pictures(model, latent_image, nodes, objective, references)
     config = TrainConfig(seed=seed, **settings)
     learns = method == METHODS[0]
     events = events or TrainingEvents(None)
@@ -146,13 +147,16 @@ def check_trial(trial_calls: int, objective: str, steps: int) -> None:
         count_calls(sampler, steps)
 
 
-def check_pictures(model, latent_image: dict, objective: str, references: dict | None) -> None:
+def check_pictures(model, latent_image: dict, nodes: int, objective: str, references: dict | None) -> None:
     """ValueError where an objective of pictures is given none, or references that it cannot aim at."""
     kind, sampler = split_objective(objective)
     latent = empty_like(model, latent_image)
     if kind in ("detail", "spectrum") and (getattr(latent, "is_nested", False) or not is_picture(latent)):
         raise ValueError(f"objective {objective} needs latents of pictures, with height and width; got another kind; "
                          f"choose end:{sampler}")
+    if kind == "spectrum" and bands_of(tuple(latent.shape[1:]), nodes) is None:
+        raise ValueError(f"nodes must be fewer for {objective} with latents of {latent.shape[1]} channels; got "
+                         f"{nodes}; 64 is a good start")
     if references is None:
         return
     if kind != "spectrum":

@@ -13,7 +13,7 @@ from ..core.bank import kept_elements, weigh_frequencies
 from ..core.objectives import SamplerError, split_objective
 from ..core.orbits import Orbits
 from ..core.refine import best_grid
-from ..core.spectrum import Bands
+from ..core.spectrum import bands_of
 from ..core.trial import Tried, ends_error, try_grids
 from .comparing_grids import find_entries
 from .comparing_samplers import count_calls, sample
@@ -72,7 +72,7 @@ class _Spectral:
     """Power of ends in each band, against that of the solutions or of what the bank aims at."""
 
     def __init__(self, bank: OrbitBank):
-        spectrum, self.bands = bank.spectrum, Bands(bank.spectrum.shape)
+        spectrum, self.bands = bank.spectrum, bands_of(bank.spectrum.shape)
         end = Orbits(bank.sigmas).state(np.zeros(1))[0]
         self.own, self.wanted = spectrum.powers(end[None])[0], spectrum.wanted(end)
         self.root = np.sqrt(spectrum.share * len(spectrum.share))  # so that the RMS is over coefficients

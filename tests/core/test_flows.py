@@ -12,6 +12,7 @@ from art_nodes.core.compare import euler, heun
 from art_nodes.core.exact import image_gaussian
 from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid
+from art_nodes.core.spectrum import Bands
 
 LOW, SIZE = 0.002, 32
 
@@ -60,6 +61,20 @@ def test_end_errors_of_a_flow_are_foretold(bank, error_of, steps):
     assert rank[True] > 0.94 and rank[False] < 0.9, rank
     best = best_grid(SamplerError(bank, "end:euler"), steps)
     assert error_of(best) < 1.01 * min(true)
+
+
+@pytest.mark.parametrize("steps", [6, 10])
+def test_the_spectrum_that_a_flow_ends_with_is_foretold(bank, steps):
+    """Over unseen noise; control: the end error ranks grids otherwise."""
+    bands, start, grids = Bands((1, SIZE, SIZE)), noise(32, 1), random_grids(60, steps)
+
+    def power(solver, grid):
+        return bands.powers(solver(flow, start, torch.from_numpy(grid))).mean(axis=0)
+
+    wanted = power(heun, np.append(flow_recording_grid(1.0, LOW / 2, 200), 0.0))
+    true = [np.sqrt(bands.share @ np.log(power(euler, grid) / wanted) ** 2) for grid in grids]
+    rank = {kind: spearmanr(SamplerError(bank, f"{kind}:euler")(grids), true).statistic for kind in ("spectrum", "end")}
+    assert rank["spectrum"] > 0.97 > rank["end"] + 0.1, rank
 
 
 def test_a_bank_remembers_what_its_sigma_means(bank, tmp_path):

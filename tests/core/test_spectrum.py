@@ -9,7 +9,7 @@ from art_nodes.core import OrbitBank, TrainConfig, learn_schedule, record_orbits
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid
-from art_nodes.core.spectrum import MAX_COEFFICIENTS, Bands
+from art_nodes.core.spectrum import MAX_BYTES, MAX_COEFFICIENTS, Bands, bands_of
 from tests.core import targets
 
 HIGH, LOW = targets.SDXL_RANGE
@@ -56,6 +56,17 @@ def test_of_large_latents_a_part_tells_the_power_of_every_band():
     pictures = 2 * torch.randn(8, 4, 128, 128, generator=torch.Generator().manual_seed(1))
     counts = np.array([8 * (part.stop - part.start) for part in bands.parts])
     assert (np.abs(powers(pictures, bands) / 4 - 1) < 5 * np.sqrt(2 / counts)).all()
+
+
+def test_matrices_stay_small(monkeypatch):
+    """64 bands of SDXL's latents at 64 nodes take 2 MB; so many nodes that they would not fit leave them out."""
+    assert 64 * 65**2 * 8 < MAX_BYTES / 25
+    assert bands_of((4, 128, 128), 64) is not None and bands_of((4, 128, 128), 1024) is None
+    monkeypatch.setattr("art_nodes.core.spectrum.MAX_BYTES", 10_000)
+    bank = record_orbits(targets.image_gaussian(8), targets.noise((2, 1, 8, 8), HIGH), HIGH, LOW, nodes=50)
+    assert bank.spectrum is None and bank.detail is not None
+    with pytest.raises(ValueError, match="with 128 nodes or fewer"):
+        SamplerError(bank, "spectrum:euler")
 
 
 def test_the_bands_of_a_bank_add_up_to_its_gram(bank):
