@@ -150,6 +150,8 @@ def check_trial(trial_calls: int, objective: str, steps: int) -> None:
 def check_pictures(model, latent_image: dict, nodes: int, objective: str, references: dict | None) -> None:
     """ValueError where an objective of pictures is given none, or references that it cannot aim at."""
     kind, sampler = split_objective(objective)
+    if kind not in ("detail", "spectrum") and references is None:
+        return
     latent = empty_like(model, latent_image)
     if kind in ("detail", "spectrum") and (getattr(latent, "is_nested", False) or not is_picture(latent)):
         raise ValueError(f"objective {objective} needs latents of pictures, with height and width; got another kind; "

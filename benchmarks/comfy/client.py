@@ -78,7 +78,7 @@ class Client:
         also those that nodes send themselves. Raises HostError when a node fails,
         HostInterrupted when it was interrupted, TimeoutError after `timeout` seconds.
         """
-        handler, told_all = _handler(on_progress, on_event), on_progress is None and on_event is None
+        handler, told_all = _handler(prompt_id, on_progress, on_event), on_progress is None and on_event is None
         end = time.monotonic() + timeout
         while time.monotonic() < end:
             entry = self._get(f"/history/{prompt_id}").json().get(prompt_id)
@@ -161,11 +161,12 @@ class Client:
         return False
 
 
-def _handler(on_progress, on_event) -> EventHandler:
+def _handler(prompt_id: str, on_progress, on_event) -> EventHandler:
     def handle(kind: str, data: dict) -> None:
         if on_event is not None:
             on_event(kind, data)
-        if on_progress is not None and kind == "progress":
+        # On a busy machine a workflow's last events may still be unread when the next one is waited for.
+        if on_progress is not None and kind == "progress" and data.get("prompt_id", prompt_id) == prompt_id:
             on_progress(Progress(data["node"], data["value"], data["max"]))
 
     return handle

@@ -33,9 +33,9 @@ def pictures(inputs, sigmas, seed=500, sampler="dpmpp_2m"):
     from art_nodes.host.comparing_samplers import sample
     from art_nodes.host.recording import gaussian
 
-    latent = inputs[3]["samples"]
+    latent, sigmas = inputs[3]["samples"], torch.tensor(np.array(sigmas)).float()
     with torch.inference_mode():
-        return sample(*inputs[:3], 1.0, gaussian(latent, seed), latent, sampler, torch.as_tensor(sigmas).float(), 0,
+        return sample(*inputs[:3], 1.0, gaussian(latent, seed), latent, sampler, sigmas, 0,
                       lambda sigma: None).clone()
 
 
