@@ -35,6 +35,7 @@ from benchmarks.matched_cells import (
     learned,
     own,
 )
+from benchmarks.trial_cells import compute as make_trials
 
 PLACE, STEPS, RIVALS = PLACES[0], (5, 8, 12, 20), 3
 FINE_SAMPLER, FINE_STEPS = "dpmpp_2m", 40
@@ -116,7 +117,7 @@ def main(argv=None):
     trials, target, fine = fid_trials.trials(PLACE, args.samplers, args.steps), report.target(), fine_solution()
     try:
         missing_trials = [trial for trial in trials if not args.report and not trial.path(args.folder).exists()]
-        for trial in fid_trials.compute(missing_trials, args.folder, args.workers) if missing_trials else ():
+        for trial in make_trials(missing_trials, args.folder, args.workers) if missing_trials else ():
             _say(f"  {trial.title}: {trial.steps} steps")
         columns = all_columns(args.samplers, args.steps, args.folder)
         if not args.report:

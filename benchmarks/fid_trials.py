@@ -5,16 +5,13 @@ noise that no picture is judged on.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-
 from art_nodes.core import optimal_schedule, with_grids
-from benchmarks.chunks import in_processes
 from benchmarks.matched_cells import ART, Place
-from benchmarks.trial_cells import SEEDS, SIZE, Ground
+from benchmarks.trial_cells import SEEDS, SIZE, ground
 
 BATCHES, BUDGET = 16, 8192  # batches of recorded orbits, and sample calls of a trial
 TRIED = ", tried, seed "
@@ -44,39 +41,17 @@ class PictureTrial:
         """Of the grid that it found."""
         return tuple(json.loads(self.path(root).read_text())["sigmas"])
 
+    def find(self) -> dict:
+        """Its sigmas, and what the trial was."""
+        here, objective = ground(self.place, self.seed, BATCHES), f"spectrum:{self.sampler}"
+        from art_nodes.host.trials import try_steps  # the host is there once the ground is
+
+        schedule = with_grids(optimal_schedule(here.bank), here.bank, objective, (self.steps,))
+        found = try_steps(schedule, here.bank, here.runs(objective), objective, self.steps, BUDGET)[0]
+        return {"sigmas": found.grids[self.steps].tolist(), **found.provenance["trial"]}
+
 
 def trials(place: Place, samplers: Sequence[str], steps: Sequence[int]) -> list[PictureTrial]:
     """Those of the samplers that are tried."""
     return [PictureTrial(place, sampler, count, seed) for seed in SEEDS for sampler in samplers if sampler in SAMPLERS
             for count in steps]
-
-
-_root: Path
-_grounds: dict[tuple[Place, int], Ground] = {}  # of this process
-
-
-def _start(root: Path) -> None:
-    global _root
-    _root = root
-
-
-@torch.no_grad()
-def _work(trial: PictureTrial) -> PictureTrial:
-    key = trial.place, trial.seed
-    if key not in _grounds:
-        _grounds.clear()
-        _grounds[key] = Ground(*key, batches=BATCHES)
-    from art_nodes.host.trials import try_steps  # the host is there once the ground is
-
-    ground, objective = _grounds[key], f"spectrum:{trial.sampler}"
-    schedule = with_grids(optimal_schedule(ground.bank), ground.bank, objective, (trial.steps,))
-    found = try_steps(schedule, ground.bank, ground.runs(objective), objective, trial.steps, BUDGET)[0]
-    path = trial.path(_root)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"sigmas": found.grids[trial.steps].tolist(), **found.provenance["trial"]}))
-    return trial
-
-
-def compute(missing: Sequence[PictureTrial], root: Path, workers: int) -> Iterator[PictureTrial]:
-    """Make the trials, with `workers` processes; yields each when it is saved."""
-    return in_processes(_work, missing, _start, (root,), workers)

@@ -44,6 +44,10 @@ class Job:
         """Name of the schedule -> its sigmas, and what the trial was: candidate, ratio, sample calls."""
         return json.loads(self.path(root).read_text())
 
+    def find(self) -> dict[str, dict]:
+        """What `load` gives, by making the trials."""
+        return ground(self.place, self.seed).found(self.sampler, self.steps, self.seed)
+
 
 def title(budget: int, seed: int) -> str:
     """As tables call what a trial found."""
@@ -105,7 +109,16 @@ class Ground:
 
 
 _root: Path
-_grounds: dict[tuple[Place, int], Ground] = {}  # of this process
+_grounds: dict[tuple[Place, int, int], Ground] = {}  # of this process
+
+
+def ground(place: Place, seed: int, batches: int = BATCHES) -> Ground:
+    """A place with a recording, made ready once; only the last one is kept."""
+    key = place, seed, batches
+    if key not in _grounds:
+        _grounds.clear()
+        _grounds[key] = Ground(place, seed, batches=batches)
+    return _grounds[key]
 
 
 def _start(root: Path) -> None:
@@ -114,12 +127,8 @@ def _start(root: Path) -> None:
 
 
 @torch.no_grad()
-def _work(job: Job) -> Job:
-    key = job.place, job.seed
-    if key not in _grounds:
-        _grounds.clear()
-        _grounds[key] = Ground(*key)
-    path, found = job.path(_root), _grounds[key].found(job.sampler, job.steps, job.seed)
+def _work(job):
+    path, found = job.path(_root), job.find()
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(found))
@@ -127,8 +136,8 @@ def _work(job: Job) -> Job:
     return job
 
 
-def compute(jobs: Sequence[Job], root: Path, workers: int) -> Iterator[Job]:
-    """Compute what is missing, with `workers` processes; yields each job when it is saved."""
+def compute(jobs: Sequence, root: Path, workers: int) -> Iterator:
+    """Save at its `path(root)` what `find()` of each job gives, with `workers` processes; yields each when saved."""
     return in_processes(_work, jobs, _start, (root,), workers)
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks import fid, fid_trials
 from benchmarks.matched_cells import ART, BATCH
+from benchmarks.trial_cells import compute
 
 pytestmark = pytest.mark.host
 STEPS = 4
@@ -13,10 +14,9 @@ STEPS = 4
 def test_a_trial_is_made_in_the_host_and_becomes_a_schedule_to_compare(comfy, tmp_path, monkeypatch):
     monkeypatch.setattr(fid_trials, "BATCHES", 5)
     monkeypatch.setattr(fid_trials, "BUDGET", 600)
-    monkeypatch.setattr(fid_trials, "_root", tmp_path, raising=False)
     [trial, *others] = fid_trials.trials(fid.PLACE, ["heun", "euler_ancestral"], (STEPS,))
     assert (trial.sampler, trial.seed, len(others)) == ("euler_ancestral", 0, 2)
-    assert fid_trials._work(trial) is trial and len(trial.sigmas(tmp_path)) == STEPS + 1
+    assert list(compute([trial], tmp_path, 1)) == [trial] and len(trial.sigmas(tmp_path)) == STEPS + 1
     assert (np.diff(trial.sigmas(tmp_path)) < 0).all() and not others[0].path(tmp_path).exists()
 
     monkeypatch.setattr(fid, "learned", lambda *_given, **_named: {})
