@@ -59,7 +59,7 @@ def all_columns(samplers: Sequence[str], steps: Sequence[int], folder: Path) -> 
     for trial in fid_trials.trials(PLACE, samplers, steps):
         if trial.path(folder).exists():
             columns[trial.sampler, trial.steps].append(
-                FidCell(PLACE, trial.sampler, trial.steps, trial.title, trial.sigmas(folder)))
+                FidCell(PLACE, trial.sampler, trial.steps, fid_trials.title(trial), trial.sigmas(folder)))
     return columns
 
 
@@ -118,7 +118,7 @@ def main(argv=None):
     try:
         missing_trials = [trial for trial in trials if not args.report and not trial.path(args.folder).exists()]
         for trial in make_trials(missing_trials, args.folder, args.workers) if missing_trials else ():
-            _say(f"  {trial.title}: {trial.steps} steps")
+            _say(f"  {fid_trials.title(trial)}: {trial.steps} steps")
         columns = all_columns(args.samplers, args.steps, args.folder)
         if not args.report:
             cells = [cell for column in columns.values() for cell in column]

@@ -1,8 +1,9 @@
 """Ours against every built-in schedule at matched model calls, in the host; `python -m benchmarks matched`.
 
-End error to a fine reference on held-out noise for the deterministic samplers, in two rounds: all
-schedules on 32 noises, then those that may be the best of their column on 256. FID has its
-own command, `python -m benchmarks fid`. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+End error to a fine reference on held-out noise for the deterministic samplers, in three rounds: all schedules on 32
+noises, those that may be the best of their column on 256, and where chance still decides on 1,024. Ours are grids of
+several objectives, and what a trial on the model makes of the sampler's own (benchmarks/trial_cells.py). FID has a
+command of its own, `fid`. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
 """
 
 import argparse
@@ -33,9 +34,13 @@ from benchmarks.matched_cells import (
     learned,
     own,
 )
+from benchmarks.trial_cells import SIZE, Trial
+from benchmarks.trial_cells import compute as make_trials
 
 FOLDER = Path("build/matched")
-FIRST, SECOND = 1, 8  # chunks of the two rounds: 32 and 256 noises
+FIRST, SECOND, THIRD = 1, 8, 32  # chunks of the rounds: 32, 256 and 1,024 noises
+BATCHES, BUDGET = 40, 4096  # batches of recorded orbits, and sample calls of a trial
+TRIED = ", tried"
 CONTENDER = 1.15  # times the least error of its column, to be in the second round
 QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 10)}
 
@@ -51,6 +56,18 @@ def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[
     return cells
 
 
+def trials(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int]) -> list[Trial]:
+    """One of each sampler's own objective in every column."""
+    return [Trial(place, own(sampler), count, 0, BATCHES, BUDGET) for place in places for sampler in samplers
+            for count in steps]
+
+
+def tried_cells(jobs: Sequence[Trial], folder: Path) -> list[Cell]:
+    """What the trials that were made found."""
+    return [Cell(job.place, job.sampler, job.steps, ART + job.objective + TRIED, job.sigmas(folder))
+            for job in jobs if job.path(folder).exists()]
+
+
 def columns(cells: Sequence[Cell]) -> dict[tuple[Place, str, int], list[Cell]]:
     """The cells by place, sampler and steps."""
     found = {}
@@ -64,9 +81,21 @@ def contenders(column: Sequence[Cell], folder: Path) -> list[Cell]:
     errors = {cell: total(found[:FIRST * BATCH]) for cell in column if len(found := cell.load(folder))}
     least = min(errors.values(), default=0.0)
     built_in = sorted((cell for cell in errors if not cell.schedule.startswith(ART)), key=errors.get)[:2]
-    ours = {ART + "euler", ART + own(column[0].sampler)}
+    ours = {ART + "euler", ART + own(column[0].sampler), ART + own(column[0].sampler) + TRIED}
     return [cell for cell in column if cell.schedule in ours or cell in built_in
             or errors.get(cell, 1e9) <= CONTENDER * least]
+
+
+def contested(column: Sequence[Cell], folder: Path) -> list[Cell]:
+    """The grids that decide the column, where the interval on the noises of the second round has 1 in it."""
+    mine = ART + own(column[0].sampler) + TRIED
+    found = [cell for cell in column if len(cell.load(folder)) >= SECOND * BATCH]
+    duel = report.duel(report.entries(found, folder, SECOND), mine)
+    if duel is None or duel.verdict != "tied":
+        return []
+    errors = {cell: total(cell.load(folder)[:SECOND * BATCH]) for cell in found}
+    built_in = sorted((cell for cell in errors if not cell.schedule.startswith(ART)), key=errors.get)[:2]
+    return [cell for cell in found if cell.schedule in (mine, mine.removesuffix(TRIED)) or cell in built_in]
 
 
 def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:
@@ -112,16 +141,23 @@ def main(argv=None):
     args = _arguments(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    cells = all_cells(args.places, args.samplers, args.steps, args.folder)
+    jobs = trials(args.places, args.samplers, args.steps)
     try:
+        unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
+        for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
+            _say(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps")
+        cells = all_cells(args.places, args.samplers, args.steps, args.folder) + tried_cells(jobs, args.folder)
         if not args.report:
             run(missing(cells, FIRST, args.folder), "first round", args.folder, args.workers, _say)
         second = [cell for column in columns(cells).values() for cell in contenders(column, args.folder)]
         if not args.report:
             run(missing(second, SECOND, args.folder), "second round", args.folder, args.workers, _say)
+            third = [cell for column in columns(cells).values() for cell in contested(column, args.folder)]
+            run(missing(third, THIRD, args.folder), "third round", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    report.write(columns(cells), args.folder, _say)
+    trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed"
+    report.write(columns(cells), args.folder, trial, _say)
     if args.docs:
         report.copy_to_docs(args.folder)
 

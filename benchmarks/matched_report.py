@@ -1,7 +1,7 @@
 """What the matched comparison found: every table, one plot a sampler, and who wins how often; docs/results.md."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,11 +9,12 @@ import numpy as np
 
 from art_nodes.core.scores import ratio_interval, total
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Place
+from benchmarks.matched_cells import ART, BATCH, PLACES, SAMPLERS, Cell, Place
 from benchmarks.mnist_report import as_markdown, as_text
 
 DOCS, PAGE = Path("docs"), "results.md"
 Columns = Mapping[tuple[Place, str, int], Sequence[Cell]]
+STATISTICS = {"RMS": total, "median": np.median}
 PLOTTED = 4  # built-ins a plot shows
 
 
@@ -29,16 +30,20 @@ class Entry:
         """Over all noises."""
         return total(self.errors)
 
+    @property
+    def median(self) -> float:
+        """Over all noises."""
+        return float(np.median(self.errors))
+
 
 @dataclass(frozen=True)
 class Duel:
-    """Ours against the strongest built-in of a column; ratio of RMS errors and its 95 % interval."""
+    """Ours against the strongest built-in of a column; ratio of RMS or median errors and its 95 % interval."""
 
     rival: str
     ratio: float
     low: float
     high: float
-    median_ratio: float
 
     @property
     def verdict(self) -> str:
@@ -46,35 +51,41 @@ class Duel:
         return "wins" if self.high < 1 else "loses" if self.low > 1 else "tied"
 
 
-def entries(column: Sequence[Cell], folder: Path) -> list[Entry]:
-    """The schedules of a column that were measured, best first by their own noises."""
-    found = [Entry(cell.schedule, cell.load(folder)) for cell in column]
+Entries = Mapping[tuple[Place, str, int], Sequence[Entry]]
+
+
+def entries(column: Sequence[Cell], folder: Path, chunks: int | None = None) -> list[Entry]:
+    """The schedules of a column that were measured, best first by their own noises, or those of some chunks."""
+    found = [Entry(cell.schedule, cell.load(folder)[:chunks and chunks * BATCH]) for cell in column]
     return sorted((entry for entry in found if len(entry.errors)), key=lambda entry: entry.rms)
 
 
-def duel(found: Sequence[Entry], ours: str) -> Duel | None:
-    """Ours against the built-in with the least error among those on as many noises."""
-    mine = next((entry for entry in found if entry.schedule == ours), None)
-    rivals = [entry for entry in found if not entry.schedule.startswith(ART) and mine is not None
-              and len(entry.errors) == len(mine.errors)]
+def duel(found: Sequence[Entry], ours: str, of: Callable = total) -> Duel | None:
+    """Ours against the built-in with the least error, total or np.median, on the noises of ours."""
+    mine = next((entry.errors for entry in found if entry.schedule == ours), None)
+    rivals = {entry.schedule: entry.errors[:len(mine)] for entry in found if mine is not None
+              and not entry.schedule.startswith(ART) and len(entry.errors) >= len(mine)}
     if not rivals:
         return None
-    rival = min(rivals, key=lambda entry: entry.rms)
-    low, high = ratio_interval(mine.errors, rival.errors)
-    return Duel(rival.schedule, mine.rms / rival.rms, low, high,
-                float(np.median(mine.errors) / np.median(rival.errors)))
+    rival = min(rivals, key=lambda name: of(rivals[name]))
+    low, high = ratio_interval(mine, rivals[rival], of)
+    return Duel(rival, float(of(mine) / of(rivals[rival])), low, high)
 
 
-def error_table(columns: Columns, place: Place, sampler: str, folder: Path) -> list[list[str]]:
-    """Rows are schedules by mean rank, columns numbers of steps: RMS end error; the least in **."""
-    steps = [count for where, name, count in columns if (where, name) == (place, sampler)]
-    found = {count: entries(columns[place, sampler, count], folder) for count in steps}
-    names = {entry.schedule for column in found.values() for entry in column}
+def measured(columns: Columns, folder: Path) -> Entries:
+    """What was measured in every column, read once."""
+    return {key: entries(column, folder) for key, column in columns.items()}
+
+
+def error_table(found: Entries, place: Place, sampler: str) -> list[list[str]]:
+    """Rows are schedules by mean rank, columns numbers of steps: RMS and median end error; the least RMS in **."""
+    here = {count: column for (where, name, count), column in found.items() if (where, name) == (place, sampler)}
+    names = {entry.schedule for column in here.values() for entry in column}
     ranks = {name: np.mean([next((i for i, entry in enumerate(column) if entry.schedule == name), len(column))
-                            for column in found.values()]) for name in names}
-    rows = [["steps", *map(str, steps)]]
+                            for column in here.values()]) for name in names}
+    rows = [["steps", *map(str, here)]]
     for name in sorted(names, key=ranks.get):
-        rows.append([name, *(_error(found[count], name) for count in steps)])
+        rows.append([name, *(_error(column, name) for column in here.values())])
     return rows
 
 
@@ -83,107 +94,127 @@ def _error(column: Sequence[Entry], name: str) -> str:
     if entry is None:
         return ""
     most = max(len(other.errors) for other in column)
-    text = f"{entry.rms:.4f}" if len(entry.errors) == most else f"({entry.rms:.4f})"
-    return f"**{text}**" if entry is next(other for other in column if len(other.errors) == most) else text
+    first = entry is next(other for other in column if len(other.errors) == most)
+    text = f"**{entry.rms:.4f}** / {entry.median:.4f}" if first else f"{entry.rms:.4f} / {entry.median:.4f}"
+    return text if len(entry.errors) == most else f"({text})"
 
 
-def duel_table(columns: Columns, place: Place, sampler: str, folder: Path, ours: Sequence[str]) -> list[list[str]]:
+def duel_table(found: Entries, place: Place, sampler: str) -> list[list[str]]:
     """Rows are our schedules, columns numbers of steps: ratio to the strongest built-in, its interval, its name."""
-    steps = [count for where, name, count in columns if (where, name) == (place, sampler)]
-    rows = [["steps", *map(str, steps)]]
-    for name in ours:
-        duels = [duel(entries(columns[place, sampler, count], folder), name) for count in steps]
-        if any(duels):
-            rows.append([f"{name} / strongest", *(f"{d.ratio:.2f} ({d.low:.2f}–{d.high:.2f}) {d.rival}, {d.verdict}"
-                                                   if d else "" for d in duels)])
+    here = {count: column for (where, name, count), column in found.items() if (where, name) == (place, sampler)}
+    rows = [["steps", *map(str, here)]]
+    for name in ours_of(here):
+        for word, of in STATISTICS.items():
+            duels = [duel(column, name, of) for column in here.values()]
+            if any(duels):
+                rows.append([f"{name} / strongest, {word}",
+                             *(f"{d.ratio:.2f} ({d.low:.2f}–{d.high:.2f}) {d.rival}, {d.verdict}" if d else ""
+                               for d in duels)])
     return rows
 
 
-def tally(columns: Columns, folder: Path, ours: str, sampler: str) -> tuple[dict[str, int], list[float]]:
+def ours_of(found: Mapping[object, Sequence[Entry]]) -> list[str]:
+    """Our schedules by name."""
+    return sorted({entry.schedule for column in found.values() for entry in column if entry.schedule.startswith(ART)})
+
+
+def tally(found: Entries, ours: str, sampler: str, of: Callable = total) -> tuple[dict[str, int], list[float]]:
     """How often ours wins, ties and loses with a sampler, over all places and steps, and the ratios."""
-    duels = [duel(entries(column, folder), ours) for (_, name, _), column in columns.items() if name == sampler]
-    duels = [found for found in duels if found]
+    duels = [duel(column, ours, of) for (_, name, _), column in found.items() if name == sampler]
+    duels = [one for one in duels if one]
     return {word: sum(d.verdict == word for d in duels) for word in ("wins", "tied", "loses")}, [d.ratio for d in duels]
 
 
-def summary(columns: Columns, folder: Path) -> list[list[str]]:
+def mean_of(ratios: Sequence[float]) -> float:
+    """Geometric."""
+    return float(np.exp(np.mean(np.log(ratios))))
+
+
+def summary(found: Entries) -> list[list[str]]:
     """For each sampler and each of our schedules: wins, ties, losses, and the geometric mean and worst ratio."""
-    samplers = list(dict.fromkeys(sampler for _, sampler, _ in columns))
-    names = sorted({cell.schedule for column in columns.values() for cell in column if cell.schedule.startswith(ART)})
-    rows = [["sampler", "schedule", "wins", "tied", "loses", "mean ratio", "worst ratio"]]
-    for sampler in samplers:
-        for name in names:
-            counts, ratios = tally(columns, folder, name, sampler)
+    rows = [["sampler", "schedule", "wins", "tied", "loses", "mean ratio", "worst ratio",
+             "by medians: wins", "tied", "loses", "mean ratio"]]
+    for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
+        for name in ours_of(found):
+            counts, ratios = tally(found, name, sampler)
             if ratios:
-                mean = float(np.exp(np.mean(np.log(ratios))))
-                rows.append([sampler, name, *map(str, counts.values()), f"{mean:.3f}", f"{max(ratios):.3f}"])
+                medians, of_medians = tally(found, name, sampler, np.median)
+                rows.append([sampler, name, *map(str, counts.values()), f"{mean_of(ratios):.3f}", f"{max(ratios):.3f}",
+                             *map(str, medians.values()), f"{mean_of(of_medians):.3f}"])
     return rows
 
 
-def advice(columns: Columns, folder: Path) -> list[list[str]]:
+def advice(found: Entries) -> list[list[str]]:
     """For each sampler the schedule of ours that loses least often; of those the one with the least mean ratio."""
     rows = {}
-    for sampler, schedule, _, _, loses, mean, _ in summary(columns, folder)[1:]:
+    for sampler, schedule, _, _, loses, mean, *_ in summary(found)[1:]:
         rows.setdefault(sampler, []).append((int(loses), float(mean), schedule.removeprefix(ART)))
-    best = {sampler: min(found) for sampler, found in rows.items()}
+    best = {sampler: min(which) for sampler, which in rows.items()}
     return [["sampler", "objective", "cells lost", "mean ratio"],
             *([sampler, name, str(loses), f"{mean:.3f}"] for sampler, (loses, mean, name) in best.items())]
 
 
-def _command(columns: Columns) -> str:
-    """What computes the page again: all places, or those that it has."""
-    here = {place for place, _, _ in columns}
-    some = "" if here == set(PLACES) else " --places " + ",".join(place.name for place in PLACES if place in here)
+def _command(found: Entries) -> str:
+    """What computes the page again: all places and samplers, or those that it has."""
+    places, samplers = {place for place, _, _ in found}, {sampler for _, sampler, _ in found}
+    some = "" if places == set(PLACES) else " --places " + ",".join(place.name for place in PLACES if place in places)
+    if samplers != set(SAMPLERS):
+        some += " --samplers " + ",".join(name for name in SAMPLERS if name in samplers)
     return f"python -m benchmarks matched{some} --docs"
 
 
-def markdown(columns: Columns, folder: Path) -> str:
-    """The whole page."""
-    noises = max((len(entry.errors) for column in columns.values() for entry in entries(column, folder)), default=0)
-    ours = sorted({cell.schedule for column in columns.values() for cell in column if cell.schedule.startswith(ART)})
-    names = dict.fromkeys(place.title for place, _, _ in columns)
+def markdown(found: Entries, trial: str) -> str:
+    """The whole page; trial says what trials were."""
+    noises = sorted({len(entry.errors) for column in found.values() for entry in column})
+    names = dict.fromkeys(place.title for place, _, _ in found)
     parts = ["# Against every built-in schedule, at matched model calls",
-             f"{this_machine()}; `{_command(columns)}`",
+             f"{this_machine()}; `{_command(found)}`",
              f"In ComfyUI, with its own samplers and schedulers, measured at: {'; '.join(names)}. With a cfg: the demo"
              " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
-             " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels."
-             " End error: RMS distance, in units of the data's deviation, to a fine solution from the same noise, over"
-             f" up to {noises} noises that nothing was learned on. In brackets: {BATCH} noises only: the schedule was"
-             " too far from the best to matter. *Strongest* is the built-in with the least error of that column; the"
-             " ratio's 95 % interval is a paired bootstrap over noises.",
-             "FID is in [fid.md](fid.md). What trying grids on the model adds, where a recording misjudges, is in"
-             " [trial.md](trial.md).",
-             "## Who wins", as_markdown(summary(columns, folder)),
-             "## Which objective to take", "By end error over all of these places; ART Train's default, `end:euler`,"
-             " is the one that never loses with Euler. FID says otherwise for some samplers: [fid.md](fid.md).",
-             as_markdown(advice(columns, folder))]
-    for sampler in dict.fromkeys(sampler for _, sampler, _ in columns):
+             " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels.",
+             "End error: distance, in units of the data's deviation, to a fine solution from the same noise; RMS and"
+             f" median over noises that nothing was learned on. Of those each column has {_listed(noises)}: the first"
+             " for schedules too far from the best to matter, the last where the interval of ours, tried, had 1 in it"
+             " before. In brackets: fewer noises than the column's best has. *Strongest* is the built-in with the least"
+             " error of that column, for medians that with the least median; the ratio's 95 % interval is a paired"
+             " bootstrap over noises. A few pictures that turn into another one decide an RMS at many steps; medians"
+             " tell of all the others.",
+             f"*Tried*: {trial} ([theory.md](theory.md), section 8; more seeds, and fewer calls, in"
+             " [trial.md](trial.md)). FID is in [fid.md](fid.md).",
+             "## Who wins", as_markdown(summary(found)),
+             "## Which objective to take", "By RMS end error over all of these places. FID says otherwise for some"
+             " samplers: [fid.md](fid.md).",
+             as_markdown(advice(found))]
+    for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
         parts += [f"## {sampler}", f"![End error against steps](images/matched-{sampler}.png)"]
-        for place in dict.fromkeys(place for place, name, _ in columns if name == sampler):
-            parts += [f"### {sampler}, {place.title}",
-                      as_markdown(duel_table(columns, place, sampler, folder, ours)),
-                      as_markdown(error_table(columns, place, sampler, folder))]
+        for place in dict.fromkeys(place for place, name, _ in found if name == sampler):
+            parts += [f"### {sampler}, {place.title}", as_markdown(duel_table(found, place, sampler)),
+                      as_markdown(error_table(found, place, sampler))]
     return "\n\n".join(parts) + "\n"
 
 
-def plot(columns: Columns, sampler: str, folder: Path, path: Path) -> None:
+def _listed(counts: Sequence[int]) -> str:
+    *first, last = map(str, counts)
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def plot(found: Entries, sampler: str, path: Path) -> None:
     """End error against steps, log-log, a panel a place: ours and the strongest built-ins."""
     from matplotlib.figure import Figure
 
-    places = list(dict.fromkeys(place for place, name, _ in columns if name == sampler))
+    places = list(dict.fromkeys(place for place, name, _ in found if name == sampler))
     figure = Figure(figsize=(4 * len(places), 3.6), layout="constrained")
     for axes, place in zip(figure.subplots(1, len(places), squeeze=False)[0], places, strict=True):
-        steps = [count for where, name, count in columns if (where, name) == (place, sampler)]
-        found = {count: {entry.schedule: entry.rms for entry in entries(columns[place, sampler, count], folder)}
-                 for count in steps}
-        names = dict.fromkeys(name for column in found.values() for name in column)
+        here = {count: {entry.schedule: entry.rms for entry in column} for (where, name, count), column in found.items()
+                if (where, name) == (place, sampler)}
+        names = dict.fromkeys(name for column in here.values() for name in column)
         built_in = sorted((name for name in names if not name.startswith(ART)),
-                          key=lambda name: np.mean([np.log(column.get(name, 9.0)) for column in found.values()]))
+                          key=lambda name: np.mean([np.log(column.get(name, 9.0)) for column in here.values()]))
         for name in (*built_in[:PLOTTED], *(name for name in names if name.startswith(ART))):
-            points = [(count, found[count][name]) for count in steps if name in found[count]]
+            points = [(count, column[name]) for count, column in here.items() if name in column]
             axes.loglog(*zip(*points, strict=True), "o-", label=name, markersize=3.5,
                         linewidth=2.2 if name.startswith(ART) else 1.1, alpha=1.0 if name.startswith(ART) else 0.7)
-        axes.set(title=f"{sampler}, {place.title}", xlabel="steps", xticks=steps)
+        axes.set(title=f"{sampler}, {place.title}", xlabel="steps", xticks=list(here))
         axes.set_xticks([], minor=True)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
@@ -193,17 +224,17 @@ def plot(columns: Columns, sampler: str, folder: Path, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def write(columns: Columns, folder: Path, say=print) -> None:
-    """Print the tables, and write the page and the plots into `folder`."""
-    ours = sorted({cell.schedule for column in columns.values() for cell in column if cell.schedule.startswith(ART)})
-    for place, sampler in dict.fromkeys((place, sampler) for place, sampler, _ in columns):
-        say(f"\n{sampler}, {place.title}: RMS end error, * least\n"
-            + as_text(error_table(columns, place, sampler, folder)))
-        say(as_text(duel_table(columns, place, sampler, folder, ours)))
-    say("\n" + as_text(summary(columns, folder)))
-    for sampler in dict.fromkeys(sampler for _, sampler, _ in columns):
-        plot(columns, sampler, folder, folder / "images" / f"matched-{sampler}.png")
-    (folder / PAGE).write_text(markdown(columns, folder))
+def write(columns: Columns, folder: Path, trial: str, say=print) -> None:
+    """Print the tables, and write the page and the plots into `folder`; trial says what trials were."""
+    found = measured(columns, folder)
+    for place, sampler in dict.fromkeys((place, sampler) for place, sampler, _ in found):
+        say(f"\n{sampler}, {place.title}: RMS / median end error, * least\n"
+            + as_text(error_table(found, place, sampler)))
+        say(as_text(duel_table(found, place, sampler)))
+    say("\n" + as_text(summary(found)))
+    for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
+        plot(found, sampler, folder / "images" / f"matched-{sampler}.png")
+    (folder / PAGE).write_text(markdown(found, trial))
     say(f"{folder / PAGE}")
 
 

@@ -18,7 +18,7 @@ from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid
 from art_nodes.demo.unet import CLASSES
 from benchmarks.chunks import in_processes
-from benchmarks.matched_cells import ART, Place, Stage, own
+from benchmarks.matched_cells import AIMED, ART, Place, Stage, as_file, own, training_pictures
 
 BATCHES, SIZE, NODES = 12, 2, 64
 SEEDS = (0, 1, 2)
@@ -47,6 +47,42 @@ class Job:
     def find(self) -> dict[str, dict]:
         """What `load` gives, by making the trials."""
         return ground(self.place, self.seed).found(self.sampler, self.steps, self.seed)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One trial of an objective's grid, which may aim at pictures, and of the host's schedules at a place."""
+
+    place: Place
+    objective: str
+    steps: int
+    seed: int
+    batches: int  # of recorded orbits
+    budget: int  # sample calls
+
+    @property
+    def sampler(self) -> str:
+        """That of the objective."""
+        return self.objective.removesuffix(AIMED).partition(":")[2]
+
+    def path(self, root: Path) -> Path:
+        """The file of what it found."""
+        mark = f"seed{self.seed}-{self.batches}x{SIZE}-{self.budget}-{self.place.mark}"
+        return root / self.place.name / f"tried-{as_file(self.objective)}-{self.steps:02d}-{mark}.json"
+
+    def sigmas(self, root: Path) -> tuple[float, ...]:
+        """Of the grid that it found."""
+        return tuple(json.loads(self.path(root).read_text())["sigmas"])
+
+    def find(self) -> dict:
+        """Its sigmas, and what the trial was."""
+        here, plain = ground(self.place, self.seed, self.batches), self.objective.removesuffix(AIMED)
+        from art_nodes.host.trials import try_steps  # the host is there once the ground is
+
+        bank = here.bank.aiming_at(training_pictures()) if plain != self.objective else here.bank
+        schedule = with_grids(optimal_schedule(bank), bank, plain, (self.steps,))
+        found = try_steps(schedule, bank, here.runs(plain, bank), plain, self.steps, self.budget)[0]
+        return {"sigmas": found.grids[self.steps].tolist(), **found.provenance["trial"]}
 
 
 def title(budget: int, seed: int) -> str:
@@ -84,11 +120,12 @@ class Ground:
         ]
         self.bank = OrbitBank.merge(self.banks)
 
-    def runs(self, objective: str) -> Several:
-        """The sampler of an objective on all orbits, whose spectrum is one."""
+    def runs(self, objective: str, known: OrbitBank | None = None) -> Several:
+        """The sampler of an objective on all orbits, whose spectrum, or that of `known`, is one."""
         from art_nodes.host.trials import HostRuns
 
-        stage, banks = self.stage, [replace(bank, spectrum=self.bank.spectrum) for bank in self.banks]
+        spectrum = (known or self.bank).spectrum
+        stage, banks = self.stage, [replace(bank, spectrum=spectrum) for bank in self.banks]
         return Several([HostRuns(stage.model, positive, stage.negative, self.latent, bank, cfg=stage.place.cfg,
                                  seed=self.first + i, objective=objective)
                         for i, (positive, bank) in enumerate(zip(self.positives, banks, strict=True))])

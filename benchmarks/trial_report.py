@@ -1,14 +1,15 @@
 """What trials on the model are worth; docs/trial.md."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from art_nodes.core.scores import total
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Place
-from benchmarks.matched_report import Duel, duel, entries
+from benchmarks.matched_report import STATISTICS, Duel, Entries, duel, mean_of, measured
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.trial_cells import BUDGETS, SEEDS, Job, title
 
@@ -23,38 +24,41 @@ def kinds(sampler: str) -> dict[str, str]:
         | trials
 
 
-def duels(columns: Columns, sampler: str, name: str, folder: Path, place: Place | None = None,
-          steps: int | None = None) -> list[Duel]:
+def duels(found: Entries, sampler: str, name: str, place: Place | None = None, steps: int | None = None,
+          of: Callable = total) -> list[Duel]:
     """Ours of every seed against the strongest built-in of its column, for one sampler."""
-    found = [duel(entries(column, folder), f"{name}, seed {seed}")
-             for (where, which, count), column in columns.items() for seed in SEEDS
+    every = [duel(column, f"{name}, seed {seed}", of)
+             for (where, which, count), column in found.items() for seed in SEEDS
              if which == sampler and place in (None, where) and steps in (None, count)]
-    return [one for one in found if one is not None]
+    return [one for one in every if one is not None]
 
 
-def summary(columns: Columns, folder: Path) -> list[list[str]]:
+def summary(found: Entries) -> list[list[str]]:
     """For each sampler and kind: wins, ties and losses over places, steps and seeds, mean and worst ratio."""
-    rows = [["sampler", "grid", "wins", "tied", "loses", "mean ratio", "mean ratio of medians", "worst ratio"]]
-    for sampler in dict.fromkeys(sampler for _, sampler, _ in columns):
+    rows = [["sampler", "grid", "wins", "tied", "loses", "mean ratio", "worst ratio",
+             "by medians: wins", "tied", "loses", "mean ratio"]]
+    for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
         for kind, name in kinds(sampler).items():
-            found = duels(columns, sampler, name, folder)
-            if found:
-                counts = [sum(one.verdict == word for one in found) for word in ("wins", "tied", "loses")]
-                means = [float(np.exp(np.mean(np.log([getattr(one, which) for one in found]))))
-                         for which in ("ratio", "median_ratio")]
-                rows.append([sampler, kind, *map(str, counts), *(f"{mean:.3f}" for mean in means),
-                             f"{max(one.ratio for one in found):.3f}"])
+            parts = []
+            for of in STATISTICS.values():
+                every = duels(found, sampler, name, of=of)
+                parts += [sum(one.verdict == word for one in every) for word in ("wins", "tied", "loses")] if every \
+                    else []
+                parts += [f"{mean_of([one.ratio for one in every]):.3f}"] if every else []
+                parts += [f"{max(one.ratio for one in every):.3f}"] if every and of is total else []
+            if parts:
+                rows.append([sampler, kind, *map(str, parts)])
     return rows
 
 
-def place_table(columns: Columns, place: Place, sampler: str, folder: Path) -> list[list[str]]:
+def place_table(found: Entries, place: Place, sampler: str) -> list[list[str]]:
     """Rows are kinds, columns numbers of steps: each seed's ratio to the strongest built-in, its verdict in letters."""
-    steps = [count for where, which, count in columns if (where, which) == (place, sampler)]
+    steps = [count for where, which, count in found if (where, which) == (place, sampler)]
     rows = [["steps", *map(str, steps)]]
     for kind, name in kinds(sampler).items():
-        found = [duels(columns, sampler, name, folder, place, count) for count in steps]
-        rows.append([kind, *(" ".join(f"{one.ratio:.2f}{one.verdict[0]}" for one in column) for column in found)])
-    first = [duels(columns, sampler, next(iter(kinds(sampler).values())), folder, place, count) for count in steps]
+        every = [duels(found, sampler, name, place, count) for count in steps]
+        rows.append([kind, *(" ".join(f"{one.ratio:.2f}{one.verdict[0]}" for one in column) for column in every)])
+    first = [duels(found, sampler, next(iter(kinds(sampler).values())), place, count) for count in steps]
     rows.append(["strongest built-in", *(column[0].rival if column else "" for column in first)])
     return rows
 
@@ -74,8 +78,10 @@ def spent(jobs: Sequence[Job], folder: Path) -> list[list[str]]:
 
 def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print) -> None:
     """Print the tables, and write the page into `folder`."""
-    here = [place for place in PLACES if any(place == where for where, _, _ in columns)]
-    noises = max((len(entry.errors) for column in columns.values() for entry in entries(column, folder)), default=0)
+    found = measured(columns, folder)
+    here = [place for place in PLACES if any(place == where for where, _, _ in found)]
+    noises = max((len(entry.errors) for column in found.values() for entry in column if entry.schedule.startswith(ART)),
+                 default=0)
     some = "" if len(here) == len(PLACES) else " --places " + ",".join(place.name for place in here)
     parts = ["# Grids tried on the model", f"{this_machine()}; `python -m benchmarks trial{some} --docs`",
              "End error in ComfyUI over that of the strongest built-in schedule of the column, as in"
@@ -85,14 +91,14 @@ def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print) -> Non
              " ART Train's `trial_calls` makes of them and of the built-in schedules, by trying them on those orbits"
              " ([theory.md](theory.md), section 8). w, t, l: wins, tied, loses by the 95 % interval of a paired"
              " bootstrap over noises.",
-             as_markdown(summary(columns, folder)), as_markdown(spent(jobs, folder))]
-    say(as_text(summary(columns, folder)) + "\n" + as_text(spent(jobs, folder)))
-    for sampler in dict.fromkeys(row[0] for row in summary(columns, folder)[1:]):
+             as_markdown(summary(found)), as_markdown(spent(jobs, folder))]
+    say(as_text(summary(found)) + "\n" + as_text(spent(jobs, folder)))
+    for sampler in dict.fromkeys(row[0] for row in summary(found)[1:]):
         parts.append(f"## {sampler}")
         for place in here:
-            if not any(duels(columns, sampler, name, folder, place) for name in kinds(sampler).values()):
+            if not any(duels(found, sampler, name, place) for name in kinds(sampler).values()):
                 continue  # not measured
-            table = place_table(columns, place, sampler, folder)
+            table = place_table(found, place, sampler)
             say(f"\n{sampler}, {place.title}\n" + as_text(table))
             parts += [f"### {sampler}, {place.title}", as_markdown(table)]
     folder.mkdir(parents=True, exist_ok=True)

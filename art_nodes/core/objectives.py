@@ -31,8 +31,9 @@ TURN = 5.0
 # An error at sigma is contracted on its way as by a Gaussian of this many times the spread that the
 # predictions show along their own change; 1 would be right if scores were linear.
 REACH = 1.5
-# What an error of a band's power counts beside how far its power is off: enough to keep to the picture, docs/fid.md.
-KEEPING = 0.3
+# What an error counts, as a share of each band's power and of all power, beside how far powers are off: enough to keep
+# to the picture where spectra hardly tell grids apart; docs/theory.md, eq. (17).
+KEEPING, WHOLE = 0.3, 1.0
 LEAST_FALL = 1e-6  # of a sigma from one node to the next
 
 
@@ -178,7 +179,8 @@ class SpectrumLedger:
     def _distance(self, error: np.ndarray) -> np.ndarray:
         """Square of the distance of ends that are off by `error` (E, N + 1); (E,)."""
         off = np.log(np.maximum(self.spectrum.powers(self.end + error), 1e-12 * self.wanted) / self.wanted)
-        return (off**2 + KEEPING * self.spectrum.powers(error) / self.wanted) @ self.spectrum.share
+        lost, share = self.spectrum.powers(error), self.spectrum.share
+        return (off**2 + KEEPING * lost / self.wanted) @ share + WHOLE * (lost @ share) / (self.wanted @ share)
 
 
 Ledger = NormLedger | EndLedger | SpectrumLedger

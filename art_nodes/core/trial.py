@@ -105,8 +105,7 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     budget: sample calls, the sum over runs of samples times calls. Too small a one tries nothing.
     Errors are means over orbits of RMS errors: a few orbits that flip to another picture rule an RMS over orbits.
     Errors below twice `runs.floor` are left as they are: a recording of more nodes tells more.
-    Where runs pool their errors all orbits judge, and the first candidate stays only where the luck of so few orbits
-    might be all that its error is.
+    Where runs pool their errors, each orbit tells by what the average changes without it.
     Raises ValueError without a candidate, or where they differ in their number of steps.
     """
     if len({len(grid) for grid in candidates.values()}) != 1:
@@ -180,8 +179,20 @@ class _Purse:
         return errors if self.pool is None else self.pool(errors)[None]
 
     def sizes(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
-        """RMS error of each orbit of some batches, or of all the same; (orbits,)."""
-        return np.broadcast_to(sizes_of(self.pooled(grid, batches)), self.orbits(batches))
+        """RMS error of each orbit of some batches; (orbits,).
+
+        Where orbits are pooled, the jackknife's pseudo-values of the RMS error of the pool (Tukey): as many numbers,
+        whose scatter is that of the pool's error.
+        """
+        whole, count = sizes_of(self.pooled(grid, batches)), self.orbits(batches)
+        if self.pool is None or count < LEAST_ORBITS or not np.isfinite(whole).all():
+            return np.broadcast_to(whole, count)
+        return count * whole - (count - 1) * sizes_of(self.without_each(grid, batches))
+
+    def without_each(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
+        """The pooled errors without each orbit of some batches in turn; (orbits, elements)."""
+        errors = self.errors(grid, batches)
+        return np.stack([self.pool(np.delete(errors, i, axis=0)) for i in range(len(errors))])
 
     @property
     def most(self) -> tuple[int, int]:
@@ -189,17 +200,8 @@ class _Purse:
         return (MOST_JUDGED, MOST_FITTED) if self.pool is None else (MOST_POOLED, MOST_POOLED)
 
     def is_clear(self, grid: np.ndarray, batches: Sequence[int]) -> bool:
-        """Whether a grid's error is well above that of the recorded ends, and of an average over so few orbits."""
-        return bool(self.sizes(grid, batches).mean() > CLEAR * max(self.runs.floor, self._luck(grid, batches)))
-
-    def _luck(self, grid: np.ndarray, batches: Sequence[int]) -> float:
-        """RMS standard error of a pooled error, by leaving out each orbit in turn; 0 where orbits are not pooled."""
-        if self.pool is None:
-            return 0.0
-        errors = self.errors(grid, batches)
-        without = np.stack([self.pool(np.delete(errors, i, axis=0)) for i in range(len(errors))])
-        with np.errstate(invalid="ignore"):
-            return float(np.sqrt((len(errors) - 1) * np.nan_to_num(without.var(axis=0)).mean()))
+        """Whether a grid's error is well above that of the recorded ends."""
+        return bool(sizes_of(self.pooled(grid, batches)).mean() > CLEAR * self.runs.floor)
 
     def orbits(self, batches: Sequence[int]) -> int:
         """How many orbits some batches have."""
@@ -226,13 +228,13 @@ def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray]) -> str:
         if sum(purse.missing(grids[name], batches) for name in (first, *others)) > limit - purse.spent:
             break
         judged = batches
-        if purse.pool is None and not purse.is_clear(grids[first], judged):
+        if not purse.is_clear(grids[first], judged):
             return first
         others = sorted(others, key=lambda name: purse.sizes(grids[name], judged).mean())
         if count == len(purse.runs.sizes) or purse.orbits(judged) >= purse.most[0]:
             break
         others, count = others[:max(1, len(others) // 2)], min(2 * count, len(purse.runs.sizes))
-    if judged is None or not purse.is_clear(grids[first], judged):
+    if judged is None:
         return first
     new, old = purse.sizes(grids[others[0]], judged), purse.sizes(grids[first], judged)
     return others[0] if better(new, old, rivals) else first
@@ -241,7 +243,7 @@ def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray]) -> str:
 def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
     """A grid with a smaller error on orbits that it was not fitted to, and the ratio; else the start and 1.
 
-    Where orbits are pooled, on those that it was fitted to.
+    Where orbits are pooled all are fitted to, and it has to gain more than that makes it seem to.
     """
     steps = len(start) - 1
     modes = hats(min(MODES, steps - 1), steps - 1)
@@ -253,11 +255,25 @@ def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
         fitted = _affordable(purse, steps, seen, limit // round_price)
     if purse.orbits(fitted) < LEAST_ORBITS or not purse.is_clear(start, fitted):
         return start, 1.0
-    grid, judging = _descend(purse, start, modes, fitted, purse.spent + limit), unseen or fitted
+    grid, slopes = _descend(purse, start, modes, fitted, purse.spent + limit)
     if grid is start:
         return start, 1.0
-    new, old = purse.sizes(grid, judging), purse.sizes(start, judging)
-    return (grid, float(new.mean() / old.mean())) if better(new, old) else (start, 1.0)
+    judging = unseen or fitted
+    new, old = (sizes_of(purse.pooled(which, judging)) for which in (grid, start))
+    is_better = better(new, old) if purse.pool is None else \
+        bool(old[0] ** 2 - new[0] ** 2 > optimism(purse.without_each(start, fitted), slopes[:, 0]))
+    return (grid, float(new.mean() / old.mean())) if is_better else (start, 1.0)
+
+
+def optimism(without: np.ndarray, slopes: np.ndarray) -> float:
+    """By how much a mean square that a fit left falls short of what it is on other orbits (Mallows' Cp).
+
+    without: (n, elements) errors of the pool without each orbit, whose scatter is the luck of so few orbits.
+    slopes: (modes, elements) directions that the fit could move in, along which it took luck for error.
+    """
+    basis = np.linalg.qr(slopes.T)[0]
+    luck = (without - without.mean(axis=0)) @ basis
+    return float(2 * (len(without) - 1) / len(without) * np.square(luck).sum() / without.shape[1])
 
 
 def _apart(purse: _Purse) -> tuple[list[int], list[int]]:
@@ -278,15 +294,19 @@ def _affordable(purse: _Purse, steps: int, batches: list[int], limit: int) -> li
     return batches
 
 
-def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Sequence[int], limit: int) -> np.ndarray:
-    """Damped Gauss-Newton on the orbits of some batches, until `limit` sample calls are spent."""
+def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Sequence[int], limit: int
+             ) -> tuple[np.ndarray, np.ndarray | None]:
+    """Damped Gauss-Newton on the orbits of some batches, until `limit` sample calls are spent.
+
+    Returns the start or a better grid, and the last derivatives along the modes (modes, n, elements).
+    """
     top, damping = float(start[0]), DAMPING
     price, place = purse.price(len(start) - 1, batches), lengths_of(start, top)
 
     def errors(at):
         return purse.pooled(grids_of(at[None], top)[0], batches)
 
-    grid, error = start, purse.pooled(start, batches)
+    grid, error, slopes = start, purse.pooled(start, batches), None
     for _ in range(ROUNDS):
         if purse.spent + (len(modes) + 1) * price > limit or not np.isfinite(error).all():
             break
@@ -299,7 +319,7 @@ def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Seque
             break
         for _ in range(ATTEMPTS):
             if purse.spent + price > limit:
-                return grid
+                return grid, slopes
             there = within_limits(place + _damped_step(normal, pull, damping) @ modes)
             arrived = errors(there)
             if sizes_of(arrived).mean() < size.mean():
@@ -309,7 +329,7 @@ def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Seque
             damping *= TIGHTEN
         else:
             break
-    return grid
+    return grid, slopes
 
 
 def _damped_step(normal: np.ndarray, pull: np.ndarray, damping: float) -> np.ndarray:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from art_nodes.core import OrbitBank, SolverRuns, Tried, optimal_schedule, record_orbits, try_grids
 from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid, grids_of, lengths_of
-from art_nodes.core.trial import better, hats, sizes_of
+from art_nodes.core.trial import better, hats, optimism, sizes_of
 from tests.core import targets
 
 HIGH, LOW = targets.SDXL_RANGE
@@ -66,24 +66,37 @@ class Scattered(Linear):
         rng = np.random.default_rng(1)
         shared, luck = common * rng.normal(size=(40, len(self.place))), 5 * rng.normal(size=(orbits, 40))
         self.slopes = [np.stack([shared, shared])] * (orbits // 2)
-        self.rest = list((luck - luck.mean(axis=0)).reshape(orbits // 2, 2, 40))
+        self.rest = list(luck.reshape(orbits // 2, 2, 40))
         self.pool = lambda errors: errors.mean(axis=0)
 
 
 def test_where_an_average_counts_orbits_are_judged_together():
-    """Their luck averages out; negative control: an error that may be nothing but luck is not fitted to."""
+    """Their luck averages out; negative control: what luck alone can make of a fit is no improvement."""
     best = geometric()
     start = moved(best, 0.5 * np.array([1, -1, 1, -1, 1]))
     found, left = (try_grids(Scattered(best, common), {"start": start}, 20_000) for common in (3.0, 0.1))
-    np.testing.assert_allclose(np.log(found.grid[1:-1]), np.log(best[1:-1]), atol=0.02)
-    assert found.ratio < 0.5 and left.ratio == 1.0 and (left.grid == start).all()
+    np.testing.assert_allclose(np.log(found.grid[1:-1]), np.log(best[1:-1]), atol=0.5)
+    assert found.ratio < 0.9 and left.ratio == 1.0 and (left.grid == start).all()
 
 
-def test_where_an_average_counts_the_best_candidate_needs_no_trust():
-    """Any difference decides, once the first one's error is clear; control: where it may be luck the first stays."""
+def test_luck_makes_a_fit_seem_better_by_what_is_told():
+    """Errors of 24 orbits that share nothing, fitted along six directions: fresh orbits show by how much it seemed."""
+    rng, told, true = np.random.default_rng(3), [], []
+    for _ in range(200):
+        slopes, seen, fresh = rng.normal(size=(6, 30)), rng.normal(size=(24, 30)), rng.normal(size=(24, 30))
+        basis = np.linalg.qr(slopes.T)[0]
+        left = [part.mean(axis=0) - basis @ (basis.T @ seen.mean(axis=0)) for part in (seen, fresh)]
+        without = np.stack([np.delete(seen, i, axis=0).mean(axis=0) for i in range(24)])
+        told.append(optimism(without, slopes))
+        true.append(np.square(left[1]).mean() - np.square(left[0]).mean())
+    assert np.mean(told) == pytest.approx(np.mean(true), rel=0.1)
+
+
+def test_where_an_average_counts_the_best_candidate_is_better_beyond_luck():
+    """Negative control: where orbits share nearly nothing the first stays."""
     best = geometric()
-    grids = {"first": moved(best, 0.5), "near": moved(best, 0.45), "far": moved(best, -1)}
-    assert try_grids(Scattered(best, 3.0), grids, 2000).name == "near"
+    grids = {"first": moved(best, 0.5), "near": moved(best, 0.1), "far": moved(best, -1)}
+    assert try_grids(Scattered(best, 6.0), grids, 2000).name == "near"
     assert try_grids(Scattered(best, 0.1), grids, 2000).name == "first"
 
 

@@ -23,7 +23,7 @@ def test_a_trial_is_made_in_the_host_and_becomes_a_schedule_to_compare(comfy, tm
     [column] = fid.all_columns(["euler_ancestral"], (STEPS,), tmp_path).values()
     ours = {cell.schedule: cell for cell in column if cell.schedule.startswith(ART)}
     assert list(ours) == [f"{ART}spectrum:euler_ancestral, tried, seed 0"]
-    assert ours[trial.title].sigmas == trial.sigmas(tmp_path) and len(column) > 10 and BATCH == 32
+    assert ours[fid_trials.title(trial)].sigmas == trial.sigmas(tmp_path) and len(column) > 10 and BATCH == 32
 
 
 def test_orbits_to_foretell_with_are_recorded_once(comfy, tmp_path, monkeypatch):

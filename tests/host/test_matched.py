@@ -116,19 +116,52 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     lost = matched_report.duel(found, ART + "end:heun")
     assert (lost.rival, lost.verdict) == ("karras", "loses")
     columns = matched.columns(column)
-    table = matched_report.error_table(columns, SDXL, "euler", tmp_path)
+    measured = matched_report.measured(columns, tmp_path)
+    table = matched_report.error_table(measured, SDXL, "euler")
     assert table[1][0] == ART + "end:euler" and table[1][1].startswith("**")
-    rows = matched_report.summary(columns, tmp_path)
-    assert [row[1:5] for row in rows[1:]] == [[ART + "end:euler", "1", "0", "0"], [ART + "end:heun", "0", "0", "1"]]
-    matched_report.write(columns, tmp_path, lambda line: None)
+    rows = matched_report.summary(measured)
+    assert [row[1:5] + row[7:10] for row in rows[1:]] == [[ART + "end:euler", *"100", *"100"],
+                                                          [ART + "end:heun", *"001", *"001"]]
+    matched_report.write(columns, tmp_path, "two orbits tried", lambda line: None)
     page = (tmp_path / matched_report.PAGE).read_text()
-    assert "karras, wins" in page and "karras, loses" in page and (tmp_path / "images/matched-euler.png").exists()
+    assert "two orbits tried" in page and "karras, wins" in page and "karras, loses" in page
+    assert (tmp_path / "images/matched-euler.png").exists()
 
 
 def test_control_a_rival_on_fewer_noises_is_no_rival(column, tmp_path):
-    """Negative control: karras on twice the noises may not be compared with ours on half of them."""
-    save_whole(column[0].path(tmp_path, 1), errors=np.ones(BATCH))
+    """Negative control: the least error of all, on half of the noises of ours, does not count."""
+    for cell in column[1:4]:
+        save_whole(cell.path(tmp_path, 1), errors=np.ones(BATCH))
     assert matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler").rival == "beta"
+
+
+def test_a_rival_on_more_noises_is_compared_on_ours(column, tmp_path):
+    before = matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler")
+    save_whole(column[0].path(tmp_path, 1), errors=np.full(BATCH, 1e-3))
+    assert matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler") == before
+
+
+def test_the_median_has_a_strongest_of_its_own(column, tmp_path):
+    """A rare flip rules the RMS and does not move the median."""
+    errors = np.full(BATCH, 0.5)
+    errors[0] = 50.0
+    save_whole(column[1].path(tmp_path, 0), errors=errors)
+    found = matched_report.entries(column, tmp_path)
+    by_median = matched_report.duel(found, ART + "end:euler", np.median)
+    assert (by_median.rival, by_median.verdict) == ("beta", "loses") and by_median.low > 1.8
+    assert matched_report.duel(found, ART + "end:euler").rival == "karras"
+
+
+def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path, monkeypatch):
+    """A tie of ours, tried, with the strongest asks for more noises of these; a clear win does not."""
+    monkeypatch.setattr(matched, "SECOND", 1)
+    tried = Cell(SDXL, "euler", 6, ART + "end:euler" + matched.TRIED, (10.0, 7.0, 0.0))
+    karras = column[0].load(tmp_path)
+    save_whole(tried.path(tmp_path, 0), errors=karras * np.where(np.arange(BATCH) % 2, 1.02, 0.98))
+    found = matched.contested([*column, tried], tmp_path)
+    assert {cell.schedule for cell in found} == {"karras", "beta", ART + "end:euler", tried.schedule}
+    save_whole(tried.path(tmp_path, 0), errors=0.5 * karras)
+    assert matched.contested([*column, tried], tmp_path) == []
 
 
 def test_each_sampler_has_an_objective_of_ours():

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import matched, trial, trial_cells, trial_report
 from benchmarks.chunks import save_whole
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell
+from benchmarks.matched_report import measured
 from benchmarks.trial_cells import BUDGETS, SEEDS, Ground, Job, title
 
 pytestmark = pytest.mark.host
@@ -56,7 +57,7 @@ def judged(tmp_path):
 def test_the_page_counts_every_seed(judged, tmp_path):
     jobs, cells = judged
     assert {cell.schedule for cell in trial.ours(jobs, tmp_path)} == {cell.schedule for cell in cells} - {"karras"}
-    rows = {row[1]: row[2:] for row in trial_report.summary(matched.columns(cells), tmp_path)[1:]}
+    rows = {row[1]: row[2:] for row in trial_report.summary(measured(matched.columns(cells), tmp_path))[1:]}
     assert rows["objective alone"][:3] == ["0", "0", "3"] and rows["tried, 512 calls"][:3] == ["3", "0", "0"]
     assert float(rows["tried, 4096 calls"][3]) == pytest.approx(0.8, abs=0.01)
     trial_report.write(matched.columns(cells), jobs, tmp_path, lambda line: None)
@@ -69,5 +70,5 @@ def test_control_trials_that_are_not_there_are_not_counted(judged, tmp_path):
     jobs, cells = judged
     jobs[0].path(tmp_path).unlink()
     left = [cells[0], *trial.ours(jobs, tmp_path)]
-    rows = {row[1]: row[2:] for row in trial_report.summary(matched.columns(left), tmp_path)[1:]}
+    rows = {row[1]: row[2:] for row in trial_report.summary(measured(matched.columns(left), tmp_path))[1:]}
     assert rows["objective alone"][:3] == ["0", "0", "2"]
