@@ -105,7 +105,7 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     budget: sample calls, the sum over runs of samples times calls. Too small a one tries nothing.
     Errors are means over orbits of RMS errors: a few orbits that flip to another picture rule an RMS over orbits.
     Errors below twice `runs.floor` are left as they are: a recording of more nodes tells more.
-    Where runs pool their errors, each orbit tells by what the average changes without it.
+    Where runs pool their errors all orbits judge at once, and whichever candidate is best stays.
     Raises ValueError without a candidate, or where they differ in their number of steps.
     """
     if len({len(grid) for grid in candidates.values()}) != 1:
@@ -179,15 +179,8 @@ class _Purse:
         return errors if self.pool is None else self.pool(errors)[None]
 
     def sizes(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
-        """RMS error of each orbit of some batches; (orbits,).
-
-        Where orbits are pooled, the jackknife's pseudo-values of the RMS error of the pool (Tukey): as many numbers,
-        whose scatter is that of the pool's error.
-        """
-        whole, count = sizes_of(self.pooled(grid, batches)), self.orbits(batches)
-        if self.pool is None or count < LEAST_ORBITS or not np.isfinite(whole).all():
-            return np.broadcast_to(whole, count)
-        return count * whole - (count - 1) * sizes_of(self.without_each(grid, batches))
+        """RMS error of each orbit of some batches, or of all the same; (orbits,)."""
+        return np.broadcast_to(sizes_of(self.pooled(grid, batches)), self.orbits(batches))
 
     def without_each(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
         """The pooled errors without each orbit of some batches in turn; (orbits, elements)."""
@@ -201,7 +194,7 @@ class _Purse:
 
     def is_clear(self, grid: np.ndarray, batches: Sequence[int]) -> bool:
         """Whether a grid's error is well above that of the recorded ends."""
-        return bool(sizes_of(self.pooled(grid, batches)).mean() > CLEAR * self.runs.floor)
+        return bool(self.sizes(grid, batches).mean() > CLEAR * self.runs.floor)
 
     def orbits(self, batches: Sequence[int]) -> int:
         """How many orbits some batches have."""
@@ -258,8 +251,7 @@ def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
     grid, slopes = _descend(purse, start, modes, fitted, purse.spent + limit)
     if grid is start:
         return start, 1.0
-    judging = unseen or fitted
-    new, old = (sizes_of(purse.pooled(which, judging)) for which in (grid, start))
+    new, old = (purse.sizes(which, unseen or fitted) for which in (grid, start))
     is_better = better(new, old) if purse.pool is None else \
         bool(old[0] ** 2 - new[0] ** 2 > optimism(purse.without_each(start, fitted), slopes[:, 0]))
     return (grid, float(new.mean() / old.mean())) if is_better else (start, 1.0)

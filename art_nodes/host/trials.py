@@ -10,7 +10,7 @@ import torch
 
 from ..core import OrbitBank, Schedule
 from ..core.bank import kept_elements, weigh_frequencies
-from ..core.objectives import KEEPING, NOISY, WHOLE, SamplerError, split_objective
+from ..core.objectives import SamplerError, split_objective
 from ..core.orbits import Orbits
 from ..core.refine import best_grid
 from ..core.spectrum import bands_of
@@ -40,8 +40,7 @@ class HostRuns:
         self.latent, self.on_call = empty_like(model, latent_image), on_call or (lambda samples: None)
         self.sizes = batch_sizes(len(bank.ends), self.latent.shape[0])
         self.ends = torch.from_numpy(bank.ends).split(self.sizes)
-        # Noise that a sampler adds takes it to another picture, which is none of the grid's doing.
-        self.spectral = _Spectral(bank, keeping=self.sampler_name not in NOISY) if kind == "spectrum" else None
+        self.spectral = _Spectral(bank) if kind == "spectrum" else None
         self.pool, self.floor = (self.spectral.pool, 0.0) if self.spectral else \
             (None, ends_error(bank, "detail" if kind == "detail" else "end"))
         self.calls = functools.cache(lambda steps: count_calls(self.sampler_name, steps))
@@ -70,33 +69,29 @@ class HostRuns:
 
 
 class _Spectral:
-    """Power of ends in each of F bands, against that of the solutions or of what the bank aims at; eq. (17)."""
+    """Power of ends in each of F bands, against that of the solutions or of what the bank aims at.
 
-    def __init__(self, bank: OrbitBank, keeping: bool):
+    What (17) has beside that keeps fits to few orbits near the picture; candidates are no such fits.
+    """
+
+    def __init__(self, bank: OrbitBank):
         spectrum, self.bands = bank.spectrum, bands_of(bank.spectrum.shape)
         end = Orbits(bank.sigmas).state(np.zeros(1))[0]
         self.own, self.wanted = spectrum.powers(end[None])[0], spectrum.wanted(end)
-        self.share = spectrum.share
-        self.keeping, self.whole = (KEEPING, WHOLE) if keeping else (0.0, 0.0)
+        self.root = np.sqrt(spectrum.share * len(spectrum.share))  # so that the RMS is over coefficients
 
     def errors(self, end: torch.Tensor, truth: torch.Tensor) -> np.ndarray:
-        """What each picture (B, ...) has too much in each band, and the power of its error; (B, 2 F).
+        """What each picture (B, ...) has too much, as a share of what is wanted; (B, F).
 
-        As shares of what is wanted. A picture's own solution stands in for the average of all, so that its content
-        does not count.
+        A picture's own solution stands in for the average of all, so that its content does not count.
         """
         more = self.bands.powers(end) - self.bands.powers(truth)
-        parts = more + self.own - self.wanted, self.bands.powers(end - truth)
-        return np.concatenate([part / self.wanted for part in parts], axis=1).astype(np.float32)
+        return ((more + self.own - self.wanted) / self.wanted).astype(np.float32)
 
     def pool(self, errors: np.ndarray) -> np.ndarray:
-        """The roots of what (17) adds up, so that their RMS is its S; (n, 2 F) -> (2 F + 1,)."""
+        """ln of how many times too strong the mean picture is in each band, weighed by its size; (n, F) -> (F,)."""
         with np.errstate(invalid="ignore"):
-            more, lost = np.split(errors.mean(axis=0), 2)
-            off = np.sqrt(self.share) * np.log(np.maximum(1 + more, LEAST_POWER))
-            power = self.share * self.wanted
-            kept = np.sqrt([*(self.keeping * self.share * lost), self.whole * (power @ lost) / power.sum()])
-            return np.sqrt(2 * len(more) + 1) * np.concatenate([off, kept])
+            return self.root * np.log(np.maximum(1 + errors.mean(axis=0), LEAST_POWER))
 
 
 def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int) -> dict[str, np.ndarray]:
