@@ -57,9 +57,9 @@ def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[
 
 
 def trials(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int]) -> list[Trial]:
-    """One of each sampler's own objective in every column."""
+    """One of each sampler's own objective in every column; not of Euler's, where it gains nothing (docs/trial.md)."""
     return [Trial(place, own(sampler), count, 0, BATCHES, BUDGET) for place in places for sampler in samplers
-            for count in steps]
+            if sampler != "euler" for count in steps]
 
 
 def tried_cells(jobs: Sequence[Trial], folder: Path) -> list[Cell]:
@@ -77,25 +77,27 @@ def columns(cells: Sequence[Cell]) -> dict[tuple[Place, str, int], list[Cell]]:
 
 
 def contenders(column: Sequence[Cell], folder: Path) -> list[Cell]:
-    """Those that may be the best of a column, by the first round, the two strongest built-ins, and our own."""
+    """The best of a column by the first round, the two strongest built-ins, and ours of the sampler's own objective."""
     errors = {cell: total(found[:FIRST * BATCH]) for cell in column if len(found := cell.load(folder))}
     least = min(errors.values(), default=0.0)
     built_in = sorted((cell for cell in errors if not cell.schedule.startswith(ART)), key=errors.get)[:2]
-    ours = {ART + "euler", ART + own(column[0].sampler), ART + own(column[0].sampler) + TRIED}
+    ours = {ART + own(column[0].sampler), ART + own(column[0].sampler) + TRIED}
     return [cell for cell in column if cell.schedule in ours or cell in built_in
             or errors.get(cell, 1e9) <= CONTENDER * least]
 
 
 def contested(column: Sequence[Cell], folder: Path) -> list[Cell]:
     """The grids that decide the column, where the interval on the noises of the second round has 1 in it."""
-    mine = ART + own(column[0].sampler) + TRIED
+    names = {cell.schedule for cell in column}
+    plain = ART + own(column[0].sampler)
+    mine = plain + TRIED if plain + TRIED in names else plain
     found = [cell for cell in column if len(cell.load(folder)) >= SECOND * BATCH]
     duel = report.duel(report.entries(found, folder, SECOND), mine)
     if duel is None or duel.verdict != "tied":
         return []
     errors = {cell: total(cell.load(folder)[:SECOND * BATCH]) for cell in found}
     built_in = sorted((cell for cell in errors if not cell.schedule.startswith(ART)), key=errors.get)[:2]
-    return [cell for cell in found if cell.schedule in (mine, mine.removesuffix(TRIED)) or cell in built_in]
+    return [cell for cell in found if cell.schedule in (mine, plain) or cell in built_in]
 
 
 def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:

@@ -167,3 +167,12 @@ def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path, monkeyp
 def test_each_sampler_has_an_objective_of_ours():
     assert [matched.own(name) for name in ("euler", "heun", "uni_pc", "dpmpp_2m_sde", "euler_ancestral")] == [
         "end:euler", "end:heun", "end:uni_pc", "end:euler", "end:euler"]
+
+
+def test_what_trials_found_is_compared_under_the_name_of_its_objective(tmp_path):
+    [made, unmade] = matched.trials([SDXL], ["heun"], (4, 6))
+    made.path(tmp_path).parent.mkdir(parents=True)
+    made.path(tmp_path).write_text('{"sigmas": [14.6, 5.0, 2.0, 0.5, 0.0]}')
+    assert made.path(tmp_path) != unmade.path(tmp_path)
+    assert matched.tried_cells([made, unmade], tmp_path) == [
+        Cell(SDXL, "heun", 4, ART + "end:heun, tried", (14.6, 5.0, 2.0, 0.5, 0.0))]
