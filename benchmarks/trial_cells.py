@@ -18,7 +18,7 @@ from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid
 from art_nodes.demo.unet import CLASSES
 from benchmarks.chunks import in_processes
-from benchmarks.matched_cells import AIMED, ART, Place, Stage, as_file, own, training_pictures
+from benchmarks.matched_cells import ART, Place, Stage, as_file, own
 
 BATCHES, SIZE, NODES = 12, 2, 64
 SEEDS = (0, 1, 2)
@@ -51,7 +51,7 @@ class Job:
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of an objective's grid, which may aim at pictures, and of the host's schedules at a place."""
+    """One trial of an objective's grid and of the host's schedules at a place."""
 
     place: Place
     objective: str
@@ -63,7 +63,7 @@ class Trial:
     @property
     def sampler(self) -> str:
         """That of the objective."""
-        return self.objective.removesuffix(AIMED).partition(":")[2]
+        return self.objective.partition(":")[2]
 
     def path(self, root: Path) -> Path:
         """The file of what it found."""
@@ -76,12 +76,11 @@ class Trial:
 
     def find(self) -> dict:
         """Its sigmas, and what the trial was."""
-        here, plain = ground(self.place, self.seed, self.batches), self.objective.removesuffix(AIMED)
+        here, objective = ground(self.place, self.seed, self.batches), self.objective
         from art_nodes.host.trials import try_steps  # the host is there once the ground is
 
-        bank = here.bank.aiming_at(training_pictures()) if plain != self.objective else here.bank
-        schedule = with_grids(optimal_schedule(bank), bank, plain, (self.steps,))
-        found = try_steps(schedule, bank, here.runs(plain, bank), plain, self.steps, self.budget)[0]
+        schedule = with_grids(optimal_schedule(here.bank), here.bank, objective, (self.steps,))
+        found = try_steps(schedule, here.bank, here.runs(objective), objective, self.steps, self.budget)[0]
         return {"sigmas": found.grids[self.steps].tolist(), **found.provenance["trial"]}
 
 
@@ -120,12 +119,11 @@ class Ground:
         ]
         self.bank = OrbitBank.merge(self.banks)
 
-    def runs(self, objective: str, known: OrbitBank | None = None) -> Several:
-        """The sampler of an objective on all orbits, whose spectrum, or that of `known`, is one."""
+    def runs(self, objective: str) -> Several:
+        """The sampler of an objective on all orbits, whose spectrum is one."""
         from art_nodes.host.trials import HostRuns
 
-        spectrum = (known or self.bank).spectrum
-        stage, banks = self.stage, [replace(bank, spectrum=spectrum) for bank in self.banks]
+        stage, banks = self.stage, [replace(bank, spectrum=self.bank.spectrum) for bank in self.banks]
         return Several([HostRuns(stage.model, positive, stage.negative, self.latent, bank, cfg=stage.place.cfg,
                                  seed=self.first + i, objective=objective)
                         for i, (positive, bank) in enumerate(zip(self.positives, banks, strict=True))])
