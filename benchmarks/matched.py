@@ -128,7 +128,8 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place")
     parser.add_argument("--report", action="store_true", help="only report what is there")
-    parser.add_argument("--docs", action="store_true", help="also write docs/results.md and its pictures")
+    parser.add_argument("--docs", nargs="?", const=report.PAGE, metavar="PAGE",
+                        help=f"also write docs/PAGE, {report.PAGE} if not named, and its pictures")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     args.places = tuple(place for place in PLACES if place.name in args.places.split(","))
@@ -159,9 +160,10 @@ def main(argv=None):
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed"
-    report.write(columns(cells), args.folder, trial, _say)
+    page = args.docs or report.PAGE
+    report.write(columns(cells), args.folder / page, trial, _say)
     if args.docs:
-        report.copy_to_docs(args.folder)
+        report.copy_to_docs(args.folder / page)
 
 
 def _say(line: str) -> None:

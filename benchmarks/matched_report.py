@@ -154,21 +154,21 @@ def advice(found: Entries) -> list[list[str]]:
             *([sampler, name, str(loses), f"{mean:.3f}"] for sampler, (loses, mean, name) in best.items())]
 
 
-def _command(found: Entries) -> str:
+def _command(found: Entries, page: str) -> str:
     """What computes the page again: all places and samplers, or those that it has."""
     places, samplers = {place for place, _, _ in found}, {sampler for _, sampler, _ in found}
     some = "" if places == set(PLACES) else " --places " + ",".join(place.name for place in PLACES if place in places)
     if samplers != set(SAMPLERS):
         some += " --samplers " + ",".join(name for name in SAMPLERS if name in samplers)
-    return f"python -m benchmarks matched{some} --docs"
+    return f"python -m benchmarks matched{some} --docs" + (f" {page}" if page != PAGE else "")
 
 
-def markdown(found: Entries, trial: str) -> str:
-    """The whole page; trial says what trials were."""
+def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
+    """The whole page of that name; trial says what trials were."""
     noises = sorted({len(entry.errors) for column in found.values() for entry in column})
     names = dict.fromkeys(place.title for place, _, _ in found)
     parts = ["# Against every built-in schedule, at matched model calls",
-             f"{this_machine()}; `{_command(found)}`",
+             f"{this_machine()}; `{_command(found, page)}`",
              f"In ComfyUI, with its own samplers and schedulers, measured at: {'; '.join(names)}. With a cfg: the demo"
              " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
              " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels.",
@@ -224,8 +224,9 @@ def plot(found: Entries, sampler: str, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def write(columns: Columns, folder: Path, trial: str, say=print) -> None:
-    """Print the tables, and write the page and the plots into `folder`; trial says what trials were."""
+def write(columns: Columns, path: Path, trial: str, say=print) -> None:
+    """Print the tables, and write the page at `path`, in the folder of what was measured; trial: what trials were."""
+    folder = path.parent
     found = measured(columns, folder)
     for place, sampler in dict.fromkeys((place, sampler) for place, sampler, _ in found):
         say(f"\n{sampler}, {place.title}: RMS / median end error, * least\n"
@@ -234,12 +235,12 @@ def write(columns: Columns, folder: Path, trial: str, say=print) -> None:
     say("\n" + as_text(summary(found)))
     for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
         plot(found, sampler, folder / "images" / f"matched-{sampler}.png")
-    (folder / PAGE).write_text(markdown(found, trial))
-    say(f"{folder / PAGE}")
+    path.write_text(markdown(found, trial, path.name))
+    say(f"{path}")
 
 
-def copy_to_docs(folder: Path, docs: Path = DOCS) -> None:
+def copy_to_docs(path: Path, docs: Path = DOCS) -> None:
     """The page and its pictures, to docs/."""
-    shutil.copyfile(folder / PAGE, docs / PAGE)
-    for picture in (folder / "images").glob("matched-*.png"):
+    shutil.copyfile(path, docs / path.name)
+    for picture in (path.parent / "images").glob("matched-*.png"):
         shutil.copyfile(picture, docs / "images" / picture.name)

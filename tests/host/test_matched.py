@@ -122,9 +122,10 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     rows = matched_report.summary(measured)
     assert [row[1:5] + row[7:10] for row in rows[1:]] == [[ART + "end:euler", *"100", *"100"],
                                                           [ART + "end:heun", *"001", *"001"]]
-    matched_report.write(columns, tmp_path, "two orbits tried", lambda line: None)
-    page = (tmp_path / matched_report.PAGE).read_text()
-    assert "two orbits tried" in page and "karras, wins" in page and "karras, loses" in page
+    matched_report.write(columns, tmp_path / "some.md", "two orbits tried", lambda line: None)
+    page = (tmp_path / "some.md").read_text()
+    assert "two orbits tried" in page and "matched --places sdxl-cfg1 --samplers euler --docs some.md`" in page
+    assert "karras, wins" in page and "karras, loses" in page
     assert (tmp_path / "images/matched-euler.png").exists()
 
 
