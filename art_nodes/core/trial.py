@@ -20,7 +20,7 @@ from .exact import Denoiser
 from .objectives import SamplerError
 from .refine import grids_of, lengths_of, within_limits
 
-CHOOSING = 0.45  # share of the budget for choosing; the rest improves what was chosen
+CHOOSING = 0.45  # share of the budget for choosing, where the rest improves what was chosen
 CHANCE = 0.05  # of calling a grid better than another that is no better
 LEAST_ORBITS = 2  # that anything is judged on
 MOST_JUDGED, MOST_FITTED = 16, 8  # orbits that candidates are judged on, and that the improvement is fitted to
@@ -97,12 +97,13 @@ class Tried:
     sample_calls: int
 
 
-def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 512) -> Tried:
+def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 512, improve: bool = True) -> Tried:
     """The best of some grids of K steps by the sampler's own end error, improved as far as the budget goes.
 
     candidates: name -> (K + 1,) sigmas, all from the same sigma to 0, the most trusted first: it stays unless
         another is better beyond chance. Where the budget cannot try all, the first ones are tried.
     budget: sample calls, the sum over runs of samples times calls. Too small a one tries nothing.
+    improve: whether the best is improved, or only chosen.
     Errors are means over orbits of RMS errors: a few orbits that flip to another picture rule an RMS over orbits.
     Errors below twice `runs.floor` are left as they are: a recording of more nodes tells more.
     Where runs pool their errors all orbits judge at once, and whichever candidate is best stays.
@@ -112,9 +113,9 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
         raise ValueError("candidates must be grids of one number of steps; "
                          f"got {[len(grid) - 1 for grid in candidates.values()]} steps; give at least one")
     purse = _Purse(runs, budget)
-    name = _choose(purse, candidates)
+    name = _choose(purse, candidates, CHOOSING if improve else 1.0)
     start = np.asarray(candidates[name], float)
-    grid, ratio = _improve(purse, start) if len(start) > 2 else (start, 1.0)
+    grid, ratio = _improve(purse, start) if improve and len(start) > 2 else (start, 1.0)
     return Tried(grid, name, ratio, purse.spent)
 
 
@@ -201,14 +202,14 @@ class _Purse:
         return sum(self.runs.sizes[batch] for batch in batches)
 
 
-def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray]) -> str:
-    """Name of the first candidate, or of one that beats it beyond chance, by successive halving.
+def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray], share: float) -> str:
+    """Name of the first candidate, or of one that beats it beyond chance, by successive halving; for a share of all.
 
     Each round drops half of the others and judges the rest on twice as many batches.
     """
     first, *others = candidates
     grids = {name: np.asarray(grid, float) for name, grid in candidates.items()}
-    steps, limit = len(grids[first]) - 1, int(CHOOSING * purse.limit)
+    steps, limit = len(grids[first]) - 1, int(share * purse.limit)
     least = LEAST_ORBITS if purse.pool is None else LEAST_POOLED
     count = next((n for n in range(1, len(purse.runs.sizes) + 1) if purse.orbits(range(n)) >= least), None)
     if count is None:

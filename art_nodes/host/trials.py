@@ -10,7 +10,7 @@ import torch
 
 from ..core import OrbitBank, Schedule
 from ..core.bank import kept_elements, weigh_frequencies
-from ..core.objectives import SamplerError, split_objective
+from ..core.objectives import NOISY, SamplerError, split_objective
 from ..core.orbits import Orbits
 from ..core.refine import best_grid
 from ..core.spectrum import bands_of
@@ -69,10 +69,7 @@ class HostRuns:
 
 
 class _Spectral:
-    """Power of ends in each of F bands, against that of the solutions or of what the bank aims at.
-
-    What (17) has beside that keeps fits to few orbits near the picture; candidates are no such fits.
-    """
+    """Power of ends in each of F bands, against that of the solutions or of what the bank aims at."""
 
     def __init__(self, bank: OrbitBank):
         spectrum, self.bands = bank.spectrum, bands_of(bank.spectrum.shape)
@@ -119,8 +116,12 @@ def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: st
     """The schedule with the grid for `steps` steps that a trial of at most `budget` sample calls found best.
 
     objective: one that names the sampler of `runs`. Raises ValueError where that sampler cannot take so few steps.
+    By the spectrum of a sampler that adds no noise it only chooses: the recording foretells that, and keeps to the
+    picture too.
     """
-    tried = try_grids(runs, candidates(runs.given[0], bank, schedule, objective, steps), budget)
+    kind, sampler_name = split_objective(objective)
+    found = candidates(runs.given[0], bank, schedule, objective, steps)
+    tried = try_grids(runs, found, budget, improve=kind != "spectrum" or sampler_name in NOISY)
     known = {"steps": steps, "budget": budget, "sample_calls": tried.sample_calls, "from": tried.name,
              "ratio": tried.ratio}
     return dataclasses.replace(schedule, grids={**schedule.grids, steps: tried.grid},

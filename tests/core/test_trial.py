@@ -58,6 +58,14 @@ def test_gauss_newton_finds_the_minimum_of_a_linear_sampler():
     np.testing.assert_allclose(np.log(found.grid[1:-1]), np.log(best[1:-1]), atol=0.01)
 
 
+def test_a_trial_may_only_choose():
+    best = geometric()
+    grids = {"far": moved(best, 0.8), "near": moved(best, 0.3)}
+    found = try_grids(Linear(best), grids, 4000, improve=False)
+    assert (found.name, found.ratio) == ("near", 1.0) and (found.grid == grids["near"]).all()
+    assert try_grids(Linear(best), grids, 4000).ratio < 0.9  # control
+
+
 class Scattered(Linear):
     """Runs of orbits that share an error, `common` times the usual, and each miss by a luck of their own."""
 
