@@ -61,12 +61,16 @@ def entries(column: Sequence[Cell], folder: Path, chunks: int | None = None) -> 
 
 
 def duel(found: Sequence[Entry], ours: str, of: Callable = total) -> Duel | None:
-    """Ours against the built-in with the least error, total or np.median, on the noises of ours."""
+    """Ours against the built-in with the least error, total or np.median, on noises that ours and two built-ins have.
+
+    So a run that was stopped amid a round counts no rival out.
+    """
     mine = next((entry.errors for entry in found if entry.schedule == ours), None)
-    rivals = {entry.schedule: entry.errors[:len(mine)] for entry in found if mine is not None
-              and not entry.schedule.startswith(ART) and len(entry.errors) >= len(mine)}
-    if not rivals:
+    built_in = {entry.schedule: entry.errors for entry in found if not entry.schedule.startswith(ART)}
+    if mine is None or not built_in:
         return None
+    mine = mine[:sorted(map(len, built_in.values()))[-2:][0]]
+    rivals = {name: errors[:len(mine)] for name, errors in built_in.items() if len(errors) >= len(mine)}
     rival = min(rivals, key=lambda name: of(rivals[name]))
     low, high = ratio_interval(mine, rivals[rival], of)
     return Duel(rival, float(of(mine) / of(rivals[rival])), low, high)

@@ -142,6 +142,14 @@ def test_a_rival_on_more_noises_is_compared_on_ours(column, tmp_path):
     assert matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler") == before
 
 
+def test_a_round_that_was_stopped_counts_no_rival_out(column, tmp_path):
+    """Ours and beta have more noises already, karras, the strongest, does not: all are compared on those of karras."""
+    before = matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler")
+    for cell in (column[1], column[3]):
+        save_whole(cell.path(tmp_path, 1), errors=np.ones(BATCH))
+    assert matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler") == before
+
+
 def test_the_median_has_a_strongest_of_its_own(column, tmp_path):
     """A rare flip rules the RMS and does not move the median."""
     errors = np.full(BATCH, 0.5)
