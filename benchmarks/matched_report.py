@@ -76,9 +76,14 @@ def duel(found: Sequence[Entry], ours: str, of: Callable = total) -> Duel | None
     return Duel(rival, float(of(mine) / of(rivals[rival])), low, high)
 
 
-def measured(columns: Columns, folder: Path) -> Entries:
-    """What was measured in every column, read once."""
-    return {key: entries(column, folder) for key, column in columns.items()}
+def measured(columns: Columns, folder: Path, rounds: Sequence[int] = ()) -> Entries:
+    """What was measured in every column, read once; of whole rounds of so many chunks only, where they are told."""
+    def whole(entry: Entry) -> Entry:
+        most = max((chunks * BATCH for chunks in rounds if chunks * BATCH <= len(entry.errors)), default=None)
+        return Entry(entry.schedule, entry.errors[:most])
+
+    return {key: sorted(map(whole, entries(column, folder)), key=lambda entry: entry.rms)
+            for key, column in columns.items()}
 
 
 def error_table(found: Entries, place: Place, sampler: str) -> list[list[str]]:
@@ -178,8 +183,8 @@ def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
              " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels.",
              "End error: distance, in units of the data's deviation, to a fine solution from the same noise; RMS and"
              f" median over noises that nothing was learned on. Of those each column has {_listed(noises)}: the first"
-             " for schedules too far from the best to matter, the last where the interval of ours, tried, had 1 in it"
-             " before. In brackets: fewer noises than the column's best has. *Strongest* is the built-in with the least"
+             " for schedules too far from the best to matter; the third round only where the interval of ours, tried, had"
+             " 1 in it after the second, and as far as it was run. In brackets: fewer noises than the column's best has. *Strongest* is the built-in with the least"
              " error of that column on the noises of ours, for medians that with the least median; the ratio's 95 %"
              " interval is a paired bootstrap over noises. A few pictures that turn into another one decide an RMS at"
              " many steps; medians tell of all the others.",
@@ -228,10 +233,13 @@ def plot(found: Entries, sampler: str, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def write(columns: Columns, path: Path, trial: str, say=print) -> None:
-    """Print the tables, and write the page at `path`, in the folder of what was measured; trial: what trials were."""
+def write(columns: Columns, path: Path, trial: str, rounds: Sequence[int], say=print) -> None:
+    """Print the tables, and write the page at `path`, in the folder of what was measured.
+
+    trial: says what trials were. rounds: chunks of each, as for `measured`.
+    """
     folder = path.parent
-    found = measured(columns, folder)
+    found = measured(columns, folder, rounds)
     for place, sampler in dict.fromkeys((place, sampler) for place, sampler, _ in found):
         say(f"\n{sampler}, {place.title}: RMS / median end error, * least\n"
             + as_text(error_table(found, place, sampler)))

@@ -122,7 +122,7 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     rows = matched_report.summary(measured)
     assert [row[1:5] + row[7:10] for row in rows[1:]] == [[ART + "end:euler", *"100", *"100"],
                                                           [ART + "end:heun", *"001", *"001"]]
-    matched_report.write(columns, tmp_path / "some.md", "two orbits tried", lambda line: None)
+    matched_report.write(columns, tmp_path / "some.md", "two orbits tried", (1, 8), lambda line: None)
     page = (tmp_path / "some.md").read_text()
     assert "two orbits tried" in page and "matched --places sdxl-cfg1 --samplers euler --docs some.md`" in page
     assert "karras, wins" in page and "karras, loses" in page
@@ -148,6 +148,14 @@ def test_a_round_that_was_stopped_counts_no_rival_out(column, tmp_path):
     for cell in (column[1], column[3]):
         save_whole(cell.path(tmp_path, 1), errors=np.ones(BATCH))
     assert matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler") == before
+
+
+def test_only_whole_rounds_are_shown(column, tmp_path):
+    for number in (1, 2):
+        save_whole(column[0].path(tmp_path, number), errors=np.ones(BATCH))
+    counts = [[len(entry.errors) for entry in matched_report.measured(matched.columns(column), tmp_path, rounds)[
+        SDXL, "euler", 6]] for rounds in ((1, 2), (1, 8), ())]
+    assert [sorted(found)[-1] for found in counts] == [2 * BATCH, BATCH, 3 * BATCH]
 
 
 def test_the_median_has_a_strongest_of_its_own(column, tmp_path):
