@@ -183,11 +183,11 @@ def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
              " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels.",
              "End error: distance, in units of the data's deviation, to a fine solution from the same noise; RMS and"
              f" median over noises that nothing was learned on. Of those each column has {_listed(noises)}: the first"
-             " for schedules too far from the best to matter; the third round only where the interval of ours, tried, had"
-             " 1 in it after the second, and as far as it was run. In brackets: fewer noises than the column's best has. *Strongest* is the built-in with the least"
-             " error of that column on the noises of ours, for medians that with the least median; the ratio's 95 %"
-             " interval is a paired bootstrap over noises. A few pictures that turn into another one decide an RMS at"
-             " many steps; medians tell of all the others.",
+             " for schedules too far from the best to matter; the third round only where the interval of ours, tried,"
+             " had 1 in it after the second, and as far as it was run. In brackets: fewer noises than the column's best"
+             " has. *Strongest* is the built-in with the least error of that column on the noises of ours, for medians"
+             " that with the least median; the ratio's 95 % interval is a paired bootstrap over noises. A few pictures"
+             " that turn into another one decide an RMS at many steps; medians tell of all the others.",
              f"*Tried*: {trial} ([theory.md](theory.md), section 8; more seeds, and fewer calls, in"
              " [trial.md](trial.md)). FID is in [fid.md](fid.md).",
              "## Who wins", as_markdown(summary(found)),
