@@ -159,7 +159,8 @@ def main(argv=None):
             run(missing(third, THIRD, args.folder), "third round", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed, of the others than Euler"
+    trial = (f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed, of all"
+             " samplers but Euler")
     page = args.docs or report.PAGE
     report.write(columns(cells), args.folder / page, trial, (FIRST, SECOND, THIRD), _say)
     if args.docs:
