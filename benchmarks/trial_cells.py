@@ -14,8 +14,6 @@ import numpy as np
 import torch
 
 from art_nodes.core import OrbitBank, Schedule, optimal_schedule, with_grids
-from art_nodes.core.objectives import SamplerError
-from art_nodes.core.refine import best_grid
 from art_nodes.demo.unet import CLASSES
 from benchmarks.chunks import in_processes
 from benchmarks.matched_cells import ART, Place, Stage, as_file, own
@@ -130,13 +128,11 @@ class Ground:
 
     def found(self, sampler: str, steps: int, seed: int) -> dict[str, dict]:
         """What `Job.load` gives."""
-        from art_nodes.host.trials import SOON, try_steps
+        from art_nodes.host.trials import try_steps
 
         objective = own(sampler)
         schedule = with_grids(optimal_schedule(self.bank), self.bank, objective, (steps,))
-        soon = best_grid(SamplerError(self.bank, objective, turn=SOON), steps)
-        found = {f"{ART}{objective}, seed {seed}": {"sigmas": schedule.grids[steps].tolist()},
-                 f"{ART}{objective}, turning soon, seed {seed}": {"sigmas": soon.tolist()}}
+        found = {f"{ART}{objective}, seed {seed}": {"sigmas": schedule.grids[steps].tolist()}}
         for budget in BUDGETS:
             tried: Schedule = try_steps(schedule, self.bank, self.runs(objective), objective, steps, budget)[0]
             found[title(budget, seed)] = {"sigmas": tried.grids[steps].tolist(), **tried.provenance["trial"]}

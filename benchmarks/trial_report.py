@@ -20,8 +20,7 @@ Columns = Mapping[tuple[Place, str, int], Sequence[Cell]]
 def kinds(sampler: str) -> dict[str, str]:
     """What ours are called in the tables -> their cells' names without the seed."""
     trials = {f"tried, {budget} calls": title(budget, 0).removesuffix(", seed 0") for budget in BUDGETS}
-    return {"objective alone": f"{ART}end:{sampler}", "errors that turn soon": f"{ART}end:{sampler}, turning soon"} \
-        | trials
+    return {"objective alone": f"{ART}end:{sampler}"} | trials
 
 
 def duels(found: Entries, sampler: str, name: str, place: Place | None = None, steps: int | None = None,
@@ -64,15 +63,18 @@ def place_table(found: Entries, place: Place, sampler: str) -> list[list[str]]:
 
 
 def spent(jobs: Sequence[Job], folder: Path) -> list[list[str]]:
-    """What the trials did: sample calls, how often another grid was chosen, how often it was improved."""
-    rows = [["trial", "sample calls, mean", "chose another grid", "improved the grid", "did neither"]]
+    """What the trials did: sample calls, how often which grid was chosen, how often it was improved."""
+    rows = [["trial", "sample calls, mean", "chose another reading of the objective", "chose a built-in",
+             "improved the grid", "changed nothing"]]
     for budget in BUDGETS:
         told = [job.load(folder)[title(budget, job.seed)] for job in jobs if job.path(folder).exists()]
         if told:
-            other, better = [one["from"] != "ART" for one in told], [one["ratio"] < 1 for one in told]
+            ours = [one["from"].startswith("ART") for one in told]
+            own, better = [one["from"] == "ART" for one in told], [one["ratio"] < 1 for one in told]
+            counts = (sum(ours) - sum(own), len(told) - sum(ours), sum(better),
+                      sum(a and not b for a, b in zip(own, better, strict=True)))
             rows.append([f"{budget} calls", f"{np.mean([one['sample_calls'] for one in told]):.0f}",
-                         *(f"{sum(which)} of {len(told)}" for which in (other, better)),
-                         f"{sum(not a and not b for a, b in zip(other, better, strict=True))} of {len(told)}"])
+                         *(f"{count} of {len(told)}" for count in counts)])
     return rows
 
 
@@ -87,10 +89,10 @@ def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print) -> Non
              "End error in ComfyUI over that of the strongest built-in schedule of the column, as in"
              f" [results.md](results.md), RMS over {noises} held-out noises (built-ins far from the best: {BATCH}). The"
              f" grids of each of {len(SEEDS)} seeds come from a recording of their own, 24 orbits of 64 nodes: the"
-             " objective `end:<sampler>` alone; the same where errors turn within 2 e-folds instead of 5; and what"
-             " ART Train's `trial_calls` makes of them and of the built-in schedules, by trying them on those orbits"
-             " ([theory.md](theory.md), section 8). w, t, l: wins, tied, loses by the 95 % interval of a paired"
-             " bootstrap over noises. By medians: against the built-in with the least median.",
+             " objective `end:<sampler>` alone, and what ART Train's `trial_calls` makes of it, of other readings of"
+             " the objective and of the built-in schedules, by trying them on those orbits ([theory.md](theory.md),"
+             " section 8). w, t, l: wins, tied, loses by the 95 % interval of a paired bootstrap over noises. By"
+             " medians: against the built-in with the least median.",
              as_markdown(summary(found)), as_markdown(spent(jobs, folder))]
     say(as_text(summary(found)) + "\n" + as_text(spent(jobs, folder)))
     for sampler in dict.fromkeys(row[0] for row in summary(found)[1:]):

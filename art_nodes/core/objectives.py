@@ -50,12 +50,14 @@ class SamplerError:
     """An exact-step objective of one sampler on a bank.
 
     turn: the tau of eq. (16), > 0; infinity adds residuals up with their signs.
+    growth: the gamma of eq. (16), >= 0: by how much the square of an error grows that is made where pictures take
+        shape, as some turn into others.
     Its `kind` is "residual", "end" or "spectrum"; with "detail" it is "end" on the bank's details.
     Raises ValueError for a bank that knows only stiffness, or no details or spectrum where they are asked for.
     """
 
-    def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN):
-        (self.kind, named), self.turn = split_objective(objective), turn
+    def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN, growth: float = 0.0):
+        (self.kind, named), self.turn, self.growth = split_objective(objective), turn, growth
         self.sampler = NOISY.get(named, named)
         self.orbits = Orbits(bank.sigmas)
         if self.kind not in KINDS:
@@ -63,7 +65,8 @@ class SamplerError:
         if bank.gram is None:
             raise ValueError(f"objective {objective} needs the predictions' inner products, which this bank lacks; "
                              "record it afresh with record_orbits(...)")
-        self.reach = REACH * spread(bank)
+        self.reach, end = REACH * spread(bank), self.orbits.state(np.zeros(1))
+        self.power = float(inner(end, bank.gram.mean(axis=0), end)[0])  # of an element of the orbits' ends
         if self.kind == "detail":
             if bank.detail is None:
                 raise ValueError(f"objective {objective} needs orbits of pictures (batch, channels, height, width) "
@@ -88,7 +91,9 @@ class SamplerError:
         """
         if self.kind == "spectrum":  # of all orbits together
             return SpectrumLedger(self.bank.spectrum, self.orbits.state(np.zeros(1))[0], self.bank.share, at_end)
-        return EndLedger(gram, self.reach, self.turn, self.bank.share) if self.kind == "end" else NormLedger(gram)
+        if self.kind == "end":
+            return EndLedger(gram, self.reach, self.turn, self.bank.share, self.growth, self.power)
+        return NormLedger(gram)
 
     @property
     def is_square(self) -> bool:
@@ -135,10 +140,13 @@ class EndLedger:
     """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it, eqs. (16) and (18).
 
     On a rectified flow, whose x is (1 - sigma) times the one with added noise, in the coordinates of the latter.
+    growth, power: as `SamplerError` has them.
     """
 
-    def __init__(self, gram: np.ndarray, reach: float, turn: float, share: bool = False):
+    def __init__(self, gram: np.ndarray, reach: float, turn: float, share: bool = False, growth: float = 0.0,
+                 power: float = 1.0):
         self.gram, self.reach, self.turn, self.share = gram, reach, turn, share
+        self.growth, self.power = growth, power
         self.before, self.noise = 0.0, None
 
     def charge(self, residual: np.ndarray, here: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -147,6 +155,8 @@ class EndLedger:
         if self.noise is not None:
             self.before = self.before * ((here / self.noise) ** (1 / self.turn))[:, None]
         arrives = (1 + there if self.share else 1) * self.reach / np.hypot(self.reach, there)
+        if self.growth:
+            arrives = arrives * np.sqrt(1 + self.growth * there**2 / (there**2 + self.power))
         arriving = residual * arrives[:, None]
         added = inner(arriving, self.gram, arriving + 2 * self.before)
         self.before, self.noise = self.before + arriving, here

@@ -8,7 +8,7 @@ from .bank import OrbitBank
 from .clock import optimal_clock, read_clock
 from .dynamic import best_on_nodes, solvable
 from .objectives import SamplerError
-from .policy import edm_clock
+from .policy import edm_clock, hats
 from .samplers import REPLAYS
 
 # Step counts that schedules hold a grid for; others read the nearest one as a clock.
@@ -24,11 +24,12 @@ MOST_GROWTH = 3.0
 STIFFNESS = 3.0  # of the rules that grids keep to
 
 
-def best_grid(error: SamplerError, steps: int, also: Iterable = ()) -> np.ndarray:
+def best_grid(error: SamplerError, steps: int, also: Iterable = (), freedom: int | None = None) -> np.ndarray:
     """The best grid (K + 1,) of `steps` steps that is found: descent from several starts and from those in `also`.
 
     The objective has many shallow minima, since trained models ripple in sigma. Starts are the closed form, EDM's
     and a geometric grid, and for a sum over steps the best grid of nodes.
+    freedom: of how many hat functions the ln step lengths are made up; None for a length of its own for each step.
     """
     bank = error.bank
     high, low = bank.sigma_max, bank.sigma_min
@@ -36,7 +37,7 @@ def best_grid(error: SamplerError, steps: int, also: Iterable = ()) -> np.ndarra
               np.append(np.geomspace(high, 3 * low, steps), 0.0), *also]
     if solvable(error) and steps <= len(bank.sigmas):
         starts.append(best_on_nodes(error, steps))
-    return refine(error, starts)
+    return refine(error, starts, freedom)
 
 
 def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINED_STEPS,
@@ -58,13 +59,16 @@ def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINE
     return grids
 
 
-def refine(error: SamplerError, grids) -> np.ndarray:
-    """The grid (K + 1,) with the least objective that descent finds from any of `grids`, each (K + 1,)."""
+def refine(error: SamplerError, grids, freedom: int | None = None) -> np.ndarray:
+    """The grid (K + 1,) with the least objective that descent finds from any of `grids`, each (K + 1,).
+
+    freedom: as for `best_grid`.
+    """
     starts = [np.array(grid, dtype=float) for grid in grids]
     for grid in starts:
         grid[0] = error.bank.sigma_max
     growth = MOST_GROWTH if error.is_square and REPLAYS[error.sampler].memory > 0 else np.inf
-    return descend(lambda grids: error(grids) * _guard(grids, error.bank.sigma_min, growth), starts)
+    return descend(lambda grids: error(grids) * _guard(grids, error.bank.sigma_min, growth), starts, freedom)
 
 
 def _guard(grids: np.ndarray, least: float, growth: float) -> np.ndarray:
@@ -78,19 +82,22 @@ def _guard(grids: np.ndarray, least: float, growth: float) -> np.ndarray:
     return 1 + STIFFNESS * ((low**2).sum(axis=1) + (leap**2).sum(axis=1))
 
 
-def descend(function: Callable[[np.ndarray], np.ndarray], starts: Iterable[np.ndarray]) -> np.ndarray:
+def descend(function: Callable[[np.ndarray], np.ndarray], starts: Iterable[np.ndarray],
+            freedom: int | None = None) -> np.ndarray:
     """The grid (K + 1,) where `function` of grids, (G, K + 1) -> (G,) > 0, is least, by descent from each start.
 
     Coordinates are ln ln(sigma_i / sigma_{i+1}), so grids stay in order; the ends stay at the first start's
-    sigma and at 0.
+    sigma and at 0. freedom: as for `best_grid`.
     """
     starts = list(starts)
     top = float(starts[0][0])
     if len(starts[0]) == 2:  # one step
         return np.array([top, 0.0])
-    ends = [_descend(lambda z: np.log(np.maximum(function(grids_of(z, top)), 1e-300)), lengths_of(grid, top))
-            for grid in starts]
-    return grids_of(min(ends, key=lambda end: end[0])[1][None], top)[0]
+    length = len(starts[0]) - 2
+    modes = hats(np.linspace(0, 1, length), min(freedom or length, length)).T  # (F, K - 1)
+    ends = [_descend(lambda z: np.log(np.maximum(function(grids_of(z @ modes, top)), 1e-300)),
+                     np.linalg.lstsq(modes.T, lengths_of(grid, top), rcond=None)[0]) for grid in starts]
+    return grids_of((min(ends, key=lambda end: end[0])[1] @ modes)[None], top)[0]
 
 
 def lengths_of(grid: np.ndarray, top: float) -> np.ndarray:

@@ -18,15 +18,18 @@ from .bank import OrbitBank
 from .compare import SOLVERS, Counted, Solver
 from .exact import Denoiser
 from .objectives import SamplerError
+from .policy import hats
 from .refine import grids_of, lengths_of, within_limits
 
-CHOOSING = 0.45  # share of the budget for choosing, where the rest improves what was chosen
+CHOOSING = 0.5  # share of the budget for choosing, where the rest improves what was chosen
 CHANCE = 0.05  # of calling a grid better than another that is no better
 LEAST_ORBITS = 2  # that anything is judged on
 MOST_JUDGED, MOST_FITTED = 16, 8  # orbits that candidates are judged on, and that the improvement is fitted to
 LEAST_POOLED, MOST_POOLED = 8, 32  # the same where what counts is an average over orbits
+TRUSTED = 2 / 3  # share of what choosing may spend, at most, for choosing among grids that need no proof
+ENOUGH_TO_DROP = 4  # orbits, before one of those is dropped
 ENOUGH_FITTED = 4  # orbits, before a second round is worth more than further ones
-UNSEEN = 3  # one batch in so many is kept to judge the improvement on
+UNSEEN = 3  # one batch in so many is kept to judge the improvement on, until that is MOST_JUDGED orbits
 CLEAR = 2.0  # times the error of the recorded ends themselves: smaller errors cannot be told apart
 MODES = 6  # hat functions over the steps that the improvement moves
 ROUNDS, ATTEMPTS = 4, 4  # of Gauss-Newton, and of its damping in each
@@ -97,13 +100,15 @@ class Tried:
     sample_calls: int
 
 
-def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 512, improve: bool = True) -> Tried:
+def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 512, improve: bool = True,
+              trusted: int = 1) -> Tried:
     """The best of some grids of K steps by the sampler's own end error, improved as far as the budget goes.
 
-    candidates: name -> (K + 1,) sigmas, all from the same sigma to 0, the most trusted first: it stays unless
-        another is better beyond chance. Where the budget cannot try all, the first ones are tried.
+    candidates: name -> (K + 1,) sigmas, all from the same sigma to 0, the most trusted first. Where the budget
+        cannot try all, the first ones are tried.
     budget: sample calls, the sum over runs of samples times calls. Too small a one tries nothing.
     improve: whether the best is improved, or only chosen.
+    trusted: how many of the first need no proof: the best of these stays unless another is better beyond chance.
     Errors are means over orbits of RMS errors: a few orbits that flip to another picture rule an RMS over orbits.
     Errors below twice `runs.floor` are left as they are: a recording of more nodes tells more.
     Where runs pool their errors all orbits judge at once, and whichever candidate is best stays.
@@ -113,7 +118,7 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
         raise ValueError("candidates must be grids of one number of steps; "
                          f"got {[len(grid) - 1 for grid in candidates.values()]} steps; give at least one")
     purse = _Purse(runs, budget)
-    name = _choose(purse, candidates, CHOOSING if improve else 1.0)
+    name = _choose(purse, candidates, max(1, trusted), CHOOSING if improve else 1.0)
     start = np.asarray(candidates[name], float)
     grid, ratio = _improve(purse, start) if improve and len(start) > 2 else (start, 1.0)
     return Tried(grid, name, ratio, purse.spent)
@@ -202,36 +207,49 @@ class _Purse:
         return sum(self.runs.sizes[batch] for batch in batches)
 
 
-def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray], share: float) -> str:
-    """Name of the first candidate, or of one that beats it beyond chance, by successive halving; for a share of all.
-
-    Each round drops half of the others and judges the rest on twice as many batches.
-    """
-    first, *others = candidates
+def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray], trusted: int, share: float) -> str:
+    """Name of the best of the trusted first candidates, or of one that beats it beyond chance; for a share of all."""
     grids = {name: np.asarray(grid, float) for name, grid in candidates.items()}
-    steps, limit = len(grids[first]) - 1, int(share * purse.limit)
+    own, others = list(grids)[:trusted], list(grids)[trusted:]
+    limit, steps = int(share * purse.limit), len(grids[own[0]]) - 1
     least = LEAST_ORBITS if purse.pool is None else LEAST_POOLED
     count = next((n for n in range(1, len(purse.runs.sizes) + 1) if purse.orbits(range(n)) >= least), None)
     if count is None:
-        return first
+        return own[0]
     # What follows the first round, which is half of the price or less, takes about as much again.
-    others = others[:max(0, limit // (2 * purse.price(steps, range(count))) - 1)]
-    rivals, judged = len(others), None
-    while others:
+    price = 2 * purse.price(steps, range(count))
+    own = own[:max(1, int(TRUSTED * limit) // price)]
+    best, _ = _halved(purse, {name: grids[name] for name in own}, count, TRUSTED * limit, ENOUGH_TO_DROP)
+    others = others[:max(0, (limit - purse.spent) // price - (len(own) == 1))]
+    found, judged = _halved(purse, {name: grids[name] for name in others}, count, limit, least, grids[best])
+    if judged is None:
+        return best
+    new, old = purse.sizes(grids[found], judged), purse.sizes(grids[best], judged)
+    return found if better(new, old, len(others)) else best
+
+
+def _halved(purse: _Purse, grids: Mapping[str, np.ndarray], count: int, limit: float, least: int,
+            rival: np.ndarray | None = None) -> tuple[str | None, range | None]:
+    """Name of the best of some grids by successive halving, and the batches that it was judged on.
+
+    The first round has `count` batches; each drops half, from `least` orbits on, and judges the rest, and the rival,
+    on twice as many, until `limit` calls are spent in all. Where no round is affordable, there is nothing to choose
+    from or errors cannot be told apart the batches are None and the name is the first.
+    """
+    names, judged, against = list(grids), None, [] if rival is None else [rival]
+    while len(names) + len(against) > 1 and names:
         batches = range(count)
-        if sum(purse.missing(grids[name], batches) for name in (first, *others)) > limit - purse.spent:
+        if sum(purse.missing(grid, batches) for grid in (*map(grids.get, names), *against)) > limit - purse.spent:
             break
-        judged = batches
-        if not purse.is_clear(grids[first], judged):
-            return first
-        others = sorted(others, key=lambda name: purse.sizes(grids[name], judged).mean())
+        if not purse.is_clear(against[0] if against else grids[next(iter(grids))], batches):
+            return next(iter(grids)), None
+        judged, names = batches, sorted(names, key=lambda name: purse.sizes(grids[name], batches).mean())
         if count == len(purse.runs.sizes) or purse.orbits(judged) >= purse.most[0]:
             break
-        others, count = others[:max(1, len(others) // 2)], min(2 * count, len(purse.runs.sizes))
-    if judged is None:
-        return first
-    new, old = purse.sizes(grids[others[0]], judged), purse.sizes(grids[first], judged)
-    return others[0] if better(new, old, rivals) else first
+        if purse.orbits(judged) >= least:
+            names = names[:(len(names) + 1) // 2]
+        count = min(2 * count, len(purse.runs.sizes))
+    return next(iter(names), None), judged
 
 
 def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
@@ -240,16 +258,17 @@ def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
     Where orbits are pooled all are fitted to, and it has to gain more than that makes it seem to.
     """
     steps = len(start) - 1
-    modes = hats(min(MODES, steps - 1), steps - 1)
+    modes = hats(np.linspace(0, 1, steps - 1), min(MODES, steps - 1)).T
     seen, unseen = _apart(purse)
-    limit = purse.limit - purse.spent - 2 * purse.price(steps, unseen)
+    until = purse.limit - 2 * purse.price(steps, unseen)
+    limit = until - purse.spent
     round_price = len(modes) + 2  # runs of an orbit: the start, a nudge of each mode, a move
     fitted = _affordable(purse, steps, seen, limit // (2 * round_price))
     if purse.orbits(fitted) < ENOUGH_FITTED:
         fitted = _affordable(purse, steps, seen, limit // round_price)
     if purse.orbits(fitted) < LEAST_ORBITS or not purse.is_clear(start, fitted):
         return start, 1.0
-    grid, slopes = _descend(purse, start, modes, fitted, purse.spent + limit)
+    grid, slopes = _descend(purse, start, modes, fitted, until)
     if grid is start:
         return start, 1.0
     new, old = (purse.sizes(which, unseen or fitted) for which in (grid, start))
@@ -275,6 +294,8 @@ def _apart(purse: _Purse) -> tuple[list[int], list[int]]:
     if purse.pool is not None:
         return batches, []
     kept = max(1, len(batches) // UNSEEN)
+    while purse.orbits(batches[1 - kept:]) >= MOST_JUDGED and kept > 1:
+        kept -= 1
     while purse.orbits(batches[-kept:]) < LEAST_ORBITS and kept < len(batches):
         kept += 1
     return batches[:-kept], batches[-kept:]
@@ -330,11 +351,3 @@ def _damped_step(normal: np.ndarray, pull: np.ndarray, damping: float) -> np.nda
     scale = np.diag(normal)
     move = -np.linalg.solve(normal + np.diag(damping * scale + 1e-9 * scale.max() + 1e-300), pull)
     return move * min(1.0, LARGEST_MOVE / max(np.abs(move).max(), 1e-12))
-
-
-def hats(count: int, length: int) -> np.ndarray:
-    """(count, length) hat functions, evenly spread, that sum to 1 everywhere; 1 <= count <= length."""
-    if count == 1:
-        return np.ones((1, length))
-    centres, positions = np.linspace(0, length - 1, count)[:, None], np.arange(length)
-    return np.maximum(0.0, 1 - np.abs(positions - centres) * (count - 1) / (length - 1))

@@ -10,7 +10,7 @@ import torch
 
 from ..core import OrbitBank, Schedule
 from ..core.bank import kept_elements, weigh_frequencies
-from ..core.objectives import NOISY, SamplerError, split_objective
+from ..core.objectives import NOISY, TURN, SamplerError, split_objective
 from ..core.orbits import Orbits
 from ..core.refine import best_grid
 from ..core.spectrum import bands_of
@@ -19,9 +19,12 @@ from .comparing_grids import find_entries
 from .comparing_samplers import count_calls, sample
 from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat, gaussian
 
-OURS, OURS_TOO = "ART", "ART, of errors that soon turn"
+OURS = "ART"
 LEAST_POWER = 1e-6  # of what is wanted
-SOON = 2.0  # e-folds over which they turn: a second opinion beside the objective's own, better on some models
+# Other readings of the objective, each better than its own on some models: errors that turn over so many e-folds, and
+# that grow by so much, eq. (16), and grids whose ln step lengths are made up of so many hat functions.
+SOON, GROWTH, FREEDOM = 2.0, 1.0, 9
+ALIKE = 0.01  # largest difference of ln sigma between grids that are not both worth trying
 
 
 class HostRuns:
@@ -91,24 +94,44 @@ class _Spectral:
             return self.root * np.log(np.maximum(1 + errors.mean(axis=0), LEAST_POWER))
 
 
-def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int) -> dict[str, np.ndarray]:
-    """What is worth trying at `steps` steps: ours, then the host's schedules, the best by the objective first."""
+def readings(bank: OrbitBank, own: np.ndarray, objective: str) -> dict[str, np.ndarray]:
+    """Ours: the schedule's own grid (K + 1,) first, and the best ones by other readings of an objective of ends.
+
+    A recording of a few dozen orbits cannot tell which of them is best; runs of the sampler soon can.
+    """
+    found, steps = {OURS: own}, len(own) - 1
+    if SamplerError(bank, objective).kind != "end":
+        return found
+    for name, (turn, growth, freedom) in {
+        "errors that soon turn": (SOON, 0.0, None), "errors that grow": (TURN, GROWTH, None),
+        "a smooth clock": (TURN, 0.0, FREEDOM), "errors that grow, a smooth clock": (TURN, GROWTH, FREEDOM),
+    }.items():
+        if freedom is None or freedom < steps - 1:
+            grid = best_grid(SamplerError(bank, objective, turn, growth), steps, [own], freedom)
+            if all(np.abs(np.log(grid[1:-1] / other[1:-1])).max(initial=0.0) > ALIKE for other in found.values()):
+                found[f"{OURS}, {name}"] = grid
+    return found
+
+
+def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int
+               ) -> tuple[dict[str, np.ndarray], int]:
+    """What is worth trying at `steps` steps: ours, then the host's schedules, the best by the objective first.
+
+    Also returns how many of them are ours.
+    """
     _, sampler_name = split_objective(objective)
-    own = schedule.sigmas(steps).double().numpy()
-    error = SamplerError(bank, objective)
+    ours = readings(bank, schedule.sigmas(steps).double().numpy(), objective)
+    top, error = ours[OURS][0], SamplerError(bank, objective)
     found = {entry.name: entry.grid(steps) for entry in find_entries(model, sampler_name, "all")}
     if hasattr(comfy.samplers, "beta_scheduler"):  # as other packs offer it
         sampling = model.get_model_object("model_sampling")
         found["beta57"] = comfy.samplers.beta_scheduler(sampling, steps, alpha=0.5, beta=0.7)
     # Some start below the model's range, or repeat a sigma.
-    found = {name: np.append(own[0], grid[1:].double().numpy()) for name, grid in found.items()
+    found = {name: np.append(top, grid[1:].double().numpy()) for name, grid in found.items()
              if grid is not None and len(grid) == steps + 1 and (grid.diff() < 0).all()
-             and np.isclose(grid[0], own[0], rtol=1e-3)}
+             and np.isclose(grid[0], top, rtol=1e-3)}
     foretold = {name: float(error(np.minimum(grid, bank.sigma_max)[None])[0]) for name, grid in found.items()}
-    ours = {OURS: own}
-    if error.kind == "end":
-        ours[OURS_TOO] = best_grid(SamplerError(bank, objective, turn=SOON), steps)
-    return ours | {name: found[name] for name in sorted(found, key=foretold.get)}
+    return ours | {name: found[name] for name in sorted(found, key=foretold.get)}, len(ours)
 
 
 def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: str, steps: int,
@@ -120,8 +143,8 @@ def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: st
     picture too.
     """
     kind, sampler_name = split_objective(objective)
-    found = candidates(runs.given[0], bank, schedule, objective, steps)
-    tried = try_grids(runs, found, budget, improve=kind != "spectrum" or sampler_name in NOISY)
+    found, trusted = candidates(runs.given[0], bank, schedule, objective, steps)
+    tried = try_grids(runs, found, budget, improve=kind != "spectrum" or sampler_name in NOISY, trusted=trusted)
     known = {"steps": steps, "budget": budget, "sample_calls": tried.sample_calls, "from": tried.name,
              "ratio": tried.ratio}
     return dataclasses.replace(schedule, grids={**schedule.grids, steps: tried.grid},

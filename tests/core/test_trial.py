@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from art_nodes.core import OrbitBank, SolverRuns, Tried, optimal_schedule, record_orbits, try_grids
 from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid, grids_of, lengths_of
-from art_nodes.core.trial import better, hats, optimism, sizes_of
+from art_nodes.core.trial import better, optimism, sizes_of
 from tests.core import targets
 
 HIGH, LOW = targets.SDXL_RANGE
@@ -209,15 +209,6 @@ def test_luck_is_seldom_taken_for_an_improvement(count):
     passed = np.mean([better(*(1 + 0.1 * rng.normal(size=(2, count)))) for _ in range(4000)])
     assert 0.03 < passed < 0.1
     assert np.mean([better(0.7 + 0.1 * rng.normal(size=count), np.ones(count)) for _ in range(500)]) > 0.5
-
-
-@given(length=st.integers(1, 30), data=st.data())
-def test_hat_functions_sum_to_one(length, data):
-    count = data.draw(st.integers(1, length))
-    modes = hats(count, length)
-    assert modes.shape == (count, length) and (modes >= 0).all()
-    np.testing.assert_allclose(modes.sum(axis=0), 1.0)
-    assert count < length or np.allclose(modes, np.eye(length))
 
 
 class Oracle(SolverRuns):
