@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from art_nodes.core import LiveModel, OrbitBank, Schedule, TrainConfig, learn, learn_schedule, optimal_schedule
+from art_nodes.core import LiveModel, OrbitBank, Schedule, TrainConfig, exact, learn, learn_schedule, optimal_schedule
 from art_nodes.core.clock import optimal_clock
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.dynamic import best_on_nodes
 from art_nodes.core.environment import ReplayEnvironment
 from art_nodes.core.objectives import NOISY, OBJECTIVES, SamplerError, split_objective, spread
-from art_nodes.core.refine import best_grid, descend, refine
+from art_nodes.core.refine import best_grid, descend, lengths_of, refine
 from art_nodes.core.samplers import REPLAYS
 from tests.core import targets
 
@@ -141,6 +141,42 @@ def test_grids_stay_where_the_model_was_recorded(bank, steps):
 def test_descent_keeps_any_number_of_steps(bank, steps):
     grid = refine(SamplerError(bank, "end:euler"), [geometric(steps)])
     assert len(grid) == steps + 1 and (np.diff(grid) < 0).all() and grid[-1] == 0
+
+
+@pytest.mark.parametrize("freedom", [1, 3, 7])
+def test_a_grid_of_less_freedom_is_smooth_and_not_better(bank, freedom):
+    """Its ln step lengths are straight lines between so many knots; with a knot for each step it is any grid."""
+    error, steps = SamplerError(bank, "end:dpmpp_2m"), 12
+    grid, free = best_grid(error, steps, freedom=freedom), best_grid(error, steps)
+    lengths, knots = lengths_of(grid, grid[0]), np.linspace(0, steps - 2, freedom) if freedom > 1 else np.zeros(1)
+    at_knots = np.linalg.lstsq(np.stack([np.interp(np.arange(steps - 1), knots, one) for one in np.eye(freedom)]).T,
+                               lengths, rcond=None)[0]
+    np.testing.assert_allclose(np.interp(np.arange(steps - 1), knots, at_knots), lengths, atol=1e-6)
+    assert error(free[None])[0] <= 1.001 * error(grid[None])[0]
+    np.testing.assert_allclose(best_grid(error, steps, freedom=steps - 1), free)
+
+
+def test_errors_that_grow_count_more_where_pictures_take_shape(bank):
+    """Square of a residual's count: 1 + growth times the share of noise in x; control: no growth."""
+    plain, grown = (SamplerError(bank, "end:euler", growth=growth) for growth in (0.0, 1.0))
+    there = np.array([5.0, 0.5, 0.01])
+    residual = np.ones((3, len(bank.sigmas) + 1))
+    before, after = (error.ledger(error.mean_gram).charge(residual, 1.1 * there, there) for error in (plain, grown))
+    np.testing.assert_allclose(after / before, 1 + there**2 / (there**2 + grown.power))
+    ends = grown.orbits.state(np.zeros(1))[0]
+    assert grown.power == pytest.approx(ends @ bank.gram.mean(axis=0) @ ends)
+
+
+@pytest.mark.parametrize(("sigma", "grows"), [(1.0, True), (0.05, False)])
+def test_where_pictures_part_errors_grow(sigma, grows):
+    """The closed form of two narrow modes: an error at the sigma where they part ends larger, in the mean square."""
+    denoiser = exact.mixture([-1.0, 1.0], [0.1, 0.1], [0.5, 0.5])
+    modes = torch.randint(0, 2, (4000, 1), generator=torch.Generator().manual_seed(0)) * 2.0 - 1
+    start = modes + (sigma**2 + 0.1**2) ** 0.5 * torch.randn(modes.shape, generator=torch.Generator().manual_seed(1))
+    grid = torch.cat([torch.linspace(np.log(sigma), np.log(1e-3), 120).exp(), torch.zeros(1)])
+    ends = [heun(denoiser, x, grid.double()) for x in (start, start + 0.02)]
+    gain = ((ends[1] - ends[0]) / 0.02).square().mean().sqrt()
+    assert (gain > 1.3) if grows else (gain < 1.05)
 
 
 @pytest.mark.parametrize("name", HOST_SAMPLERS)

@@ -190,6 +190,25 @@ def test_the_luckiest_of_many_candidates_seldom_wins(budget):
     assert np.mean(left) <= 0.1
 
 
+def test_the_best_of_trusted_candidates_needs_no_proof():
+    """Of thirteen that are all alike any may stay, where luck seldom moves a trial from one; the order counts not."""
+    grids = {str(i): geometric(low=0.1 * 0.9**i) for i in range(13)}
+    found = [try_grids(Luck(seed), grids, 4000, trusted=13).name for seed in range(40)]
+    assert len(set(found)) > 5 and np.mean([name == "0" for name in found]) < 0.4
+    best = geometric()
+    for order in (("far", "near"), ("near", "far")):
+        places = {"far": moved(best, 0.5), "near": moved(best, 0.3)}
+        named = {name: places[name] for name in order} | {"not trusted": moved(best, -0.6)}
+        assert try_grids(Linear(best), named, 1000, improve=False, trusted=2).name == "near"
+
+
+def test_another_candidate_must_beat_the_best_of_the_trusted():
+    best = geometric()
+    grids = {"far": moved(best, 0.8), "near": moved(best, 0.1), "other": moved(best, 0.4)}
+    assert try_grids(Linear(best), grids, 1500, improve=False, trusted=2).name == "near"
+    assert try_grids(Linear(best), grids | {"other": best}, 1500, improve=False, trusted=2).name == "other"
+
+
 def test_runs_that_are_not_finite_lose_and_never_raise():
     found = try_grids(_Constant(np.nan), {"first": geometric(), "other": geometric(low=0.03)}, 5000)
     assert found.name == "first" and found.ratio == 1.0

@@ -110,6 +110,25 @@ def test_the_hosts_schedules_are_candidates_and_ours_come_first(inputs, recorded
         assert len(grid) == STEPS + 1 and (np.diff(grid) < 0).all() and (grid[0], grid[-1]) == (bank.sigma_max, 0.0)
 
 
+@pytest.mark.parametrize(("objective", "steps", "smooth"), [("end:heun", 12, True), ("detail:euler", 6, False)])
+def test_objectives_of_ends_are_read_in_several_ways(recorded, monkeypatch, objective, steps, smooth):
+    """The schedule's own grid first, all of one kind, no two alike; smooth ones only where that leaves less freedom."""
+    from art_nodes.host import trials
+    from art_nodes.host.trials import ALIKE, OURS, readings
+
+    monkeypatch.setattr(trials, "FREEDOM", 5)
+    bank = recorded[workflows.SDXL]
+    own = with_grids(optimal_schedule(bank), bank, objective, (steps,)).grids[steps]
+    found = readings(bank, own, objective)
+    assert list(found)[0] == OURS and found[OURS] is own and len(found) > 1
+    assert any("smooth" in name for name in found) == smooth
+    for name, grid in found.items():
+        assert grid.shape == own.shape and (np.diff(grid) < 0).all() and (grid[0], grid[-1]) == (own[0], 0.0)
+        assert name == OURS or all(np.abs(np.log(grid[1:-1] / other[1:-1])).max() > ALIKE
+                                   for which, other in found.items() if which != name)
+    assert list(readings(bank, own, "residual:euler")) == [OURS]
+
+
 def test_a_trial_finds_the_best_of_bad_schedules(inputs, recorded):
     """Whose first candidate is a schedule no one would take: another one is chosen, and it ends nearer."""
     from art_nodes.core.trial import try_grids
