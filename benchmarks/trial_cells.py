@@ -91,7 +91,7 @@ class Several:
     """Runs of recordings of one batch each, one after another."""
 
     def __init__(self, runs: Sequence):
-        self.runs, self.given, self.calls = list(runs), runs[0].given, runs[0].calls
+        self.runs, self.given, self.calls, self.on_call = list(runs), runs[0].given, runs[0].calls, runs[0].on_call
         self.sizes = [size for part in runs for size in part.sizes]
         self.floor, self.pool = float(np.mean([part.floor for part in runs])), runs[0].pool
 

@@ -10,9 +10,10 @@ import torch
 
 from ..core import OrbitBank, Schedule
 from ..core.bank import kept_elements, weigh_frequencies
+from ..core.clock import read_clock
 from ..core.objectives import NOISY, TURN, SamplerError, split_objective
 from ..core.orbits import Orbits
-from ..core.refine import best_grid
+from ..core.refine import REFINED_STEPS, best_grid
 from ..core.spectrum import bands_of
 from ..core.trial import Tried, ends_error, try_grids
 from .comparing_grids import find_entries
@@ -33,7 +34,8 @@ class HostRuns:
     calls(steps): model calls of one sample, found by trying the sampler on a tiny model.
     objective: one that names the sampler; errors are those of value and slope together for "detail:<sampler>", and for
         "spectrum:<sampler>" of the power at each frequency, which all orbits together are judged by.
-    on_call: called with the samples of a model call after each; what it raises ends the trial.
+    on_call: called with the samples of a model call after each, and with 0 amid other work; what it raises ends the
+        trial.
     """
 
     def __init__(self, model, positive, negative, latent_image: dict, bank: OrbitBank, *, cfg: float, seed: int,
@@ -94,10 +96,12 @@ class _Spectral:
             return self.root * np.log(np.maximum(1 + errors.mean(axis=0), LEAST_POWER))
 
 
-def readings(bank: OrbitBank, own: np.ndarray, objective: str) -> dict[str, np.ndarray]:
+def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable[[], None] = lambda: None
+             ) -> dict[str, np.ndarray]:
     """Ours: the schedule's own grid (K + 1,) first, and the best ones by other readings of an objective of ends.
 
     A recording of a few dozen orbits cannot tell which of them is best; runs of the sampler soon can.
+    on_each: called before each, which takes seconds.
     """
     found, steps = {OURS: own}, len(own) - 1
     if SamplerError(bank, objective).kind != "end":
@@ -107,20 +111,24 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str) -> dict[str, np.n
         "a smooth clock": (TURN, 0.0, FREEDOM), "errors that grow, a smooth clock": (TURN, GROWTH, FREEDOM),
     }.items():
         if freedom is None or freedom < steps - 1:
-            grid = best_grid(SamplerError(bank, objective, turn, growth), steps, [own], freedom)
+            on_each()
+            fitted = min(steps, max(REFINED_STEPS))  # more take long and differ little
+            start = read_clock(own, np.linspace(0, 1, fitted + 1))
+            grid = best_grid(SamplerError(bank, objective, turn, growth), fitted, [start], freedom)
+            grid = read_clock(grid, np.linspace(0, 1, steps + 1))
             if all(np.abs(np.log(grid[1:-1] / other[1:-1])).max(initial=0.0) > ALIKE for other in found.values()):
                 found[f"{OURS}, {name}"] = grid
     return found
 
 
-def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int
-               ) -> tuple[dict[str, np.ndarray], int]:
+def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int,
+               on_each: Callable[[], None] = lambda: None) -> tuple[dict[str, np.ndarray], int]:
     """What is worth trying at `steps` steps: ours, then the host's schedules, the best by the objective first.
 
-    Also returns how many of them are ours.
+    Also returns how many of them are ours. on_each: as for `readings`.
     """
     _, sampler_name = split_objective(objective)
-    ours = readings(bank, schedule.sigmas(steps).double().numpy(), objective)
+    ours = readings(bank, schedule.sigmas(steps).double().numpy(), objective, on_each)
     top, error = ours[OURS][0], SamplerError(bank, objective)
     found = {entry.name: entry.grid(steps) for entry in find_entries(model, sampler_name, "all")}
     if hasattr(comfy.samplers, "beta_scheduler"):  # as other packs offer it
@@ -143,7 +151,7 @@ def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: st
     picture too.
     """
     kind, sampler_name = split_objective(objective)
-    found, trusted = candidates(runs.given[0], bank, schedule, objective, steps)
+    found, trusted = candidates(runs.given[0], bank, schedule, objective, steps, lambda: runs.on_call(0))
     tried = try_grids(runs, found, budget, improve=kind != "spectrum" or sampler_name in NOISY, trusted=trusted)
     known = {"steps": steps, "budget": budget, "sample_calls": tried.sample_calls, "from": tried.name,
              "ratio": tried.ratio}

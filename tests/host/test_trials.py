@@ -93,7 +93,7 @@ def test_every_model_call_is_counted(inputs, recorded):
     with torch.inference_mode():
         tried_schedule, tried = try_steps(schedule, bank, runs, "end:heun", STEPS, 600)
     assert tried.sample_calls == sum(made) <= 600 and sum(made) > 0.4 * 600
-    assert set(made) == {BATCH} and tried_schedule.provenance["trial"]["from"] == tried.name
+    assert set(made) <= {0, BATCH} and tried_schedule.provenance["trial"]["from"] == tried.name
     np.testing.assert_array_equal(tried_schedule.grids[STEPS], tried.grid)
 
 
