@@ -128,13 +128,14 @@ class Ground:
 
     def found(self, sampler: str, steps: int, seed: int) -> dict[str, dict]:
         """What `Job.load` gives."""
-        from art_nodes.host.trials import try_steps
+        from art_nodes.host.trials import candidates, try_steps
 
         objective = own(sampler)
         schedule = with_grids(optimal_schedule(self.bank), self.bank, objective, (steps,))
         found = {f"{ART}{objective}, seed {seed}": {"sigmas": schedule.grids[steps].tolist()}}
+        known = candidates(self.stage.model, self.bank, schedule, objective, steps)
         for budget in BUDGETS:
-            tried: Schedule = try_steps(schedule, self.bank, self.runs(objective), objective, steps, budget)[0]
+            tried: Schedule = try_steps(schedule, self.bank, self.runs(objective), objective, steps, budget, known)[0]
             found[title(budget, seed)] = {"sigmas": tried.grids[steps].tolist(), **tried.provenance["trial"]}
         return found
 

@@ -24,12 +24,12 @@ from .refine import grids_of, lengths_of, within_limits
 CHOOSING = 0.5  # share of the budget for choosing, where the rest improves what was chosen
 CHANCE = 0.05  # of calling a grid better than another that is no better
 LEAST_ORBITS = 2  # that anything is judged on
-MOST_JUDGED, MOST_FITTED = 16, 8  # orbits that candidates are judged on, and that the improvement is fitted to
+MOST_JUDGED, MOST_FITTED = 16, 16  # orbits that candidates are judged on, and that the improvement is fitted to
 LEAST_POOLED, MOST_POOLED = 8, 32  # the same where what counts is an average over orbits
 TRUSTED = 2 / 3  # share of what choosing may spend, at most, for choosing among grids that need no proof
 ENOUGH_TO_DROP = 4  # orbits, before one of those is dropped
 ENOUGH_FITTED = 4  # orbits, before a second round is worth more than further ones
-UNSEEN = 3  # one batch in so many is kept to judge the improvement on, until that is MOST_JUDGED orbits
+UNSEEN = 3  # one batch in so many is kept to judge the improvement on; MOST_JUDGED orbits do where that takes too much
 CLEAR = 2.0  # times the error of the recorded ends themselves: smaller errors cannot be told apart
 MODES = 6  # hat functions over the steps that the improvement moves
 ROUNDS, ATTEMPTS = 4, 4  # of Gauss-Newton, and of its damping in each
@@ -259,7 +259,7 @@ def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
     """
     steps = len(start) - 1
     modes = hats(np.linspace(0, 1, steps - 1), min(MODES, steps - 1)).T
-    seen, unseen = _apart(purse)
+    seen, unseen = _apart(purse, steps)
     until = purse.limit - 2 * purse.price(steps, unseen)
     limit = until - purse.spent
     round_price = len(modes) + 2  # runs of an orbit: the start, a nudge of each mode, a move
@@ -288,13 +288,13 @@ def optimism(without: np.ndarray, slopes: np.ndarray) -> float:
     return float(2 * (len(without) - 1) / len(without) * np.square(luck).sum() / without.shape[1])
 
 
-def _apart(purse: _Purse) -> tuple[list[int], list[int]]:
+def _apart(purse: _Purse, steps: int) -> tuple[list[int], list[int]]:
     """Batches to fit to, and those that are kept to judge by: none of them where orbits are pooled."""
     batches = list(range(len(purse.runs.sizes)))
     if purse.pool is not None:
         return batches, []
-    kept = max(1, len(batches) // UNSEEN)
-    while purse.orbits(batches[1 - kept:]) >= MOST_JUDGED and kept > 1:
+    kept, left = max(1, len(batches) // UNSEEN), purse.limit - purse.spent
+    while 4 * purse.price(steps, batches[-kept:]) > left and purse.orbits(batches[-kept:][1:]) >= MOST_JUDGED:
         kept -= 1
     while purse.orbits(batches[-kept:]) < LEAST_ORBITS and kept < len(batches):
         kept += 1

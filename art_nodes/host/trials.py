@@ -142,17 +142,18 @@ def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps
     return ours | {name: found[name] for name in sorted(found, key=foretold.get)}, len(ours)
 
 
-def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: str, steps: int,
-              budget: int) -> tuple[Schedule, Tried]:
+def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: str, steps: int, budget: int,
+              found: tuple[dict[str, np.ndarray], int] | None = None) -> tuple[Schedule, Tried]:
     """The schedule with the grid for `steps` steps that a trial of at most `budget` sample calls found best.
 
-    objective: one that names the sampler of `runs`. Raises ValueError where that sampler cannot take so few steps.
+    objective: one that names the sampler of `runs`. found: what `candidates` gives, if it is known. Raises ValueError
+    where that sampler cannot take so few steps.
     By the spectrum of a sampler that adds no noise it only chooses: the recording foretells that, and keeps to the
     picture too.
     """
     kind, sampler_name = split_objective(objective)
-    found, trusted = candidates(runs.given[0], bank, schedule, objective, steps, lambda: runs.on_call(0))
-    tried = try_grids(runs, found, budget, improve=kind != "spectrum" or sampler_name in NOISY, trusted=trusted)
+    grids, ours = found or candidates(runs.given[0], bank, schedule, objective, steps, lambda: runs.on_call(0))
+    tried = try_grids(runs, grids, budget, improve=kind != "spectrum" or sampler_name in NOISY, trusted=ours)
     known = {"steps": steps, "budget": budget, "sample_calls": tried.sample_calls, "from": tried.name,
              "ratio": tried.ratio}
     return dataclasses.replace(schedule, grids={**schedule.grids, steps: tried.grid},
