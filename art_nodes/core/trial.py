@@ -33,6 +33,7 @@ UNSEEN = 3  # one batch in so many is kept to judge the improvement on; MOST_JUD
 CLEAR = 2.0  # times the error of the recorded ends themselves: smaller errors cannot be told apart
 MODES = 6  # hat functions over the steps that the improvement moves
 ROUNDS, ATTEMPTS = 4, 4  # of Gauss-Newton, and of its damping in each
+STARTS = 3  # candidates that are improved, one after another, until one gets better than the best
 # A nudge of ln step length for a derivative: small, since orbits may flip to another picture, and far above rounding.
 NUDGE = 0.04
 DAMPING, LEAST_DAMPING, TIGHTEN, RELAX = 0.03, 1e-3, 8.0, 5.0
@@ -89,8 +90,8 @@ class Tried:
     """What a trial found.
 
     grid: (K + 1,) float64. name: of the candidate that it is or that it was improved from.
-    ratio: mean error of the grid over that candidate's, on orbits that it was not fitted to; 1 where the
-        candidate stayed as it is.
+    ratio: mean error of the grid over that of the best candidate, on orbits that it was not fitted to; 1 where that
+        stayed as it is.
     sample_calls: what was spent, at most the budget.
     """
 
@@ -118,10 +119,14 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
         raise ValueError("candidates must be grids of one number of steps; "
                          f"got {[len(grid) - 1 for grid in candidates.values()]} steps; give at least one")
     purse = _Purse(runs, budget)
-    name = _choose(purse, candidates, max(1, trusted), CHOOSING if improve else 1.0)
-    start = np.asarray(candidates[name], float)
-    grid, ratio = _improve(purse, start) if improve and len(start) > 2 else (start, 1.0)
-    return Tried(grid, name, ratio, purse.spent)
+    names = _choose(purse, candidates, max(1, trusted), CHOOSING if improve else 1.0)
+    starts = [np.asarray(candidates[name], float) for name in names]
+    if improve and len(starts[0]) > 2:
+        for rivals, (name, start) in enumerate(zip(names, starts[:STARTS], strict=False), 1):
+            grid, ratio = _improve(purse, start, starts[0], rivals)
+            if ratio < 1:
+                return Tried(grid, name, ratio, purse.spent)
+    return Tried(starts[0], names[0], 1.0, purse.spent)
 
 
 def ends_error(bank: OrbitBank, kind: str = "end") -> float:
@@ -207,55 +212,57 @@ class _Purse:
         return sum(self.runs.sizes[batch] for batch in batches)
 
 
-def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray], trusted: int, share: float) -> str:
-    """Name of the best of the trusted first candidates, or of one that beats it beyond chance; for a share of all."""
+def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray], trusted: int, share: float) -> list[str]:
+    """The trusted first candidates, best first, after one that beats them beyond chance; for a share of all."""
     grids = {name: np.asarray(grid, float) for name, grid in candidates.items()}
     own, others = list(grids)[:trusted], list(grids)[trusted:]
     limit, steps = int(share * purse.limit), len(grids[own[0]]) - 1
     least = LEAST_ORBITS if purse.pool is None else LEAST_POOLED
     count = next((n for n in range(1, len(purse.runs.sizes) + 1) if purse.orbits(range(n)) >= least), None)
     if count is None:
-        return own[0]
+        return own
     # What follows the first round, which is half of the price or less, takes about as much again.
     price = 2 * purse.price(steps, range(count))
     own = own[:max(1, int(TRUSTED * limit) // price)]
-    best, _ = _halved(purse, {name: grids[name] for name in own}, count, TRUSTED * limit, ENOUGH_TO_DROP)
+    own, _ = _halved(purse, {name: grids[name] for name in own}, count, TRUSTED * limit, ENOUGH_TO_DROP)
     others = others[:max(0, (limit - purse.spent) // price - (len(own) == 1))]
-    found, judged = _halved(purse, {name: grids[name] for name in others}, count, limit, least, grids[best])
+    found, judged = _halved(purse, {name: grids[name] for name in others}, count, limit, least, grids[own[0]])
     if judged is None:
-        return best
-    new, old = purse.sizes(grids[found], judged), purse.sizes(grids[best], judged)
-    return found if better(new, old, len(others)) else best
+        return own
+    new, old = purse.sizes(grids[found[0]], judged), purse.sizes(grids[own[0]], judged)
+    return [found[0], *own] if better(new, old, len(others)) else own
 
 
 def _halved(purse: _Purse, grids: Mapping[str, np.ndarray], count: int, limit: float, least: int,
-            rival: np.ndarray | None = None) -> tuple[str | None, range | None]:
-    """Name of the best of some grids by successive halving, and the batches that it was judged on.
+            rival: np.ndarray | None = None) -> tuple[list[str], range | None]:
+    """Names of some grids, best first, by successive halving, and the batches that the best was judged on.
 
     The first round has `count` batches; each drops half, from `least` orbits on, and judges the rest, and the rival,
     on twice as many, until `limit` calls are spent in all. Where no round is affordable, there is nothing to choose
-    from or errors cannot be told apart the batches are None and the name is the first.
+    from or errors cannot be told apart the batches are None and the names are as they came.
     """
-    names, judged, against = list(grids), None, [] if rival is None else [rival]
+    names, dropped, judged, against = list(grids), [], None, [] if rival is None else [rival]
     while len(names) + len(against) > 1 and names:
         batches = range(count)
         if sum(purse.missing(grid, batches) for grid in (*map(grids.get, names), *against)) > limit - purse.spent:
             break
         if not purse.is_clear(against[0] if against else grids[next(iter(grids))], batches):
-            return next(iter(grids)), None
+            return list(grids), None
         judged, names = batches, sorted(names, key=lambda name: purse.sizes(grids[name], batches).mean())
         if count == len(purse.runs.sizes) or purse.orbits(judged) >= purse.most[0]:
             break
         if purse.orbits(judged) >= least:
-            names = names[:(len(names) + 1) // 2]
+            half = (len(names) + 1) // 2
+            names, dropped = names[:half], names[half:] + dropped
         count = min(2 * count, len(purse.runs.sizes))
-    return next(iter(names), None), judged
+    return names + dropped, judged
 
 
-def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
-    """A grid with a smaller error on orbits that it was not fitted to, and the ratio; else the start and 1.
+def _improve(purse: _Purse, start: np.ndarray, best: np.ndarray, rivals: int) -> tuple[np.ndarray, float]:
+    """A grid descended from `start` with a smaller error than `best`, and the ratio; else the start and 1.
 
-    Where orbits are pooled all are fitted to, and it has to gain more than that makes it seem to.
+    Judged by orbits that it was not fitted to, as one of so many rivals. Where orbits are pooled all are fitted to, and
+    it has to gain more than that makes it seem to.
     """
     steps = len(start) - 1
     modes = hats(np.linspace(0, 1, steps - 1), min(MODES, steps - 1)).T
@@ -271,8 +278,8 @@ def _improve(purse: _Purse, start: np.ndarray) -> tuple[np.ndarray, float]:
     grid, slopes = _descend(purse, start, modes, fitted, until)
     if grid is start:
         return start, 1.0
-    new, old = (purse.sizes(which, unseen or fitted) for which in (grid, start))
-    is_better = better(new, old) if purse.pool is None else \
+    new, old = (purse.sizes(which, unseen or fitted) for which in (grid, best))
+    is_better = better(new, old, rivals) if purse.pool is None else \
         bool(old[0] ** 2 - new[0] ** 2 > optimism(purse.without_each(start, fitted), slopes[:, 0]))
     return (grid, float(new.mean() / old.mean())) if is_better else (start, 1.0)
 
