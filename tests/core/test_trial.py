@@ -209,6 +209,29 @@ def test_another_candidate_must_beat_the_best_of_the_trusted():
     assert try_grids(Linear(best), grids | {"other": best}, 1500, improve=False, trusted=2).name == "other"
 
 
+class Trap(Linear):
+    """Runs whose error does not move near one grid, where it is below that of the other candidate."""
+
+    def __init__(self, best, trap):
+        super().__init__(best, (2,) * 8)
+        self.trap = lengths_of(trap, trap[0])
+
+    def errors(self, grid, batch):
+        found = super().errors(grid, batch)
+        return np.full_like(found, 2.0) if np.abs(lengths_of(grid, grid[0]) - self.trap).max() < 0.6 else found
+
+
+def test_where_the_best_cannot_be_improved_the_next_of_the_trusted_is():
+    best = geometric()
+    grids = {"trap": moved(best, -1.5), "near": moved(best, 0.5 * np.array([2, -2, 2, -2, 2]))}
+    runs = Trap(best, grids["trap"])
+    assert sizes_of(runs.errors(grids["near"], 0)).mean() > 2  # so the trap is the best of the two
+    found = try_grids(runs, grids, 4000, trusted=2)
+    assert found.name == "near" and found.ratio < 0.9
+    np.testing.assert_allclose(np.log(found.grid[1:-1]), np.log(best[1:-1]), atol=0.05)
+    assert try_grids(runs, grids, 4000).name == "trap"  # control: nothing else is trusted
+
+
 def test_runs_that_are_not_finite_lose_and_never_raise():
     found = try_grids(_Constant(np.nan), {"first": geometric(), "other": geometric(low=0.03)}, 5000)
     assert found.name == "first" and found.ratio == 1.0
