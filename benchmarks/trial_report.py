@@ -78,14 +78,26 @@ def spent(jobs: Sequence[Job], folder: Path) -> list[list[str]]:
     return rows
 
 
+def _commands(found: Entries) -> list[str]:
+    """What computes the page again: one command for all samplers that were tried at the same places and steps."""
+    ways = {}
+    for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
+        places = tuple(place.name for place in PLACES if any(key[:2] == (place, sampler) for key in found))
+        steps = tuple(sorted({count for _, which, count in found if which == sampler}))
+        ways.setdefault((places, steps), []).append(sampler)
+    return [f"python -m benchmarks trial --places {','.join(places)} --samplers {','.join(samplers)}"
+            f" --steps {','.join(map(str, steps))} --docs" for (places, steps), samplers in ways.items()]
+
+
 def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print) -> None:
     """Print the tables, and write the page into `folder`."""
-    found = measured(columns, folder)
+    found = {key: column for key, column in measured(columns, folder).items()
+             if any(entry.schedule.startswith(ART) for entry in column)}
     here = [place for place in PLACES if any(place == where for where, _, _ in found)]
     noises = max((len(entry.errors) for column in found.values() for entry in column if entry.schedule.startswith(ART)),
                  default=0)
-    some = "" if len(here) == len(PLACES) else " --places " + ",".join(place.name for place in here)
-    parts = ["# Grids tried on the model", f"{this_machine()}; `python -m benchmarks trial{some} --docs`",
+    commands = " and then ".join(f"`{line}`" for line in _commands(found))
+    parts = ["# Grids tried on the model", f"{this_machine()}; {commands}",
              "End error in ComfyUI over that of the strongest built-in schedule of the column, as in"
              f" [results.md](results.md), RMS over {noises} held-out noises (built-ins far from the best: {BATCH}). The"
              f" grids of each of {len(SEEDS)} seeds come from a recording of their own, 24 orbits of 64 nodes: the"

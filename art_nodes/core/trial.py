@@ -21,7 +21,8 @@ from .objectives import SamplerError
 from .policy import hats
 from .refine import grids_of, lengths_of, within_limits
 
-CHOOSING = 0.5  # share of the budget for choosing, where the rest improves what was chosen
+# Shares of the budget for choosing, where the rest improves what was chosen; then where orbits are judged together.
+CHOOSING, CHOOSING_POOLED = 0.5, 0.45
 CHANCE = 0.05  # of calling a grid better than another that is no better
 LEAST_ORBITS = 2  # that anything is judged on
 MOST_JUDGED, MOST_FITTED = 16, 16  # orbits that candidates are judged on, and that the improvement is fitted to
@@ -119,7 +120,8 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
         raise ValueError("candidates must be grids of one number of steps; "
                          f"got {[len(grid) - 1 for grid in candidates.values()]} steps; give at least one")
     purse = _Purse(runs, budget)
-    names = _choose(purse, candidates, max(1, trusted), CHOOSING if improve else 1.0)
+    share = 1.0 if not improve else CHOOSING if purse.pool is None else CHOOSING_POOLED
+    names = _choose(purse, candidates, max(1, trusted), share)
     starts = [np.asarray(candidates[name], float) for name in names]
     if improve and len(starts[0]) > 2:
         for rivals, (name, start) in enumerate(zip(names, starts[:STARTS], strict=False), 1):
@@ -252,7 +254,7 @@ def _halved(purse: _Purse, grids: Mapping[str, np.ndarray], count: int, limit: f
         if count == len(purse.runs.sizes) or purse.orbits(judged) >= purse.most[0]:
             break
         if purse.orbits(judged) >= least:
-            half = (len(names) + 1) // 2
+            half = max(1, (len(names) + (purse.pool is None)) // 2)  # fewer where a round takes all orbits
             names, dropped = names[:half], names[half:] + dropped
         count = min(2 * count, len(purse.runs.sizes))
     return names + dropped, judged
