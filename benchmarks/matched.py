@@ -57,7 +57,7 @@ def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[
 
 
 def trials(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int]) -> list[Trial]:
-    """One of each sampler's own objective in every column; not of Euler's, where it gains nothing (docs/trial.md)."""
+    """One of each sampler's own objective in every column; not of Euler's, which hardly loses without."""
     return [Trial(place, own(sampler), count, 0, BATCHES, BUDGET) for place in places for sampler in samplers
             if sampler != "euler" for count in steps]
 
