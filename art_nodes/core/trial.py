@@ -125,6 +125,8 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     starts = [np.asarray(candidates[name], float) for name in names]
     if improve and len(starts[0]) > 2:
         for rivals, (name, start) in enumerate(zip(names, starts[:STARTS], strict=False), 1):
+            if rivals > 1 and not purse.is_told(starts[0]):
+                break
             grid, ratio = _improve(purse, start, starts[0], rivals)
             if ratio < 1:
                 return Tried(grid, name, ratio, purse.spent)
@@ -208,6 +210,11 @@ class _Purse:
     def is_clear(self, grid: np.ndarray, batches: Sequence[int]) -> bool:
         """Whether a grid's error is well above that of the recorded ends."""
         return bool(self.sizes(grid, batches).mean() > CLEAR * self.runs.floor)
+
+    def is_told(self, grid: np.ndarray) -> bool:
+        """Whether a grid has run, and its error is clear on all batches that it ran on."""
+        ran = [batch for batch in range(len(self.runs.sizes)) if (grid.tobytes(), batch) in self.known]
+        return bool(ran) and self.is_clear(grid, ran)
 
     def orbits(self, batches: Sequence[int]) -> int:
         """How many orbits some batches have."""

@@ -100,7 +100,7 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable
              ) -> dict[str, np.ndarray]:
     """Ours: the schedule's own grid (K + 1,) first, and the best ones by other readings of an objective of ends.
 
-    A recording of a few dozen orbits cannot tell which of them is best; runs of the sampler soon can.
+    Which of them is best differs from model to model, which only runs of the sampler tell.
     on_each: called before each, which takes seconds.
     """
     found, steps = {OURS: own}, len(own) - 1

@@ -119,6 +119,19 @@ def test_what_the_recording_cannot_tell_is_left_as_it_is():
     assert found.name == "better"
 
 
+def test_no_start_is_improved_to_what_the_recording_cannot_tell():
+    """The best of the trusted is as near as can be told, so the next is no start; control: a finer recording."""
+    best = geometric()
+    runs, grids = Linear(best, (2,) * 8), {"near": moved(best, 0.5), "far": moved(best, 0.9)}
+    sizes = [sizes_of(runs.errors(grid, 0)).mean() for grid in grids.values()]
+    runs.floor = np.mean(sizes) / 2
+    assert sizes[0] < 2 * runs.floor < sizes[1]
+    found = try_grids(runs, grids, 4000, trusted=2)
+    assert (found.name, found.ratio) == ("near", 1.0)
+    runs.floor = 0.0
+    assert try_grids(runs, grids, 4000, trusted=2).ratio < 0.95
+
+
 def test_the_better_candidate_is_chosen():
     best = geometric()
     grids = {"far": moved(best, 0.8), "nearer": moved(best, 0.4), "near": moved(best, 0.05), "farther": moved(best, -1)}
