@@ -93,7 +93,7 @@ def error_table(found: Entries, place: Place, sampler: str) -> list[list[str]]:
     ranks = {name: np.mean([next((i for i, entry in enumerate(column) if entry.schedule == name), len(column))
                             for column in here.values()]) for name in names}
     rows = [["steps", *map(str, here)]]
-    for name in sorted(names, key=ranks.get):
+    for name in sorted(sorted(names), key=ranks.get):  # a set has no order to keep
         rows.append([name, *(_error(column, name) for column in here.values())])
     return rows
 
