@@ -14,12 +14,14 @@ from typing import Protocol
 import numpy as np
 import torch
 
+from .adams import ORDER, Adams
 from .bank import OrbitBank
 from .compare import SOLVERS, Counted, Solver
 from .exact import Denoiser
 from .objectives import SamplerError
 from .policy import hats
 from .refine import grids_of, lengths_of, within_limits
+from .replay import Replay
 
 # Shares of the budget for choosing, where the rest improves what was chosen; then where orbits are judged together.
 CHOOSING, CHOOSING_POOLED = 0.5, 0.45
@@ -134,12 +136,19 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
 
 
 def ends_error(bank: OrbitBank, kind: str = "end") -> float:
-    """RMS error of where a bank's orbits end, as foretold: a quarter of what twice the spacing of nodes would leave.
+    """RMS error of where a bank's orbits end, as foretold: an eighth of what twice the spacing of nodes would leave.
 
-    Recording is a second-order scheme, DPM++ 2M by name. kind: "end", or "detail" for value and slope.
+    The recording's scheme is of third order. kind: "end", or "detail" for value and slope.
     """
     every_other = np.append(bank.sigmas[:-1:2], [bank.sigmas[-1], 0.0])
-    return float(SamplerError(bank, f"{kind}:dpmpp_2m")(every_other[None])[0]) / 4
+    return float(_RecordingError(bank, f"{kind}:euler")(every_other[None])[0]) / 2**ORDER
+
+
+class _RecordingError(SamplerError):
+    """That of the scheme that the bank was recorded with, whatever sampler the objective names."""
+
+    def replay(self, episodes: int, steps: int) -> Replay:
+        return Adams(self.orbits, np.full(episodes, self.bank.sigma_max))
 
 
 def better(new: np.ndarray, old: np.ndarray, rivals: int = 1) -> bool:

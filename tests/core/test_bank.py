@@ -31,8 +31,11 @@ def test_counts_every_model_call_and_reports_progress():
     assert bank.stiffness.shape == (4, 16) and bank.stiffness.dtype == np.float64
 
 
-def test_orbit_is_integrated_to_second_order():
-    """The state at sigma_min of N(0, 1) is known: x shrinks by sqrt((1 + s^2)/(1 + T^2))."""
+def test_orbit_is_integrated_to_third_order():
+    """The state at sigma_min of N(0, 1) is known: x shrinks by sqrt((1 + s^2)/(1 + T^2)).
+
+    Where D changes from the first step on, the start counts: one step of first order, one of second.
+    """
     last = {}
 
     def spying(x, sigma):
@@ -42,10 +45,10 @@ def test_orbit_is_integrated_to_second_order():
     start = targets.noise((8, 3), 3.0)
     truth = start * math.sqrt((1 + 0.01**2) / (1 + 3.0**2))
     errors = []
-    for nodes in (32, 64):
+    for nodes in (64, 128):
         record_orbits(spying, start, 3.0, 0.01, nodes=nodes)
         errors.append(float((last["x"] - truth).abs().max()))
-    assert errors[0] < 0.02 and errors[1] < 0.3 * errors[0]
+    assert errors[0] < 1e-3 and errors[1] < 0.25 * errors[0]
 
 
 def test_own_nodes():

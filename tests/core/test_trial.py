@@ -288,9 +288,12 @@ class Oracle(SolverRuns):
 
 def test_recorded_ends_are_those_of_a_fine_solution(k_diffusion_sampling):
     oracle = Oracle(k_diffusion_sampling)
-    fine = oracle.end(np.append(np.geomspace(HIGH, 0.01, 300), 0.0), torch.cat(oracle.noise)).flatten(1).numpy()
-    off = np.sqrt(np.square(fine - oracle.bank.ends).mean())
-    assert off < 2e-3 and off / 2 < oracle.floor < off * 2
+    noise = torch.cat(oracle.noise)
+    finer = record_orbits(oracle.denoiser, noise, HIGH, LOW, nodes=512)
+    off = np.sqrt(np.square(finer.ends - oracle.bank.ends).mean())
+    assert off < 3e-4 and off / 2 < oracle.floor < off * 2
+    fine = oracle.end(np.append(np.geomspace(HIGH, LOW, 2000), 0.0), noise).flatten(1).numpy()
+    assert np.sqrt(np.square(fine - finer.ends).mean()) < 1e-4
     merged = OrbitBank.merge([oracle.bank, oracle.bank])
     np.testing.assert_array_equal(merged.ends, np.concatenate([oracle.bank.ends] * 2))
 
