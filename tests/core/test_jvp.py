@@ -141,7 +141,7 @@ def test_kinks_are_smoothed():
 
 @every_target
 def test_first_order_at_nodes_and_second_at_centres(target):
-    """Above sigma = 0.2: twice the nodes leave half the error at a cell's upper node, a quarter at most at its centre."""
+    """Above sigma 0.2 twice the nodes leave half the error at a cell's upper node, a quarter or less at its centre."""
     for at, least, most in [("node", 0.4, 0.6), ("centre", 0.05, 0.35)]:
         coarse, fine = (np.sqrt(np.mean(departure[centres > 0.2] ** 2))
                         for departure, centres in (departures(target, nodes, at) for nodes in (64, 128)))
