@@ -42,6 +42,7 @@ GRIDS, AT_ONCE, NOISES, BATCH = 200, 20, 64, 25
 HELD_OUT = 5000  # seed of the noise; the recordings take 0 and up
 RECORDINGS, SEEDS = 2, 3
 TURNS = (np.inf, 8.0, 5.0, 3.0, 1.0)
+GROWTHS = (0.5, 1.0, 2.0)
 REFERENCE = 160
 
 
@@ -152,6 +153,8 @@ def foretold(bank: OrbitBank, sampler: str, grids: np.ndarray) -> dict[str, np.n
     for turn in TURNS:
         name = f"end:{sampler}" + ("" if turn == core.TURN else f", τ = {turn:g}".replace("inf", "∞"))
         found[name] = SamplerError(bank, f"end:{sampler}", turn)(grids)
+    for growth in GROWTHS:
+        found[f"end:{sampler}, γ = {growth:g}"] = SamplerError(bank, f"end:{sampler}", growth=growth)(grids)
     return found
 
 
