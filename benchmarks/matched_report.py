@@ -1,5 +1,6 @@
 """What the matched comparison found: every table, one plot a sampler, and who wins how often; docs/results.md."""
 
+import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -195,7 +196,7 @@ def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
              " samplers: [fid.md](fid.md).",
              as_markdown(advice(found))]
     for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
-        parts += [f"## {sampler}", f"![End error against steps](images/matched-{sampler}.png)"]
+        parts += [f"## {sampler}", f"![End error against steps](images/{picture(page, sampler)})"]
         for place in dict.fromkeys(place for place, name, _ in found if name == sampler):
             parts += [f"### {sampler}, {place.title}", as_markdown(duel_table(found, place, sampler)),
                       as_markdown(error_table(found, place, sampler))]
@@ -246,13 +247,18 @@ def write(columns: Columns, path: Path, trial: str, rounds: Sequence[int], say=p
         say(as_text(duel_table(found, place, sampler)))
     say("\n" + as_text(summary(found)))
     for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
-        plot(found, sampler, folder / "images" / f"matched-{sampler}.png")
+        plot(found, sampler, folder / "images" / picture(path.name, sampler))
     path.write_text(markdown(found, trial, path.name))
     say(f"{path}")
+
+
+def picture(page: str, sampler: str) -> str:
+    """The name of a page's picture of a sampler."""
+    return f"{Path(page).stem}-{sampler}.png"
 
 
 def copy_to_docs(path: Path, docs: Path = DOCS) -> None:
     """The page and its pictures, to docs/."""
     shutil.copyfile(path, docs / path.name)
-    for picture in (path.parent / "images").glob("matched-*.png"):
-        shutil.copyfile(picture, docs / "images" / picture.name)
+    for shown in re.findall(r"\(images/(.+?)\)", path.read_text()):
+        shutil.copyfile(path.parent / "images" / shown, docs / "images" / shown)

@@ -42,7 +42,7 @@ GRIDS, AT_ONCE, NOISES, BATCH = 200, 20, 64, 25
 HELD_OUT = 5000  # seed of the noise; the recordings take 0 and up
 RECORDINGS, SEEDS = 2, 3
 TURNS = (np.inf, 8.0, 5.0, 3.0, 1.0)
-GROWTHS = (0.5, 1.0, 2.0)
+GROWTHS = (0.25, 0.5, 1.0, 2.0)
 REFERENCE = 160
 
 

@@ -126,7 +126,10 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     page = (tmp_path / "some.md").read_text()
     assert "two orbits tried" in page and "matched --places sdxl-cfg1 --samplers euler --docs some.md`" in page
     assert "karras, wins" in page and "karras, loses" in page
-    assert (tmp_path / "images/matched-euler.png").exists()
+    assert (tmp_path / "images/some-euler.png").exists()
+    (tmp_path / "docs/images").mkdir(parents=True)
+    matched_report.copy_to_docs(tmp_path / "some.md", tmp_path / "docs")
+    assert (tmp_path / "docs/images/some-euler.png").exists() and (tmp_path / "docs/some.md").read_text() == page
 
 
 def test_control_a_rival_on_fewer_noises_is_no_rival(column, tmp_path):
