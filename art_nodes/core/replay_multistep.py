@@ -2,8 +2,11 @@
 
 import numpy as np
 
+from .adams import adams_weights
 from .orbits import Orbits
 from .replay import Replay
+
+SHORTEST = 1e-6  # e-folds of a step that can be told from none
 
 
 class Dpmpp2M(Replay):
@@ -37,8 +40,7 @@ class ResMultistep(Dpmpp2M):
     @staticmethod
     def lead(step: np.ndarray, last: np.ndarray) -> np.ndarray:
         """The mean of the line under the weight e^t that the exact solution gives it."""
-        covered = np.maximum(-np.expm1(-step), 1e-300)
-        return np.where(step > 0, (step - covered) / (covered * last), 0.0)
+        return np.where(step > 0, -adams_weights([np.maximum(step, SHORTEST), last])[1], 0.0)
 
 
 class Deis(Replay):

@@ -34,7 +34,8 @@ def test_counts_every_model_call_and_reports_progress():
 def test_orbit_is_integrated_to_third_order():
     """The state at sigma_min of N(0, 1) is known: x shrinks by sqrt((1 + s^2)/(1 + T^2)).
 
-    Where D changes from the first step on, the start counts: one step of first order, one of second.
+    Twice the nodes leave an eighth; a second-order scheme would leave a quarter. The range begins where D hardly
+    changes, so that the first two steps, of lower order, do not count.
     """
     last = {}
 
@@ -42,13 +43,13 @@ def test_orbit_is_integrated_to_third_order():
         last["x"] = x.clone()
         return gaussian()(x, sigma)
 
-    start = targets.noise((8, 3), 3.0)
-    truth = start * math.sqrt((1 + 0.01**2) / (1 + 3.0**2))
+    start = targets.noise((8, 3), 80.0)
+    truth = start * math.sqrt((1 + 0.01**2) / (1 + 80.0**2))
     errors = []
     for nodes in (64, 128):
-        record_orbits(spying, start, 3.0, 0.01, nodes=nodes)
+        record_orbits(spying, start, 80.0, 0.01, nodes=nodes)
         errors.append(float((last["x"] - truth).abs().max()))
-    assert errors[0] < 1e-3 and errors[1] < 0.25 * errors[0]
+    assert errors[0] < 2e-3 and errors[1] < 0.16 * errors[0]
 
 
 def test_own_nodes():
