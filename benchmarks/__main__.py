@@ -22,6 +22,7 @@ COMMANDS = {
     "judge-demo": "share of samples that the classifier takes for the class asked for",
     "mnist-style": "the paper's FID tables, of RK4, Heun and Euler, on the demo model",
     "objectives": "whether our objectives order grids as the true end error does",
+    "growth": "whether a recording tells how much errors grow",
     "matched": "ours against every built-in schedule at matched model calls, in the host",
     "trial": "what trying grids on the model adds to what was learned on recordings",
     "fid": "FID of ours and of every built-in schedule at matched model calls, in the host",

@@ -31,6 +31,7 @@ TURN = 5.0
 # An error at sigma is contracted on its way as by a Gaussian of this many times the spread that the
 # predictions show along their own change; 1 would be right if scores were linear.
 REACH = 1.5
+MOST_GROWTH = 1.0  # of the square of an error that may turn one picture into another
 # What an error counts, as a share of each band's power and of all power, beside how far powers are off: enough to keep
 # to the picture where spectra hardly tell grids apart; docs/theory.md, eq. (17).
 KEEPING, WHOLE = 0.3, 1.0
@@ -51,13 +52,13 @@ class SamplerError:
 
     turn: the tau of eq. (16), > 0; infinity adds residuals up with their signs.
     growth: the gamma of eq. (16), >= 0: by how much the square of an error grows that is made where pictures take
-        shape, as some turn into others.
+        shape, as some turn into others. None reads it off the bank.
     Its `kind` is "residual", "end" or "spectrum"; with "detail" it is "end" on the bank's details.
     Raises ValueError for a bank that knows only stiffness, or no details or spectrum where they are asked for.
     """
 
-    def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN, growth: float = 0.0):
-        (self.kind, named), self.turn, self.growth = split_objective(objective), turn, growth
+    def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN, growth: float | None = None):
+        (self.kind, named), self.turn = split_objective(objective), turn
         self.sampler = NOISY.get(named, named)
         self.orbits = Orbits(bank.sigmas)
         if self.kind not in KINDS:
@@ -66,6 +67,7 @@ class SamplerError:
             raise ValueError(f"objective {objective} needs the predictions' inner products, which this bank lacks; "
                              "record it afresh with record_orbits(...)")
         self.reach, end = REACH * spread(bank), self.orbits.state(np.zeros(1))
+        self.growth = growth_of(bank) if growth is None else growth
         self.power = float(inner(end, bank.gram.mean(axis=0), end)[0])  # of an element of the orbits' ends
         if self.kind == "detail":
             if bank.detail is None:
@@ -216,3 +218,20 @@ def spread(bank: OrbitBank) -> float:
     variance = (along**2 / size).mean(axis=0) * max(bank.elements, 1)
     window = np.ones(min(5, len(variance)))
     return float(np.sqrt((np.convolve(variance, window, mode="valid") / len(window)).max()))
+
+
+def growth_of(bank: OrbitBank) -> float:
+    """The gamma of eq. (16): how much orbits differ in how fast their predictions change; 0 to MOST_GROWTH.
+
+    Relative variance over the orbits of the integral of |dD/d ln sigma|^2 / |F|^2 d ln sigma, F = (D - x)/sigma. Where
+    scores are linear it is next to 0, and 0 in one dimension, where orbits are one another's multiples.
+    """
+    if len(bank.gram) < 2:
+        return 0.0
+    nodes, sigmas = np.eye(len(bank.sigmas) + 1)[1:], bank.sigmas[:, None]
+    noise = added_noise(bank.sigmas, bank.share)
+    slope = ((1 - sigmas * bank.share) * nodes - Orbits(bank.sigmas).state(bank.sigmas)) / sigmas  # F at the nodes
+    change, size = (np.maximum(np.einsum("in,bnm,im->bi", rows, bank.gram, rows), 0.0)
+                    for rows in (np.diff(nodes, axis=0), slope))
+    rate = (change / np.maximum(np.sqrt(size[:, 1:] * size[:, :-1]), 1e-300) / -np.diff(np.log(noise))).sum(axis=1)
+    return float(min(rate.var(ddof=1) / max(rate.mean() ** 2, 1e-300), MOST_GROWTH))

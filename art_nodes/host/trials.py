@@ -23,7 +23,7 @@ from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat,
 OURS = "ART"
 LEAST_POWER = 1e-6  # of what is wanted
 # Other readings of the objective, each better than its own on some models: errors that turn over so many e-folds, and
-# that grow by so much, eq. (16), and grids whose ln step lengths are made up of so many hat functions.
+# that grow by so much, or not at all, eq. (16), and grids whose ln step lengths are made up of so many hat functions.
 SOON, GROWTH, FREEDOM = 2.0, 1.0, 9
 ALIKE = 0.01  # largest difference of ln sigma between grids that are not both worth trying
 
@@ -103,12 +103,14 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable
     Which of them is best differs from model to model, which only runs of the sampler tell.
     on_each: called before each, which takes seconds.
     """
-    found, steps = {OURS: own}, len(own) - 1
-    if SamplerError(bank, objective).kind != "end":
+    found, steps, plain = {OURS: own}, len(own) - 1, SamplerError(bank, objective)
+    if plain.kind != "end":
         return found
+    # Whichever is further from what the bank says.
+    reading, other = ("errors that grow", GROWTH) if plain.growth < GROWTH / 2 else ("errors that do not grow", 0.0)
     for name, (turn, growth, freedom) in {
-        "errors that soon turn": (SOON, 0.0, None), "errors that grow": (TURN, GROWTH, None),
-        "a smooth clock": (TURN, 0.0, FREEDOM), "errors that grow, a smooth clock": (TURN, GROWTH, FREEDOM),
+        "errors that soon turn": (SOON, plain.growth, None), reading: (TURN, other, None),
+        "a smooth clock": (TURN, plain.growth, FREEDOM), f"{reading}, a smooth clock": (TURN, other, FREEDOM),
     }.items():
         if freedom is None or freedom < steps - 1:
             on_each()
@@ -116,7 +118,7 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable
             start = read_clock(own, np.linspace(0, 1, fitted + 1))
             grid = best_grid(SamplerError(bank, objective, turn, growth), fitted, [start], freedom)
             grid = read_clock(grid, np.linspace(0, 1, steps + 1))
-            if all(np.abs(np.log(grid[1:-1] / other[1:-1])).max(initial=0.0) > ALIKE for other in found.values()):
+            if all(np.abs(np.log(grid[1:-1] / known[1:-1])).max(initial=0.0) > ALIKE for known in found.values()):
                 found[f"{OURS}, {name}"] = grid
     return found
 

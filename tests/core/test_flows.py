@@ -10,7 +10,7 @@ from scipy.stats import spearmanr
 from art_nodes.core import OrbitBank, flow_recording_grid, record_orbits
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.exact import image_gaussian
-from art_nodes.core.objectives import SamplerError
+from art_nodes.core.objectives import SamplerError, growth_of
 from art_nodes.core.refine import best_grid
 from art_nodes.core.spectrum import Bands
 
@@ -75,6 +75,11 @@ def test_the_spectrum_that_a_flow_ends_with_is_foretold(bank, steps):
     true = [np.sqrt(bands.share @ np.log(power(euler, grid) / wanted) ** 2) for grid in grids]
     rank = {kind: spearmanr(SamplerError(bank, f"{kind}:euler")(grids), true).statistic for kind in ("spectrum", "end")}
     assert rank["spectrum"] > 0.96 > rank["end"] + 0.1, rank
+
+
+def test_errors_of_a_gaussian_flow_are_told_not_to_grow(bank):
+    """As little as those of the same field under added noise; control: taken for that, they seem to."""
+    assert growth_of(bank) < 0.02 < growth_of(dataclasses.replace(bank, share=False))
 
 
 def test_a_bank_remembers_what_its_sigma_means(bank, tmp_path):

@@ -9,12 +9,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from art_nodes.core import LiveModel, OrbitBank, Schedule, TrainConfig, exact, learn, learn_schedule, optimal_schedule
+from art_nodes.core import (
+    LiveModel,
+    OrbitBank,
+    Schedule,
+    TrainConfig,
+    exact,
+    learn,
+    learn_schedule,
+    optimal_schedule,
+    record_orbits,
+)
 from art_nodes.core.clock import optimal_clock
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.dynamic import best_on_nodes
 from art_nodes.core.environment import ReplayEnvironment
-from art_nodes.core.objectives import NOISY, OBJECTIVES, SamplerError, split_objective, spread
+from art_nodes.core.objectives import MOST_GROWTH, NOISY, OBJECTIVES, SamplerError, growth_of, split_objective, spread
 from art_nodes.core.refine import best_grid, descend, lengths_of, refine
 from art_nodes.core.samplers import REPLAYS
 from tests.core import targets
@@ -81,8 +91,6 @@ def test_shorter_steps_leave_less(bank, name):
 @pytest.fixture(scope="module")
 def small():
     """A bank of nine nodes, so that every grid of nodes can be tried."""
-    from art_nodes.core import record_orbits
-
     return record_orbits(targets.image_gaussian(8), targets.noise((4, 1, 8, 8), HIGH), HIGH, LOW, nodes=9)
 
 
@@ -165,6 +173,20 @@ def test_errors_that_grow_count_more_where_pictures_take_shape(bank):
     np.testing.assert_allclose(after / before, 1 + there**2 / (there**2 + grown.power))
     ends = grown.orbits.state(np.zeros(1))[0]
     assert grown.power == pytest.approx(ends @ bank.gram.mean(axis=0) @ ends)
+
+
+def test_orbits_tell_how_much_errors_grow():
+    """Linear scores: not at all; one of two narrow modes: as much as is ever taken. More nodes tell the same."""
+    told = {name: growth_of(targets.bank(name)) for name in targets.TARGETS}
+    assert told["normal"] < 1e-6 and told["image"] < 0.01 and told["two modes"] == MOST_GROWTH
+    wide = exact.mixture([-1.0, 1.0], [0.6, 0.6], [0.5, 0.5])
+    banks = [record_orbits(wide, targets.noise((64, 1), HIGH), HIGH, LOW, nodes=nodes) for nodes in (32, 64, 128)]
+    some = [growth_of(bank) for bank in banks]
+    assert 0.05 < some[2] < 0.5 and some == pytest.approx([some[2]] * 3, rel=0.1)
+    assert SamplerError(banks[1], "end:euler").growth == some[1]
+    assert growth_of(OrbitBank.merge(banks[1:2] * 2)) == pytest.approx(some[1], rel=0.02)
+    one = record_orbits(wide, targets.noise((1, 1), HIGH), HIGH, LOW)
+    assert growth_of(one) == 0
 
 
 @pytest.mark.parametrize(("sigma", "grows"), [(1.0, True), (0.05, False)])

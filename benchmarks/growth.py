@@ -1,0 +1,99 @@
+"""Is the growth of errors that a recording tells the right one? `python -m benchmarks growth`.
+
+Random grids on trained and exact models, each sampled from held-out noise; rank correlation of the true end error with
+what eq. (16) foretells, without growth, with the growth that the recording tells, and with others.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from art_nodes.core import OrbitBank
+from art_nodes.core.compare import heun
+from art_nodes.core.objectives import SamplerError, growth_of
+from benchmarks.chunks import save_whole, stop_cleanly
+from benchmarks.comfy.inprocess import import_host
+from benchmarks.digits import kernel_denoiser, load
+from benchmarks.machine import this_machine
+from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.objectives import DOCS, HELD_OUT, RECORDINGS, REFERENCE, random_grids, summaries
+from benchmarks.targets import DEMO, EXACT, PHOTOS, Target
+
+FOLDER, PAGE = Path("build/growth-ranks"), "growth.md"
+DIGITS = Target("digits, SDXL range", 14.6146, 0.0292, (64, 64), lambda: kernel_denoiser(load()))
+TARGETS = (*DEMO, *PHOTOS[1:], DIGITS, *EXACT[1:])
+SAMPLERS, STEPS = ("euler", "dpmpp_2m"), (6, 10)
+GRIDS, NOISES = 60, 48
+GROWTHS = (0.0, 0.25, 0.5, 1.0)
+
+
+def true_errors(target: Target, sampler: str, steps: int, folder: Path) -> np.ndarray:
+    """End errors (GRIDS, NOISES) of random grids, measured once and kept."""
+    path = folder / f"{target.name.replace(' ', '-')}-{sampler}-{steps:02d}-{GRIDS}-{NOISES}.npz"
+    if not path.exists():
+        save_whole(path, errors=_measure(target, sampler, random_grids(steps, GRIDS, target)))
+    with np.load(path) as file:
+        return file["errors"]
+
+
+@torch.no_grad()
+def _measure(target: Target, sampler: str, grids: np.ndarray) -> np.ndarray:
+    import comfy.k_diffusion.sampling as sampling
+
+    denoise, noise = target.make(), target.draw(NOISES, torch.Generator().manual_seed(HELD_OUT))
+    fine = np.append(np.geomspace(target.sigma_max, target.sigma_min / 4, REFERENCE), 0.0)
+    truth, sample = heun(denoise, noise, torch.from_numpy(fine)), getattr(sampling, f"sample_{sampler}")
+    ends = (sample(lambda x, sigma, **_: denoise(x, sigma), noise, torch.from_numpy(grid).float(), extra_args={},
+                   disable=True) for grid in grids)
+    return np.stack([(end - truth).flatten(1).double().square().mean(1).sqrt().numpy() for end in ends])
+
+
+def rows_of(target: Target, bank: OrbitBank, folder: Path) -> list[list[str]]:
+    """A row for each growth: rank correlation with mean, RMS and median in every column."""
+    from scipy.stats import spearmanr
+
+    told = growth_of(bank)
+    growths = {f"γ = {told:.3g}, as recorded": told} | {f"γ = {growth:g}": growth for growth in GROWTHS}
+    rows = [[target.name, *(f"{sampler}, {steps}" for sampler in SAMPLERS for steps in STEPS)]]
+    columns = [(sampler, steps, summaries(true_errors(target, sampler, steps, folder)))
+               for sampler in SAMPLERS for steps in STEPS]
+    for name, growth in growths.items():
+        foretold = ((SamplerError(bank, f"end:{sampler}", growth=growth)(random_grids(steps, GRIDS, target)), found)
+                    for sampler, steps, found in columns)
+        rows.append([name, *(" / ".join(f"{spearmanr(values, true)[0]:.3f}" for true in found.values())
+                             for values, found in foretold)])
+    return rows
+
+
+def drawn_growths(banks: list[OrbitBank]) -> str:
+    """What single recordings tell, of as many orbits as each has."""
+    return f"{', '.join(f'{growth_of(bank):.3g}' for bank in banks)} of {len(banks[0].gram)} orbits each"
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="python -m benchmarks growth", description=__doc__.splitlines()[0])
+    parser.add_argument("--docs", action="store_true", help=f"also write docs/{PAGE}")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    args = parser.parse_args(argv)
+    stop_cleanly()
+    import_host()
+    text = ["# How much errors grow", f"{this_machine()}; `python -m benchmarks growth --docs`",
+            f"{GRIDS} random grids, {NOISES} noises that were not recorded. Rank correlation of what `end:<sampler>`"
+            " foretells with the mean / RMS / median of the true end errors, for several γ of eq. (16)"
+            " ([theory.md](theory.md), section 7). What a recording tells of γ is the default."]
+    for target in TARGETS:
+        banks = [target.record(seed) for seed in range(RECORDINGS)]
+        rows, drawn = rows_of(target, OrbitBank.merge(banks), args.folder), drawn_growths(banks)
+        print(f"\n{as_text(rows)}\nsingle recordings: {drawn}", flush=True)
+        text += [f"## {target.name}", as_markdown(rows), f"Single recordings tell {drawn}."]
+    args.folder.mkdir(parents=True, exist_ok=True)
+    (args.folder / PAGE).write_text("\n\n".join(text) + "\n")
+    if args.docs:
+        shutil.copyfile(args.folder / PAGE, DOCS / PAGE)
+
+
+if __name__ == "__main__":
+    main()
