@@ -18,6 +18,7 @@ from benchmarks.chunks import save_whole, stop_cleanly
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.digits import kernel_denoiser, load
 from benchmarks.machine import this_machine
+from benchmarks.matched_cells import photo_hash, weights_hash
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.objectives import DOCS, HELD_OUT, RECORDINGS, REFERENCE, random_grids, summaries
 from benchmarks.targets import DEMO, EXACT, PHOTOS, Target
@@ -32,7 +33,8 @@ GROWTHS = (0.0, 0.25, 0.5, 1.0)
 
 def true_errors(target: Target, sampler: str, steps: int, folder: Path) -> np.ndarray:
     """End errors (GRIDS, NOISES) of random grids, measured once and kept."""
-    path = folder / f"{target.name.replace(' ', '-')}-{sampler}-{steps:02d}-{GRIDS}-{NOISES}.npz"
+    mark = f"{GRIDS}-{NOISES}-{weights_hash()[:12]}-{photo_hash()}"
+    path = folder / f"{target.name.replace(' ', '-')}-{sampler}-{steps:02d}-{mark}.npz"
     if not path.exists():
         save_whole(path, errors=_measure(target, sampler, random_grids(steps, GRIDS, target)))
     with np.load(path) as file:
