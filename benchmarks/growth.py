@@ -6,6 +6,7 @@ what eq. (16) foretells, without growth, with the growth that the recording tell
 
 import argparse
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,16 +17,16 @@ from art_nodes.core.compare import heun
 from art_nodes.core.objectives import SamplerError, growth_of
 from benchmarks.chunks import save_whole, stop_cleanly
 from benchmarks.comfy.inprocess import import_host
-from benchmarks.digits import kernel_denoiser, load
+from benchmarks.digits import DIGITS
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import photo_hash, weights_hash
 from benchmarks.mnist_report import as_markdown, as_text
-from benchmarks.objectives import DOCS, HELD_OUT, RECORDINGS, REFERENCE, random_grids, summaries
+from benchmarks.objectives import DOCS, HELD_OUT, RECORDINGS, REFERENCE, end_errors, random_grids, summaries
 from benchmarks.targets import DEMO, EXACT, PHOTOS, Target
 
 FOLDER, PAGE = Path("build/growth-ranks"), "growth.md"
-DIGITS = Target("digits, SDXL range", 14.6146, 0.0292, (64, 64), lambda: kernel_denoiser(load()))
-TARGETS = (*DEMO, *PHOTOS[1:], DIGITS, *EXACT[1:])
+SDXL_DIGITS = replace(DIGITS, name="digits, SDXL range", sigma_max=14.6146, sigma_min=0.0292)
+TARGETS = (*DEMO, *PHOTOS[1:], SDXL_DIGITS, *EXACT[1:])
 SAMPLERS, STEPS = ("euler", "dpmpp_2m"), (6, 10)
 GRIDS, NOISES = 60, 48
 GROWTHS = (0.0, 0.25, 0.5, 1.0)
@@ -43,14 +44,10 @@ def true_errors(target: Target, sampler: str, steps: int, folder: Path) -> np.nd
 
 @torch.no_grad()
 def _measure(target: Target, sampler: str, grids: np.ndarray) -> np.ndarray:
-    import comfy.k_diffusion.sampling as sampling
-
     denoise, noise = target.make(), target.draw(NOISES, torch.Generator().manual_seed(HELD_OUT))
     fine = np.append(np.geomspace(target.sigma_max, target.sigma_min / 4, REFERENCE), 0.0)
-    truth, sample = heun(denoise, noise, torch.from_numpy(fine)), getattr(sampling, f"sample_{sampler}")
-    ends = (sample(lambda x, sigma, **_: denoise(x, sigma), noise, torch.from_numpy(grid).float(), extra_args={},
-                   disable=True) for grid in grids)
-    return np.stack([(end - truth).flatten(1).double().square().mean(1).sqrt().numpy() for end in ends])
+    truth = heun(denoise, noise, torch.from_numpy(fine))
+    return end_errors(sampler, lambda x, sigma, **_: denoise(x, sigma), noise, truth, grids)
 
 
 def rows_of(target: Target, bank: OrbitBank, folder: Path) -> list[list[str]]:

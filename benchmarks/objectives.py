@@ -10,7 +10,7 @@ import functools
 import os
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,6 +59,16 @@ def random_grids(steps: int, count: int = GRIDS, target: Target = TARGET) -> np.
     return np.array(grids)
 
 
+def end_errors(sampler: str, model: Callable, noise: torch.Tensor, truth: torch.Tensor, grids: np.ndarray
+               ) -> np.ndarray:
+    """RMS of each end minus the truth (N, ...), with the host's sampler on grids (G, K + 1); (G, N)."""
+    import comfy.k_diffusion.sampling as sampling
+
+    sample = getattr(sampling, f"sample_{sampler}")
+    ends = (sample(model, noise, torch.from_numpy(grid).float(), extra_args={}, disable=True) for grid in grids)
+    return np.stack([(end - truth).flatten(1).double().square().mean(1).sqrt().numpy() for end in ends])
+
+
 @dataclass(frozen=True)
 class Part:
     """AT_ONCE grids of one sampler and number of steps."""
@@ -105,14 +115,9 @@ class Judge:
     @torch.no_grad()
     def compute(self, part: Part) -> Part:
         """The errors (AT_ONCE, NOISES) of a part, saved."""
-        import comfy.k_diffusion.sampling as sampling
-
-        sample = getattr(sampling, f"sample_{part.sampler}")
-        errors = []
-        for grid in random_grids(part.steps)[part.number * AT_ONCE:(part.number + 1) * AT_ONCE]:
-            end = sample(self.model, self.noise, torch.tensor(grid, dtype=torch.float32), extra_args={}, disable=True)
-            errors.append((end - self.truth).flatten(1).double().square().mean(1).sqrt().numpy())
-        save_whole(part.path(self.folder), errors=np.stack(errors))
+        grids = random_grids(part.steps)[part.number * AT_ONCE:(part.number + 1) * AT_ONCE]
+        errors = end_errors(part.sampler, self.model, self.noise, self.truth, grids)
+        save_whole(part.path(self.folder), errors=errors)
         return part
 
 

@@ -31,7 +31,7 @@ TURN = 5.0
 # An error at sigma is contracted on its way as by a Gaussian of this many times the spread that the
 # predictions show along their own change; 1 would be right if scores were linear.
 REACH = 1.5
-MOST_GROWTH = 1.0  # of the square of an error that may turn one picture into another
+LARGEST_GROWTH = 1.0  # of the square of an error that may turn one picture into another
 # What an error counts, as a share of each band's power and of all power, beside how far powers are off: enough to keep
 # to the picture where spectra hardly tell grids apart; docs/theory.md, eq. (17).
 KEEPING, WHOLE = 0.3, 1.0
@@ -221,7 +221,7 @@ def spread(bank: OrbitBank) -> float:
 
 
 def growth_of(bank: OrbitBank) -> float:
-    """The gamma of eq. (16): how much orbits differ in how fast their predictions change; 0 to MOST_GROWTH.
+    """The gamma of eq. (16): how much orbits differ in how fast their predictions change; 0 to LARGEST_GROWTH.
 
     Relative variance over the orbits of the integral of |dD/d ln sigma|^2 / |F|^2 d ln sigma, F = (D - x)/sigma. Where
     scores are linear it is next to 0, and 0 in one dimension, where orbits are one another's multiples.
@@ -234,4 +234,4 @@ def growth_of(bank: OrbitBank) -> float:
     change, size = (np.maximum(np.einsum("in,bnm,im->bi", rows, bank.gram, rows), 0.0)
                     for rows in (np.diff(nodes, axis=0), slope))
     rate = (change / np.maximum(np.sqrt(size[:, 1:] * size[:, :-1]), 1e-300) / -np.diff(np.log(noise))).sum(axis=1)
-    return float(min(rate.var(ddof=1) / max(rate.mean() ** 2, 1e-300), MOST_GROWTH))
+    return float(min(rate.var(ddof=1) / max(rate.mean() ** 2, 1e-300), LARGEST_GROWTH))

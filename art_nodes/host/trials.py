@@ -11,7 +11,7 @@ import torch
 from ..core import OrbitBank, Schedule
 from ..core.bank import kept_elements, weigh_frequencies
 from ..core.clock import read_clock
-from ..core.objectives import NOISY, TURN, SamplerError, split_objective
+from ..core.objectives import LARGEST_GROWTH, NOISY, TURN, SamplerError, split_objective
 from ..core.orbits import Orbits
 from ..core.refine import REFINED_STEPS, best_grid
 from ..core.spectrum import bands_of
@@ -23,8 +23,8 @@ from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat,
 OURS = "ART"
 LEAST_POWER = 1e-6  # of what is wanted
 # Other readings of the objective, each better than its own on some models: errors that turn over so many e-folds, and
-# that grow by so much, or not at all, eq. (16), and grids whose ln step lengths are made up of so many hat functions.
-SOON, GROWTH, FREEDOM = 2.0, 1.0, 9
+# that grow as much as they may, or not at all, eq. (16), and grids whose ln step lengths are so many hat functions.
+SOON, FREEDOM = 2.0, 9
 ALIKE = 0.01  # largest difference of ln sigma between grids that are not both worth trying
 
 
@@ -107,7 +107,8 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable
     if plain.kind != "end":
         return found
     # Whichever is further from what the bank says.
-    reading, other = ("errors that grow", GROWTH) if plain.growth < GROWTH / 2 else ("errors that do not grow", 0.0)
+    reading, other = ("errors that grow", LARGEST_GROWTH) if plain.growth < LARGEST_GROWTH / 2 else \
+        ("errors that do not grow", 0.0)
     for name, (turn, growth, freedom) in {
         "errors that soon turn": (SOON, plain.growth, None), reading: (TURN, other, None),
         "a smooth clock": (TURN, plain.growth, FREEDOM), f"{reading}, a smooth clock": (TURN, other, FREEDOM),

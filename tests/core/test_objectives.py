@@ -24,7 +24,15 @@ from art_nodes.core.clock import optimal_clock
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.dynamic import best_on_nodes
 from art_nodes.core.environment import ReplayEnvironment
-from art_nodes.core.objectives import MOST_GROWTH, NOISY, OBJECTIVES, SamplerError, growth_of, split_objective, spread
+from art_nodes.core.objectives import (
+    LARGEST_GROWTH,
+    NOISY,
+    OBJECTIVES,
+    SamplerError,
+    growth_of,
+    split_objective,
+    spread,
+)
 from art_nodes.core.refine import best_grid, descend, lengths_of, refine
 from art_nodes.core.samplers import REPLAYS
 from tests.core import targets
@@ -178,7 +186,7 @@ def test_errors_that_grow_count_more_where_pictures_take_shape(bank):
 def test_orbits_tell_how_much_errors_grow():
     """Linear scores: not at all; one of two narrow modes: as much as is ever taken. More nodes tell the same."""
     told = {name: growth_of(targets.bank(name)) for name in targets.TARGETS}
-    assert told["normal"] < 1e-6 and told["image"] < 0.01 and told["two modes"] == MOST_GROWTH
+    assert told["normal"] < 1e-6 and told["image"] < 0.01 and told["two modes"] == LARGEST_GROWTH
     wide = exact.mixture([-1.0, 1.0], [1.0, 1.0], [0.5, 0.5])
     banks = [record_orbits(wide, targets.noise((64, 1), HIGH), HIGH, LOW, nodes=nodes) for nodes in (32, 64, 128)]
     some = [growth_of(bank) for bank in banks]

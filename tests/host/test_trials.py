@@ -129,6 +129,18 @@ def test_objectives_of_ends_are_read_in_several_ways(recorded, monkeypatch, obje
     assert list(readings(bank, own, "residual:euler")) == [OURS]
 
 
+@pytest.mark.parametrize(("told", "reading"), [(0.3, "errors that grow"), (0.7, "errors that do not grow")])
+def test_one_reading_is_far_from_the_growth_that_is_told(recorded, monkeypatch, told, reading):
+    from art_nodes.core import objectives
+    from art_nodes.host.trials import OURS, readings
+
+    monkeypatch.setattr(objectives, "growth_of", lambda bank: told)
+    bank = recorded[workflows.SDXL]
+    own = with_grids(optimal_schedule(bank), bank, "end:euler", (STEPS,)).grids[STEPS]
+    assert {name.removeprefix(f"{OURS}, ") for name in readings(bank, own, "end:euler")} & {
+        "errors that grow", "errors that do not grow"} == {reading}
+
+
 def test_a_trial_finds_the_best_of_bad_schedules(inputs, recorded):
     """Whose first candidate is a schedule no one would take: another one is chosen, and it ends nearer."""
     from art_nodes.core.trial import try_grids
