@@ -8,7 +8,6 @@ was not found on. No user could pay for this: it says what is left to gain, and 
 import argparse
 import json
 import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from benchmarks.matched import FOLDER, TRIED, all_cells, columns, tried_cells
 from benchmarks.matched import trials as own_trials
 from benchmarks.matched_cells import ART, Cell, Place, own
 from benchmarks.mnist_report import as_markdown, as_text
-from benchmarks.objectives import DOCS
+from benchmarks.pages import write_page
 from benchmarks.trial_cells import compute as make_trials
 
 PAGE = "attainable.md"
@@ -154,10 +153,7 @@ def main(argv=None):
             " RMS, which the few pictures rule that turn into another one, and once by the mean.",
             as_markdown(rows)]
     print(as_text(rows))
-    args.folder.mkdir(parents=True, exist_ok=True)
-    (args.folder / PAGE).write_text("\n\n".join(text) + "\n")
-    if args.docs:
-        shutil.copyfile(args.folder / PAGE, DOCS / PAGE)
+    write_page(args.folder / PAGE, text, args.docs)
 
 
 if __name__ == "__main__":

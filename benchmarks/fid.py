@@ -130,9 +130,7 @@ def main(argv=None):
             run(missing(cells, SECOND, args.folder), "second round", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    report.write(columns, final, fine, (FIRST, SECOND), recording(args.folder), args.folder, _say)
-    if args.docs:
-        report.copy_to_docs(args.folder)
+    report.write(columns, final, fine, (FIRST, SECOND), recording(args.folder), args.folder, _say, args.docs)
 
 
 def _say(line: str) -> None:

@@ -1,6 +1,5 @@
 """What the FID comparison found; docs/fid.md."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -14,9 +13,10 @@ from benchmarks.fid_trials import BATCHES, BUDGET
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import AIMS, ART, BATCH, FidCell
 from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.pages import write_page
 from benchmarks.trial_cells import SIZE
 
-DOCS, PAGE = Path("docs"), "fid.md"
+PAGE = "fid.md"
 Columns = Mapping[tuple[str, int], Sequence[FidCell]]
 
 
@@ -122,8 +122,8 @@ def fine_line(fine: FidCell, chunks: int, real: frechet.Moments, folder: Path) -
 
 
 def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, int], bank: OrbitBank, folder: Path,
-          say=print) -> None:
-    """Print the tables, and write the page into `folder`."""
+          say=print, to_docs: bool = False) -> None:
+    """Print the tables, and write the page into `folder`, with `to_docs` into docs/ as well."""
     real, samplers = target(), list(dict.fromkeys(sampler for sampler, _ in columns))
     first, second = ({sampler: Table(part, sampler, chunks, real, folder) for sampler in samplers}
                      for part, chunks in zip((columns, final), rounds, strict=True))
@@ -154,11 +154,5 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
               "FID of so few samples is biased upwards, alike for all; it only chooses whom to compare with."]
     for sampler, table in first.items():
         parts += [f"### {sampler}, {few} samples", as_markdown(table.rows(False))]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / PAGE).write_text("\n\n".join(part for part in parts if part) + "\n")
+    write_page(folder / PAGE, parts, to_docs)
     say(f"{folder / PAGE}")
-
-
-def copy_to_docs(folder: Path, docs: Path = DOCS) -> None:
-    """The page, to docs/."""
-    shutil.copyfile(folder / PAGE, docs / PAGE)

@@ -5,7 +5,6 @@ what eq. (16) foretells, without growth, with the growth that the recording tell
 """
 
 import argparse
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +20,8 @@ from benchmarks.digits import DIGITS
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import photo_hash, weights_hash
 from benchmarks.mnist_report import as_markdown, as_text
-from benchmarks.objectives import DOCS, HELD_OUT, RECORDINGS, REFERENCE, end_errors, random_grids, summaries
+from benchmarks.objectives import HELD_OUT, RECORDINGS, REFERENCE, end_errors, random_grids, summaries
+from benchmarks.pages import write_page
 from benchmarks.targets import DEMO, EXACT, PHOTOS, Target
 
 FOLDER, PAGE = Path("build/growth-ranks"), "growth.md"
@@ -88,10 +88,7 @@ def main(argv=None):
         rows, drawn = rows_of(target, OrbitBank.merge(banks), args.folder), drawn_growths(banks)
         print(f"\n{as_text(rows)}\nsingle recordings: {drawn}", flush=True)
         text += [f"## {target.name}", as_markdown(rows), f"Single recordings tell {drawn}."]
-    args.folder.mkdir(parents=True, exist_ok=True)
-    (args.folder / PAGE).write_text("\n\n".join(text) + "\n")
-    if args.docs:
-        shutil.copyfile(args.folder / PAGE, DOCS / PAGE)
+    write_page(args.folder / PAGE, text, args.docs)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ against dynamic programming on the rewards that have no closed form.
 import argparse
 import functools
 import os
-import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -33,9 +32,10 @@ from benchmarks.machine import this_machine
 from benchmarks.matched_cells import weights_hash
 from benchmarks.mnist_cells import Setting, fastest_network
 from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.pages import write_page
 from benchmarks.targets import DEMO, Target
 
-FOLDER, DOCS, PAGE = Path("build/objectives"), Path("docs"), "objectives.md"
+FOLDER, PAGE = Path("build/objectives"), "objectives.md"
 TARGET = DEMO[1]
 SAMPLERS, STEPS = ("euler", "heun", "dpmpp_2m"), (6, 10, 20)
 GRIDS, AT_ONCE, NOISES, BATCH = 200, 20, 64, 25
@@ -219,8 +219,8 @@ def learning_table(bank: OrbitBank) -> list[list[str]]:
     return rows
 
 
-def page(bank: OrbitBank, folder: Path, learning: Sequence[Sequence[str]]) -> str:
-    """The whole page."""
+def page(bank: OrbitBank, folder: Path, learning: Sequence[Sequence[str]]) -> list[str]:
+    """The whole page, in parts."""
     count = min(len(measured(sampler, steps, folder)) for sampler in SAMPLERS for steps in STEPS)
     text = ["# Objectives against the true end error", f"{this_machine()}; `python -m benchmarks objectives --docs`",
             f"Demo model, {TARGET.sigma_max:g} to {TARGET.sigma_min:g}; {RECORDINGS * TARGET.shape[0]} recorded orbits"
@@ -235,7 +235,7 @@ def page(bank: OrbitBank, folder: Path, learning: Sequence[Sequence[str]]) -> st
         text += ["## ART-RL on rewards without a closed form",
                  f"{SEEDS} seeds, default settings, steps as given; *descent* from several starts is what schedules"
                  " take their grids from.", as_markdown(learning)]
-    return "\n\n".join(text) + "\n"
+    return text
 
 
 def main(argv=None):
@@ -257,10 +257,7 @@ def main(argv=None):
         print(f"\n{sampler}\n" + as_text(rank_table(bank, sampler, args.folder)), flush=True)
     learning = learning_table(bank)
     print("\n" + as_text(learning), flush=True)
-    args.folder.mkdir(parents=True, exist_ok=True)
-    (args.folder / PAGE).write_text(page(bank, args.folder, learning))
-    if args.docs:
-        shutil.copyfile(args.folder / PAGE, DOCS / PAGE)
+    write_page(args.folder / PAGE, page(bank, args.folder, learning), args.docs)
 
 
 if __name__ == "__main__":

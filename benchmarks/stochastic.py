@@ -6,7 +6,6 @@ distance to the data is an error without samples, and the grid with the least of
 """
 
 import argparse
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,12 +18,13 @@ from art_nodes.core.refine import best_grid, descend
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import PLACES, Stage
 from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.pages import write_page
 from benchmarks.targets import EXACT
 
 TARGET = EXACT[2]
 STEPS = (5, 8, 12, 20)
 SIZE = 64
-DOCS, PAGE, FOLDER = Path("docs"), "stochastic.md", Path("build/stochastic")
+PAGE, FOLDER = "stochastic.md", Path("build/stochastic")
 
 
 def spectrum() -> tuple[np.ndarray, np.ndarray]:
@@ -134,14 +134,11 @@ def main(argv=None):
     tables = {sampler: table(sampler, columns) for sampler in SAMPLERS}
     for sampler, rows in tables.items():
         print(f"\n{sampler}\n" + as_text(rows), flush=True)
-    FOLDER.mkdir(parents=True, exist_ok=True)
-    (FOLDER / PAGE).write_text(page(tables))
-    if args.docs:
-        shutil.copyfile(FOLDER / PAGE, DOCS / PAGE)
+    write_page(FOLDER / PAGE, page(tables), args.docs)
 
 
-def page(tables: dict[str, list[list[str]]]) -> str:
-    """The whole page."""
+def page(tables: dict[str, list[list[str]]]) -> list[str]:
+    """The whole page, in parts."""
     parts = ["# Samplers that add noise", f"{this_machine()}; `python -m benchmarks stochastic --docs`",
              f"The {SIZE}×{SIZE} Gaussian with an image's spectrum, σ from {TARGET.sigma_max:g}; the host's schedules"
              " on the SDXL noise table. 2-Wasserstein distance per pixel between what comes out and the data, computed"
@@ -149,7 +146,7 @@ def page(tables: dict[str, list[list[str]]]) -> str:
              f" {TARGET.shape[0]} recorded orbits of the deterministic ODE."]
     for sampler, rows in tables.items():
         parts += [f"## {sampler}", as_markdown(rows)]
-    return "\n\n".join(parts) + "\n"
+    return parts
 
 
 if __name__ == "__main__":

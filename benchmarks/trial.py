@@ -72,9 +72,7 @@ def main(argv=None):
             run(missing([*strong, *mine], SECOND, args.folder), "second round", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    report.write(columns([*rivals, *mine]), jobs, args.folder, _say)
-    if args.docs:
-        report.copy_to_docs(args.folder)
+    report.write(columns([*rivals, *mine]), jobs, args.folder, _say, args.docs)
 
 
 def _try(jobs: Sequence[Job], args: argparse.Namespace) -> None:

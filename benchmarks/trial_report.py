@@ -1,6 +1,5 @@
 """What trials on the model are worth; docs/trial.md."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -11,9 +10,10 @@ from benchmarks.machine import this_machine
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Place
 from benchmarks.matched_report import STATISTICS, Duel, Entries, duel, mean_of, measured
 from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.pages import write_page
 from benchmarks.trial_cells import BUDGETS, SEEDS, Job, title
 
-DOCS, PAGE = Path("docs"), "trial.md"
+PAGE = "trial.md"
 Columns = Mapping[tuple[Place, str, int], Sequence[Cell]]
 
 
@@ -89,8 +89,8 @@ def _commands(found: Entries) -> list[str]:
             f" --steps {','.join(map(str, steps))} --docs" for (places, steps), samplers in ways.items()]
 
 
-def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print) -> None:
-    """Print the tables, and write the page into `folder`."""
+def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print, to_docs: bool = False) -> None:
+    """Print the tables, and write the page into `folder`, with `to_docs` into docs/ as well."""
     found = {key: column for key, column in measured(columns, folder).items()
              if any(entry.schedule.startswith(ART) for entry in column)}
     here = [place for place in PLACES if any(place == where for where, _, _ in found)]
@@ -115,11 +115,5 @@ def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print) -> Non
             table = place_table(found, place, sampler)
             say(f"\n{sampler}, {place.title}\n" + as_text(table))
             parts += [f"### {sampler}, {place.title}", as_markdown(table)]
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / PAGE).write_text("\n\n".join(parts) + "\n")
+    write_page(folder / PAGE, parts, to_docs)
     say(f"{folder / PAGE}")
-
-
-def copy_to_docs(folder: Path, docs: Path = DOCS) -> None:
-    """The page, to docs/."""
-    shutil.copyfile(folder / PAGE, docs / PAGE)
