@@ -20,6 +20,7 @@ from art_nodes.core import OrbitBank
 from benchmarks import fid_report as report
 from benchmarks import fid_trials
 from benchmarks.chunks import stop_cleanly
+from benchmarks.comfy.inprocess import on_gpu
 from benchmarks.matched import FOLDER, missing, run
 from benchmarks.matched_cells import (
     ART,
@@ -39,7 +40,7 @@ from benchmarks.trial_cells import compute as make_trials
 
 PLACE, STEPS, RIVALS = PLACES[0], (5, 8, 12, 20), 3
 FINE_SAMPLER, FINE_STEPS = "dpmpp_2m", 40
-FIRST, SECOND = 8, 157  # chunks of the two rounds: 256 and 5,024 samples
+FIRST, SECOND = 8, 157  # chunks of the two rounds: 256 and 5,024 samples, on a GPU twice as many
 SUPPORTED = (*SAMPLERS, *STOCHASTIC)
 MEASURED = ("euler", "heun", "dpmpp_2m", "euler_ancestral")
 Columns = dict[tuple[str, int], list[FidCell]]
@@ -96,7 +97,8 @@ def strongest(column: Sequence[FidCell], target, folder: Path) -> list[FidCell]:
 
 def _arguments(argv) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks fid", description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--workers", type=int, default=1 if on_gpu() else os.cpu_count() or 1,
+                        help="processes of one thread each; one on a GPU, with ART_HOST_GPU=1")
     parser.add_argument("--samplers", default=",".join(MEASURED), help=f"of {', '.join(SUPPORTED)}")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--report", action="store_true", help="only report what is there")
@@ -115,6 +117,7 @@ def main(argv=None):
     stop_cleanly()
     torch.set_num_threads(1)
     trials, target, fine = fid_trials.trials(PLACE, args.samplers, args.steps), report.target(), fine_solution()
+    many = 2 * SECOND if on_gpu() else SECOND
     try:
         missing_trials = [trial for trial in trials if not args.report and not trial.path(args.folder).exists()]
         for trial in make_trials(missing_trials, args.folder, args.workers) if missing_trials else ():
@@ -126,11 +129,11 @@ def main(argv=None):
         final = {key: strongest(column, target, args.folder) for key, column in columns.items()}
         if not args.report:
             cells = [cell for column in final.values() for cell in column]
-            run(missing([fine], SECOND, args.folder), "fine solution", args.folder, args.workers, _say)
-            run(missing(cells, SECOND, args.folder), "second round", args.folder, args.workers, _say)
+            run(missing([fine], many, args.folder), "fine solution", args.folder, args.workers, _say)
+            run(missing(cells, many, args.folder), "second round", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    report.write(columns, final, fine, (FIRST, SECOND), recording(args.folder), args.folder, _say, args.docs)
+    report.write(columns, final, fine, (FIRST, many), recording(args.folder), args.folder, _say, args.docs)
 
 
 def _say(line: str) -> None:

@@ -1,9 +1,10 @@
 """Ours against every built-in schedule at matched model calls, in the host; `python -m benchmarks matched`.
 
 End error to a fine reference on held-out noise for the deterministic samplers, in three rounds: all schedules on 32
-noises, those that may be the best of their column on 256, and where chance still decides on 1,024. Ours are grids of
-several objectives, and what a trial on the model makes of the sampler's own (benchmarks/trial_cells.py). FID has a
-command of its own, `fid`. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+noises, those that may be the best of their column on 256, and where chance still decides on 1,024; four times as many
+of these on a GPU, with ART_HOST_GPU=1. Ours are grids of several objectives, and what a trial on the model makes of the
+sampler's own (benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops cleanly at Ctrl-C or SIGTERM; the
+same command goes on where it stopped.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import torch
 from art_nodes.core.scores import total
 from benchmarks import matched_report as report
 from benchmarks.chunks import stop_cleanly
+from benchmarks.comfy.inprocess import on_gpu
 from benchmarks.matched_cells import (
     ART,
     BATCH,
@@ -39,6 +41,7 @@ from benchmarks.trial_cells import compute as make_trials
 
 FOLDER = Path("build/matched")
 FIRST, SECOND, THIRD = 1, 8, 32  # chunks of the rounds: 32, 256 and 1,024 noises
+MORE = 4  # times as many in the last two rounds on a GPU
 BATCHES, BUDGET = 40, 4096  # batches of recorded orbits, and sample calls of a trial
 TRIED = ", tried"
 CONTENDER = 1.15  # times the least error of its column, to be in the second round
@@ -86,16 +89,21 @@ def contenders(column: Sequence[Cell], folder: Path) -> list[Cell]:
             or errors.get(cell, 1e9) <= CONTENDER * least]
 
 
-def contested(column: Sequence[Cell], folder: Path) -> list[Cell]:
-    """The grids that decide the column, where the interval on the noises of the second round has 1 in it."""
+def rounds() -> tuple[int, int, int]:
+    """How many chunks each round takes here."""
+    return (FIRST, MORE * SECOND, MORE * THIRD) if on_gpu() else (FIRST, SECOND, THIRD)
+
+
+def contested(column: Sequence[Cell], folder: Path, chunks: int) -> list[Cell]:
+    """The grids that decide the column, where the interval on the noises of so many chunks has 1 in it."""
     names = {cell.schedule for cell in column}
     plain = ART + own(column[0].sampler)
     mine = plain + TRIED if plain + TRIED in names else plain
-    found = [cell for cell in column if len(cell.load(folder)) >= SECOND * BATCH]
-    duel = report.duel(report.entries(found, folder, SECOND), mine)
+    found = [cell for cell in column if len(cell.load(folder)) >= chunks * BATCH]
+    duel = report.duel(report.entries(found, folder, chunks), mine)
     if duel is None or duel.verdict != "tied":
         return []
-    errors = {cell: total(cell.load(folder)[:SECOND * BATCH]) for cell in found}
+    errors = {cell: total(cell.load(folder)[:chunks * BATCH]) for cell in found}
     built_in = sorted((cell for cell in errors if not cell.schedule.startswith(ART)), key=errors.get)[:2]
     return [cell for cell in found if cell.schedule in (mine, plain) or cell in built_in]
 
@@ -122,7 +130,8 @@ def run(jobs: Sequence[Job], title: str, folder: Path, workers: int, say) -> Non
 
 def _arguments(argv) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks matched", description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--workers", type=int, default=1 if on_gpu() else os.cpu_count() or 1,
+                        help="processes of one thread each; one on a GPU, with ART_HOST_GPU=1")
     parser.add_argument("--samplers", default=",".join(SAMPLERS), help="deterministic samplers, separated by commas")
     parser.add_argument("--places", default=",".join(place.name for place in PLACES))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
@@ -144,24 +153,24 @@ def main(argv=None):
     args = _arguments(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    jobs = trials(args.places, args.samplers, args.steps)
+    jobs, (first, second, third) = trials(args.places, args.samplers, args.steps), rounds()
     try:
         unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
         for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
             _say(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps")
         cells = all_cells(args.places, args.samplers, args.steps, args.folder) + tried_cells(jobs, args.folder)
         if not args.report:
-            run(missing(cells, FIRST, args.folder), "first round", args.folder, args.workers, _say)
-        second = [cell for column in columns(cells).values() for cell in contenders(column, args.folder)]
+            run(missing(cells, first, args.folder), "first round", args.folder, args.workers, _say)
+        close = [cell for column in columns(cells).values() for cell in contenders(column, args.folder)]
         if not args.report:
-            run(missing(second, SECOND, args.folder), "second round", args.folder, args.workers, _say)
-            third = [cell for column in columns(cells).values() for cell in contested(column, args.folder)]
-            run(missing(third, THIRD, args.folder), "third round", args.folder, args.workers, _say)
+            run(missing(close, second, args.folder), "second round", args.folder, args.workers, _say)
+            tied = [cell for column in columns(cells).values() for cell in contested(column, args.folder, second)]
+            run(missing(tied, third, args.folder), "third round", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed"
     page = args.docs or report.PAGE
-    report.write(columns(cells), args.folder / page, trial, (FIRST, SECOND, THIRD), _say)
+    report.write(columns(cells), args.folder / page, trial, rounds(), _say)
     if args.docs:
         report.copy_to_docs(args.folder / page)
 

@@ -53,7 +53,7 @@ class Raw(torch.nn.Module):
         s = sigma.reshape(-1, 1, 1, 1)
         scale = torch.sqrt(s**2 + 1)
         noised = x * scale
-        clean = self.denoiser(noised, sigma)
+        clean = self.denoiser(noised.cpu(), sigma.cpu()).to(x)  # denoisers stay where they were made
         return (noised - clean) / s if self.predicts_noise else (clean - x / scale) * scale / s
 
 

@@ -1,9 +1,16 @@
-"""The host's code imported into this process, on the CPU."""
+"""The host's code imported into this process, on the CPU unless ART_HOST_GPU=1 and there is a GPU."""
 
 import functools
 import sys
 
+import torch
+
 from benchmarks.comfy import install, launch
+
+
+def on_gpu() -> bool:
+    """Whether the host in this process samples on a GPU."""
+    return install.wants_gpu() and torch.cuda.is_available()
 
 
 @functools.cache
@@ -16,7 +23,7 @@ def import_host():
     import comfy.cli_args
 
     # Read when comfy.model_management is imported, so it must be set before.
-    comfy.cli_args.args.cpu = True
+    comfy.cli_args.args.cpu = not on_gpu()
     import comfy.model_management
     import comfy.samplers
 

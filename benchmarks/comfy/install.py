@@ -77,6 +77,11 @@ def uses_own_interpreter() -> bool:
     return "COMFYUI_PYTHON" in os.environ
 
 
+def wants_gpu() -> bool:
+    """The CPU is the default, so that results are the same everywhere; ART_HOST_GPU=1 lets the host choose."""
+    return os.environ.get("ART_HOST_GPU") == "1"
+
+
 def install_host() -> Path:
     """Puts the tree and its requirements in place and returns the tree. Nothing to do on a second call."""
     if "COMFYUI_PATH" not in os.environ and not (HOME / "ComfyUI" / "main.py").is_file():

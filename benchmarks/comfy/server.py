@@ -96,7 +96,7 @@ class ComfyServer(Client):
         # The data base would lie in the person's own tree otherwise.
         options = ["--port", str(self.port), "--base-directory", str(install.base_directory()),
                    "--database-url", "sqlite:///:memory:", "--disable-auto-launch", "--disable-api-nodes"]
-        if "--cpu" not in self.arguments and not _wants_gpu():
+        if "--cpu" not in self.arguments and not install.wants_gpu():
             options.append("--cpu")
         return [install.interpreter(), str(LAUNCHER), str(install.tree()), *options, *self.arguments]
 
@@ -115,11 +115,6 @@ class ComfyServer(Client):
         """Raises HostError with the end of the log when the host has ended on its own."""
         if self._process is not None and (code := self._process.poll()) is not None:
             raise HostError(f"the host ended with exit code {code}; log {self.log}:\n{self.log_tail()}")
-
-
-def _wants_gpu() -> bool:
-    """The CPU is the default, so that results are the same everywhere; ART_HOST_GPU=1 lets the host choose."""
-    return os.environ.get("ART_HOST_GPU") == "1"
 
 
 def _environment() -> dict[str, str]:

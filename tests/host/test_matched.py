@@ -6,6 +6,7 @@ import torch
 
 from benchmarks import matched, matched_cells, matched_report
 from benchmarks.chunks import save_whole
+from benchmarks.comfy import inprocess
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Stage, Worker
 
 pytestmark = pytest.mark.host
@@ -172,16 +173,28 @@ def test_the_median_has_a_strongest_of_its_own(column, tmp_path):
     assert matched_report.duel(found, ART + "end:euler").rival == "karras"
 
 
-def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path, monkeypatch):
+def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path):
     """A tie of ours, tried, with the strongest asks for more noises of these; a clear win does not."""
-    monkeypatch.setattr(matched, "SECOND", 1)
     tried = Cell(SDXL, "euler", 6, ART + "end:euler" + matched.TRIED, (10.0, 7.0, 0.0))
     karras = column[0].load(tmp_path)
     save_whole(tried.path(tmp_path, 0), errors=karras * np.where(np.arange(BATCH) % 2, 1.02, 0.98))
-    found = matched.contested([*column, tried], tmp_path)
+    found = matched.contested([*column, tried], tmp_path, 1)
     assert {cell.schedule for cell in found} == {"karras", "beta", ART + "end:euler", tried.schedule}
     save_whole(tried.path(tmp_path, 0), errors=0.5 * karras)
-    assert matched.contested([*column, tried], tmp_path) == []
+    assert matched.contested([*column, tried], tmp_path, 1) == []
+
+
+def test_a_gpu_is_used_only_where_it_is_asked_for_and_samples_more(monkeypatch):
+    monkeypatch.delenv("ART_HOST_GPU", raising=False)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    matched_cells.precision.cache_clear()
+    assert not inprocess.on_gpu() and matched.rounds() == (1, 8, 32)
+    monkeypatch.setenv("ART_HOST_GPU", "1")
+    assert inprocess.on_gpu() and matched.rounds() == (1, 32, 128)
+    assert matched_cells.precision() == "float32"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert not inprocess.on_gpu()
+    matched_cells.precision.cache_clear()
 
 
 def test_each_sampler_has_an_objective_of_ours():
