@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from benchmarks.matched_cells import ART, Place
 from benchmarks.trial_cells import SEEDS, Trial
 
-BATCHES, BUDGET = 16, 8192  # batches of recorded orbits, and sample calls of a trial
+BATCHES, BUDGET = 32, 8192  # batches of recorded orbits, and sample calls of a trial
 TRIED = ", tried, seed "
 SAMPLERS = ("euler", "euler_ancestral")
 

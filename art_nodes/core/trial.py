@@ -29,6 +29,7 @@ CHANCE = 0.05  # of calling a grid better than another that is no better
 LEAST_ORBITS = 2  # that anything is judged on
 MOST_JUDGED, MOST_FITTED = 16, 16  # orbits that candidates are judged on, and that the improvement is fitted to
 LEAST_POOLED, MOST_POOLED = 8, 32  # the same where what counts is an average over orbits
+MOST_CHOSEN_ON = 64  # such orbits, where nothing else is to be paid for
 TRUSTED = 2 / 3  # share of what choosing may spend, at most, for choosing among grids that need no proof
 ENOUGH_TO_DROP = 4  # orbits, before one of those is dropped
 ENOUGH_FITTED = 4  # orbits, before a second round is worth more than further ones
@@ -121,7 +122,7 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     if len({len(grid) for grid in candidates.values()}) != 1:
         raise ValueError("candidates must be grids of one number of steps; "
                          f"got {[len(grid) - 1 for grid in candidates.values()]} steps; give at least one")
-    purse = _Purse(runs, budget)
+    purse = _Purse(runs, budget, improve)
     share = 1.0 if not improve else CHOOSING if purse.pool is None else CHOOSING_POOLED
     names = _choose(purse, candidates, max(1, trusted), share)
     starts = [np.asarray(candidates[name], float) for name in names]
@@ -177,8 +178,8 @@ def sizes_of(errors: np.ndarray) -> np.ndarray:
 class _Purse:
     """Runs that are counted, and kept, so that none is paid twice."""
 
-    def __init__(self, runs: Runs, limit: int):
-        self.runs, self.limit, self.spent, self.known = runs, limit, 0, {}
+    def __init__(self, runs: Runs, limit: int, improves: bool):
+        self.runs, self.limit, self.improves, self.spent, self.known = runs, limit, improves, 0, {}
         self.pool = getattr(runs, "pool", None)
 
     def price(self, steps: int, batches: Sequence[int]) -> int:
@@ -214,7 +215,9 @@ class _Purse:
     @property
     def most(self) -> tuple[int, int]:
         """Orbits that candidates are judged on, and that the improvement is fitted to, at most."""
-        return (MOST_JUDGED, MOST_FITTED) if self.pool is None else (MOST_POOLED, MOST_POOLED)
+        if self.pool is None:
+            return MOST_JUDGED, MOST_FITTED
+        return MOST_POOLED if self.improves else MOST_CHOSEN_ON, MOST_POOLED
 
     def is_clear(self, grid: np.ndarray, batches: Sequence[int]) -> bool:
         """Whether a grid's error is well above that of the recorded ends."""

@@ -108,6 +108,22 @@ def test_where_an_average_counts_the_best_candidate_needs_no_trust():
         assert try_grids(Scattered(best, 6.0), grids, 2000).name == ("near" if near < first else "first")
 
 
+@pytest.mark.parametrize("improve, orbits", [(True, 32), (False, 64)])
+def test_where_an_average_counts_more_orbits_choose_if_nothing_is_improved(improve, orbits):
+    """Twice as many, where the budget has nothing else to pay for."""
+    best, ran = geometric(), set()
+    far = moved(best, 0.8)
+
+    class Watched(Scattered):
+        def errors(self, grid, batch):
+            if np.array_equal(grid, far):
+                ran.add(batch)
+            return super().errors(grid, batch)
+
+    found = try_grids(Watched(best, 3.0, orbits=80), {"far": far, "near": moved(best, 0.5)}, 50_000, improve)
+    assert found.name == "near" and 2 * len(ran) == orbits
+
+
 def test_what_the_recording_cannot_tell_is_left_as_it_is():
     """Errors near those of the recorded ends themselves: neither chosen nor improved, and little is spent."""
     runs, start = Linear(geometric()), moved(geometric(), 0.5)
