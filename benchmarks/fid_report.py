@@ -140,7 +140,8 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
              "`end:<sampler>` is closest to the fine solution from the same noise ([results.md](results.md));"
              " `detail:<sampler>` weighs fine structure more, `spectrum:<sampler>` keeps the power at each frequency,"
              f" *at pictures*: that of {AIMS} training pictures ([theory.md](theory.md), section 7). *Tried*: what a"
-             f" trial of at most {BUDGET} sample calls on the spectrum of {BATCHES * SIZE} recorded orbits made of"
+             f" trial of at most {BUDGET} sample calls on the spectrum of recorded orbits"
+             f" ({', '.join(f'{sampler}: {count * SIZE}' for sampler, count in BATCHES.items())}) made of"
              " `spectrum:<sampler>` and the built-in schedules (section 8), all three seeds.",
              fine_line(fine, rounds[1], real, folder), as_markdown(summary(done))]
     for sampler, table in done.items():

@@ -12,7 +12,7 @@ STEPS = 4
 
 
 def test_a_trial_is_made_in_the_host_and_becomes_a_schedule_to_compare(comfy, tmp_path, monkeypatch):
-    monkeypatch.setattr(fid_trials, "BATCHES", 5)
+    monkeypatch.setattr(fid_trials, "BATCHES", {"euler_ancestral": 5})
     monkeypatch.setattr(fid_trials, "BUDGET", 600)
     [trial, *others] = fid_trials.trials(fid.PLACE, ["heun", "euler_ancestral"], (STEPS,))
     assert (trial.sampler, trial.seed, len(others)) == ("euler_ancestral", 0, 2)
