@@ -6,6 +6,7 @@ was not found on. No user could pay for this: it says what is left to gain, and 
 """
 
 import argparse
+import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -45,8 +46,9 @@ class Search:
     grids: tuple[tuple[float, ...], ...]
 
     def path(self, root: Path) -> Path:
-        """The file of what it found."""
-        return root / "attainable" / f"{PLACE.name}-{self.sampler}-{self.steps:02d}-{self.criterion}.json"
+        """The file of what it found, named after all that decides it."""
+        mark = hashlib.sha256(json.dumps([self.grids, NOISES, TRIES, SIDE, FINE]).encode()).hexdigest()[:12]
+        return root / "attainable" / f"{PLACE.name}-{self.sampler}-{self.steps:02d}-{self.criterion}-{mark}.json"
 
     def find(self) -> dict:
         """The sigmas."""
