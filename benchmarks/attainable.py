@@ -6,6 +6,7 @@ was not found on. No user could pay for this: it says what is left to gain, and 
 """
 
 import argparse
+import functools
 import hashlib
 import json
 import os
@@ -53,7 +54,8 @@ class Search:
     def find(self) -> dict:
         """The sigmas."""
         import_host()
-        here, run, criterion = ground(self.grids[0][0], FOUND_ON), sizes_of(self.sampler), CRITERIA[self.criterion]
+        here = ground(self.grids[0][0], FOUND_ON, NOISES)
+        run, criterion = sizes_of(self.sampler), CRITERIA[self.criterion]
 
         def error(grid) -> float:
             return float(criterion(run(*here, torch.tensor(grid, dtype=torch.float32))))
@@ -74,12 +76,13 @@ def sizes_of(sampler: str):
     return sizes
 
 
-def ground(sigma_max: float, seed: int):
-    """The denoiser, start states (NOISES, 64) of a seed, and where they end."""
+@functools.lru_cache(2)
+def ground(sigma_max: float, seed: int, count: int):
+    """The denoiser, start states (count, 64) of a seed, and where they end."""
     import comfy.k_diffusion.sampling as sampling
 
     denoiser, generator = kernel_denoiser(load()), torch.Generator().manual_seed(seed)
-    noise = torch.randn(NOISES, 64, generator=generator) * (1 + sigma_max**2) ** 0.5
+    noise = torch.randn(count, 64, generator=generator) * (1 + sigma_max**2) ** 0.5
     fine = torch.from_numpy(np.append(np.geomspace(sigma_max, 0.002, FINE), 0.0)).float()
     truth = sampling.sample_dpmpp_2m(lambda x, sigma, **_: denoiser(x, sigma), noise, fine, disable=True)
     return denoiser, noise, truth
@@ -110,7 +113,7 @@ def searches(cells: Sequence[Cell]) -> list[Search]:
 
 def row(column: Sequence[Cell], found: dict[str, list[float]]) -> list[str]:
     """The best built-in of a sampler at a number of steps, then ours and what was found, as ratios to the best."""
-    sampler, here = column[0].sampler, ground(column[0].sigmas[0], JUDGED_ON)
+    sampler, here = column[0].sampler, ground(column[0].sigmas[0], JUDGED_ON, NOISES)
     run = sizes_of(sampler)
 
     def judged(sigmas) -> tuple[float, float]:
@@ -136,15 +139,15 @@ def main(argv=None):
     torch.set_num_threads(1)
     trials = own_trials((PLACE,), SAMPLERS, STEPS)
     cells = all_cells((PLACE,), SAMPLERS, STEPS, args.folder)
-    jobs = [*trials, *searches(cells)]
-    unmade = [job for job in jobs if not job.path(args.folder).exists()]
+    wanted = searches(cells)
+    unmade = [job for job in (*trials, *wanted) if not job.path(args.folder).exists()]
     for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
         print(f"  {done + 1} of {len(unmade)}: {job.sampler}, {job.steps} steps", flush=True)
     by_column = columns(cells + tried_cells(trials, args.folder))
     rows = [["sampler", "steps", "least RMS of a built-in", "least median of one", "ours, tried",
              *(f"found by {criterion}" for criterion in CRITERIA)]]
     for (_, sampler, steps), column in by_column.items():
-        found = {job.criterion: json.loads(job.path(args.folder).read_text())["sigmas"] for job in searches(cells)
+        found = {job.criterion: json.loads(job.path(args.folder).read_text())["sigmas"] for job in wanted
                  if (job.sampler, job.steps) == (sampler, steps)}
         rows.append(row(column, found))
     text = ["# How good any grid could be", f"{this_machine()}; `python -m benchmarks attainable --docs`",

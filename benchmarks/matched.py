@@ -170,7 +170,7 @@ def main(argv=None):
         sys.exit("stopped; what is complete is saved, the same command goes on")
     trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed"
     page = args.docs or report.PAGE
-    report.write(columns(cells), args.folder / page, trial, rounds(), _say)
+    report.write(columns(cells), args.folder / page, trial, (first, second, third), _say)
     if args.docs:
         report.copy_to_docs(args.folder / page)
 

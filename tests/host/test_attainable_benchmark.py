@@ -17,7 +17,7 @@ def few(comfy, monkeypatch):
     """Few noises, few tries."""
     monkeypatch.setattr(attainable, "NOISES", 32)
     monkeypatch.setattr(attainable, "TRIES", 40)
-    return ground(GRID[0], 1)
+    return ground(GRID[0], 1, 32)
 
 
 def test_descent_lowers_the_error_that_it_is_given(few):
