@@ -25,6 +25,7 @@ COMMANDS = {
     "growth": "whether a recording tells how much errors grow",
     "matched": "ours against every built-in schedule at matched model calls, in the host",
     "trial": "what trying grids on the model adds to what was learned on recordings",
+    "seeds": "whether what trials found in the matched comparison holds for other seeds",
     "attainable": "how good any grid could be, found at a price that no user could pay",
     "fid": "FID of ours and of every built-in schedule at matched model calls, in the host",
     "invert-ays": "whether a published AYS table tells the stiffness of its checkpoint",
