@@ -21,6 +21,7 @@ from art_nodes.core.scores import total
 from art_nodes.core.stiffness import rms
 from benchmarks import bundled_report as report
 from benchmarks.bundled_places import PLACES, SOURCES, Place, Source, built_in, carried_bank
+from benchmarks.carry_over import GROWTH
 from benchmarks.machine import this_machine
 from benchmarks.transfer_scores import two_step
 
@@ -36,10 +37,10 @@ PIECES = 64  # at which a clock's J is taken
 Grids = dict[tuple[str, int], dict[str, np.ndarray]]  # (sampler, steps) -> schedule -> sigmas
 
 
-def learned(bank: OrbitBank, seed: int) -> dict[str, Schedule]:
-    """A schedule for each sampler."""
+def learned(bank: OrbitBank, seed: int, growth: float | None) -> dict[str, Schedule]:
+    """A schedule for each sampler; growth as for `with_grids`."""
     clock = learn_schedule(bank, TrainConfig(seed=seed))
-    return {sampler: clock if name == "euler" else with_grids(clock, bank, name, STEPS)
+    return {sampler: clock if name == "euler" else with_grids(clock, bank, name, STEPS, growth=growth)
             for sampler, name in OBJECTIVES.items()}
 
 
@@ -47,7 +48,8 @@ def our_grids(place: Place, sources: Sequence[Source]) -> Grids:
     """Ours at a place, one schedule from each source; the place's own among them."""
     grids: Grids = {(sampler, steps): {} for sampler in SOLVERS for steps in STEPS}
     for source in sources:
-        for sampler, schedule in learned(carried_bank(source, place, 0), 0).items():
+        growth = None if source == place.source else GROWTH
+        for sampler, schedule in learned(carried_bank(source, place, 0), 0, growth).items():
             for steps in STEPS:
                 grids[sampler, steps][source.name] = schedule.sigmas(steps).double().numpy()
     return grids

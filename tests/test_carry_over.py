@@ -101,7 +101,7 @@ def test_a_family_from_recording_to_file(family, tmp_path, monkeypatch):
     monkeypatch.setattr(carry_over, "ORBITS", 4)
     monkeypatch.setattr(carry_over, "RECORDINGS", 1)
     monkeypatch.setattr(carry_over, "photo_denoiser", lambda network: image_gaussian(32))
-    monkeypatch.setattr(carry_over, "with_grids", lambda *known: _with_few(*known))
+    monkeypatch.setattr(carry_over, "with_grids", _with_few)
     carry_over.main(["--families", family, "--out", str(tmp_path)], network=lambda: torch.nn.Identity())
     latents, files = FAMILIES[family], sorted(tmp_path.iterdir())
     assert {path.stem for path in files} == {family, f"{family}-clock"}
@@ -122,10 +122,11 @@ def test_a_range_far_above_the_trained_one_gets_the_best_grid_of_nodes():
     assert chosen["svd"] == "residual:euler"
 
 
-def _with_few(schedule, bank, objective):
+def _with_few(schedule, bank, objective, growth):
     from art_nodes.core import with_grids
 
-    return with_grids(schedule, bank, objective, (4,))
+    assert growth == 0  # whatever the photo model's pictures do
+    return with_grids(schedule, bank, objective, (4,), growth=growth)
 
 
 def test_control_stretching_sigma_alone_is_no_data_scale():

@@ -33,12 +33,13 @@ def optimal_schedule(bank: OrbitBank, *, objective: str = "euler") -> Schedule:
     return schedule if objective == "euler" else with_grids(schedule, bank, objective)
 
 
-def with_grids(schedule: Schedule, bank: OrbitBank, objective: str, steps=REFINED_STEPS, progress=None) -> Schedule:
+def with_grids(schedule: Schedule, bank: OrbitBank, objective: str, steps=REFINED_STEPS, progress=None,
+               growth: float | None = None) -> Schedule:
     """The schedule with the best grids of an exact-step objective for several numbers of steps.
 
     bank: recorded on the model that the schedule is for, over the same range; see `refined_grids`.
     """
-    grids = refined_grids(bank, objective, steps, progress)
+    grids = refined_grids(bank, objective, steps, progress, growth)
     for grid in grids.values():
         grid[0] = schedule.sigma_max
     return dataclasses.replace(schedule, grids=grids,

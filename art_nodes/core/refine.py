@@ -41,15 +41,17 @@ def best_grid(error: SamplerError, steps: int, also: Iterable = (), freedom: int
 
 
 def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINED_STEPS,
-                  progress: Callable[[int, int], None] | None = None) -> dict[int, np.ndarray]:
+                  progress: Callable[[int, int], None] | None = None, growth: float | None = None
+                  ) -> dict[int, np.ndarray]:
     """The best grid (K + 1,) for each number of steps; no model call.
 
     Numbers of steps above half the bank's nodes are left out: a recording cannot tell steps shorter than that.
     objective: "residual:<sampler>" or "end:<sampler>", see core/objectives.py.
     progress: called as progress(grids done, grids in all).
+    growth: as for `SamplerError`.
     Raises ValueError for another objective, or a bank that lacks the predictions' inner products.
     """
-    error, grids = SamplerError(bank, objective), {}
+    error, grids = SamplerError(bank, objective, growth=growth), {}
     steps = sorted({count for count in steps if count <= len(bank.sigmas) // 2})
     for done, count in enumerate(steps):
         near = [read_clock(grid, np.linspace(0, 1, count + 1)) for grid in list(grids.values())[-1:]]

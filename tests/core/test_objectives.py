@@ -19,6 +19,7 @@ from art_nodes.core import (
     learn_schedule,
     optimal_schedule,
     record_orbits,
+    with_grids,
 )
 from art_nodes.core.clock import optimal_clock
 from art_nodes.core.compare import euler, heun
@@ -195,6 +196,18 @@ def test_orbits_tell_how_much_errors_grow():
     assert growth_of(OrbitBank.merge(banks[1:2] * 2)) == pytest.approx(some[1], rel=0.02)
     one = record_orbits(wide, targets.noise((1, 1), HIGH), HIGH, LOW)
     assert growth_of(one) == 0
+
+
+def test_grids_are_for_the_growth_that_they_are_told():
+    """Of errors that grow on two modes, whose recording tells the most there is, and of ones that do not."""
+    bank, steps = targets.bank("two modes"), 6
+    clock = optimal_schedule(bank)
+    grids = {growth: with_grids(clock, bank, "end:euler", (steps,), growth=growth).grids[steps]
+             for growth in (None, LARGEST_GROWTH, 0.0)}
+    np.testing.assert_array_equal(grids[None], grids[LARGEST_GROWTH])
+    for growth, other in ((0.0, LARGEST_GROWTH), (LARGEST_GROWTH, 0.0)):
+        error = SamplerError(bank, "end:euler", growth=growth)
+        assert error(grids[growth][None])[0] < 0.997 * error(grids[other][None])[0]
 
 
 @pytest.mark.parametrize(("sigma", "grows"), [(1.0, True), (0.05, False)])
