@@ -189,7 +189,7 @@ def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
              " has. *Strongest* is the built-in with the least error of that column on the noises of ours, for medians"
              " that with the least median; the ratio's 95 % interval is a paired bootstrap over noises. A few pictures"
              " that turn into another one decide an RMS at many steps; medians tell of all the others.",
-             f"*Tried*: {trial} ([theory.md](theory.md), section 8; more seeds, and fewer calls, in"
+             f"*Tried*: {trial} ([theory.md](theory.md), section 8; more seeds in [seeds.md](seeds.md), fewer calls in"
              " [trial.md](trial.md)). FID is in [fid.md](fid.md).",
              "## Who wins", as_markdown(summary(found)),
              "## Which objective to take", "By RMS end error over all of these places. FID says otherwise for some"
