@@ -244,38 +244,15 @@ def for_pictures(sampler: str) -> tuple[str, ...]:
 def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> dict[str, tuple[float, ...]]:
     """Name -> sigmas (steps + 1,) of every schedule that has a grid of so many steps at this place."""
     from art_nodes.host.comparing_grids import find_entries
+    from art_nodes.host.host_schedules import NODES, TABLES, starts_at
 
-    found = {entry.name: entry.grid(steps) for entry in find_entries(stage.model, sampler, "all")}
-    found |= _further(stage, steps)
+    found = {entry.name: entry.grid(steps) for entry in find_entries(stage.model, sampler, ["all", *NODES])}
+    found = {name: grid for name, grid in found.items()
+             if grid is not None and (name not in TABLES or starts_at(grid, stage.sigma_max))}
     found |= {ART + name: ours[name].sigmas(steps, sigma_max=stage.sigma_max)
               for name in dict.fromkeys((*FOR_ALL, own(sampler), *for_pictures(sampler))) if name in ours}
     return {name: tuple(float(sigma) for sigma in grid) for name, grid in found.items()
-            if grid is not None and len(grid) == steps + 1 and torch.as_tensor(grid).isfinite().all()}
-
-
-def _further(stage: Stage, steps: int) -> dict[str, torch.Tensor]:
-    """Schedules of the host's nodes that its dropdown lacks, as those nodes make them by default.
-
-    Laplace's last sigma is replaced by 0: as it comes it leaves noise in the picture. beta57 is the beta schedule
-    with alpha 0.5 and beta 0.7. OptimalSteps' tables are for flow models and do not apply.
-    """
-    import comfy.k_diffusion.sampling as sampling
-    import comfy.samplers
-
-    low, high = float(stage.sampling.sigma_min), stage.sigma_max
-    laplace = sampling.get_sigmas_laplace(n=steps + 1, sigma_min=low, sigma_max=high)
-    laplace[-1] = 0.0
-    found = {
-        "polyexponential": sampling.get_sigmas_polyexponential(n=steps, sigma_min=low, sigma_max=high),
-        "laplace": laplace,
-        "beta57": comfy.samplers.beta_scheduler(stage.sampling, steps, alpha=0.5, beta=0.7),
-    }
-    if stage.place.dress == "SDXL":
-        from comfy_extras.nodes_gits import GITSScheduler
-
-        node = GITSScheduler
-        found["GITS"] = node.execute(1.2, steps, 1.0).result[0]
-    return found
+            if len(grid) == steps + 1 and torch.as_tensor(grid).isfinite().all()}
 
 
 def noise_of(number: int) -> int:

@@ -10,13 +10,12 @@ import torch
 
 from ..core import Schedule
 from .dropdown import NAME as ART
+from .host_schedules import AYS, NODES, of_node, starts_at, usable_grid
 from .library import load_schedule, schedule_names
 from .recording import describe_model
-from .report import AYS_KINDS, align_your_steps, starts_at, usable_grid
 from .sigmas import fingerprint, mismatches
 
 ALL = "all"
-AYS = {f"AYS {kind}": kind for kind in AYS_KINDS}
 LIBRARY = "library/"  # before a learned schedule that is named like something of the host
 CONNECTED, SIGMAS = "ART (connected)", "SIGMAS input"
 MOST_STEPS, MOST_COLUMNS = 10000, 12
@@ -54,10 +53,10 @@ def find_entries(model, sampler_name: str, names: str | Iterable[str], schedule:
                  sigmas: torch.Tensor | None = None) -> list[Entry]:
     """What `names` stand for on a MODEL, after the connected `schedule` and `sigmas`, if any.
 
-    A name is looked for among the host's schedulers, then "AYS SD1" and so on, then in the library of learned
-    schedules; "library/NAME" is the learned one where the host has the same name. "all" is every scheduler of
-    the host, and AlignYourSteps where it fits the model. Raises ValueError for an unknown name, which lists
-    what exists, for no schedule at all, and for sigmas that do not fall to 0.
+    A name is looked for among the host's schedulers, then among its nodes' ("AYS SD1", "GITS" and so on), then in the
+    library of learned schedules; "library/NAME" is the learned one where the host has the same name. "all" is every
+    scheduler of the host, and AlignYourSteps where it fits the model. Raises ValueError for an unknown name, which
+    lists what exists, for no schedule at all, and for sigmas that do not fall to 0.
     """
     entries = [] if schedule is None else [_learned(model, CONNECTED, schedule)]
     if sigmas is not None:
@@ -83,12 +82,13 @@ def _find(model, sampler_name: str, name: str) -> Entry:
     """The schedule of a name; ValueError lists what exists."""
     if name in comfy.samplers.KSampler.SCHEDULERS:
         return _of_host(model, sampler_name, name)
-    if name in AYS:
-        return Entry(name, lambda steps: _tensor(usable_grid(align_your_steps(AYS[name], steps))))
+    if name in NODES:
+        sampling = model.get_model_object("model_sampling")
+        return Entry(name, lambda steps: _tensor(of_node(name, sampling, steps)))
     learned = schedule_names()
     if (listed := name_in_library(name, learned)) in learned:
         return _learned(model, name, load_schedule(listed))
-    hosts = ", ".join([*comfy.samplers.KSampler.SCHEDULERS, *AYS])
+    hosts = ", ".join(dict.fromkeys([*comfy.samplers.KSampler.SCHEDULERS, *NODES]))
     raise ValueError(f"schedules must be names that exist; got {name!r:.120}; there are, of the host: {hosts}; "
                      f"learned: {', '.join(learned) or 'none yet'}; or write {ALL} for every one of the host")
 
@@ -141,4 +141,4 @@ def name_in_library(name: str, learned: list[str]) -> str:
 
 def is_of_host(name: str) -> bool:
     """Whether a name stands for something of the host, which wins over a learned schedule of the same name."""
-    return name == ALL or name in AYS or name in comfy.samplers.KSampler.SCHEDULERS
+    return name == ALL or name in NODES or name in comfy.samplers.KSampler.SCHEDULERS

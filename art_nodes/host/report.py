@@ -4,14 +4,13 @@ from collections.abc import Callable
 
 import comfy.samplers
 import numpy as np
-import torch
 
 from ..core import OrbitBank, Schedule, grid_cost
 from ..core.objectives import SamplerError, split_objective
 from ..core.trial import Tried
 from .dropdown import NAME as ART
+from .host_schedules import AYS, of_node, starts_at, usable_grid
 
-AYS_KINDS = ("SD1", "SDXL", "SVD")  # tables of the host's AlignYourSteps node
 MOST_ROWS = 24
 CHARGED = {"euler": "Euler objective", "residual": "Sum of the residuals", "end": "RMS end error",
            "detail": "RMS end error of value and slope", "spectrum": "Distance in power per frequency"}  # by kind
@@ -25,42 +24,15 @@ def host_grids(sampling, steps: int) -> dict[str, np.ndarray | None]:
     """
     makers = {name: _scheduler(sampling, name, steps) for name in comfy.samplers.SCHEDULER_NAMES if name != ART}
     grids = {name: usable_grid(maker) for name, maker in makers.items()}
-    for kind in AYS_KINDS:
-        grid = usable_grid(align_your_steps(kind, steps))
+    for name in AYS:
+        grid = of_node(name, sampling, steps)
         if grid is not None and starts_at(grid, float(sampling.sigma_max)):
-            grids[f"AYS {kind}"] = grid
+            grids[name] = grid
     return grids
-
-
-def starts_at(grid, sigma_max: float) -> bool:
-    """Whether a grid covers a model's range from the top: a table of another range is for another kind of model."""
-    return abs(float(grid[0]) / sigma_max - 1) < 0.01
 
 
 def _scheduler(sampling, name: str, steps: int):
     return lambda: comfy.samplers.calculate_sigmas(sampling, name, steps)
-
-
-def align_your_steps(kind: str, steps: int):
-    """Maker of the host's AlignYourSteps grid, through its node: V3 in newer hosts, V1 before."""
-    def make():
-        from comfy_extras.nodes_align_your_steps import AlignYourStepsScheduler as Node
-
-        if hasattr(Node, "execute"):
-            return Node.execute(kind, steps, 1.0).result[0]
-        return Node().get_sigmas(kind, steps, 1.0)[0]
-
-    return make
-
-
-def usable_grid(make) -> np.ndarray | None:
-    """The grid as float64, or None if it raises, is NaN, rises or does not end at 0."""
-    try:
-        grid = np.asarray(torch.as_tensor(make()).detach().double().cpu())
-    except Exception:  # other packs' schedulers may fail in any way; the report says "no grid"
-        return None
-    good = grid.ndim == 1 and len(grid) >= 2 and np.isfinite(grid).all() and grid[-1] == 0 and grid[0] > 0
-    return grid if good and (np.diff(grid) <= 0).all() else None
 
 
 def fair_cost(bank: OrbitBank, grid) -> float:

@@ -4,7 +4,6 @@ import dataclasses
 import functools
 from collections.abc import Callable
 
-import comfy.samplers
 import numpy as np
 import torch
 
@@ -18,6 +17,7 @@ from ..core.spectrum import bands_of
 from ..core.trial import Tried, ends_error, try_grids
 from .comparing_grids import find_entries
 from .comparing_samplers import count_calls, sample
+from .host_schedules import NODES
 from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat, gaussian
 
 OURS = "ART"
@@ -133,10 +133,7 @@ def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps
     _, sampler_name = split_objective(objective)
     ours = readings(bank, schedule.sigmas(steps).double().numpy(), objective, on_each)
     top, error = ours[OURS][0], SamplerError(bank, objective)
-    found = {entry.name: entry.grid(steps) for entry in find_entries(model, sampler_name, "all")}
-    if hasattr(comfy.samplers, "beta_scheduler"):  # as other packs offer it
-        sampling = model.get_model_object("model_sampling")
-        found["beta57"] = comfy.samplers.beta_scheduler(sampling, steps, alpha=0.5, beta=0.7)
+    found = {entry.name: entry.grid(steps) for entry in find_entries(model, sampler_name, ["all", *NODES])}
     # Some start below the model's range, or repeat a sigma.
     found = {name: np.append(top, grid[1:].double().numpy()) for name, grid in found.items()
              if grid is not None and len(grid) == steps + 1 and (grid.diff() < 0).all()

@@ -73,10 +73,11 @@ def comparison_inputs() -> list:
                                "of its own is refused: its distance to the reference says nothing."),
         io.String.Input("steps", default="6, 10, 20", tooltip="The numbers of steps to compare at."),
         io.String.Input("schedules", default=SCHEDULES, multiline=True,
-                        tooltip="Names separated by commas or new lines: the host's schedulers, AYS SD1, AYS SDXL, AYS "
-                                "SVD, and schedules of ART Train. A name that both the host and the library have is "
-                                "the host's; write library/NAME for the other. The word all stands for every one of "
-                                "the host."),
+                        tooltip="Names separated by commas or new lines: the host's schedulers, its nodes' (AYS SD1, "
+                                "AYS SDXL, AYS SVD, GITS, OptimalSteps FLUX, OptimalSteps Wan, OptimalSteps Chroma, "
+                                "polyexponential, laplace, beta57), and schedules of ART Train. A name that both the "
+                                "host and the library have is the host's; write library/NAME for the other. The word "
+                                "all stands for the host's schedulers and the AYS tables that fit the model."),
         io.Int.Input("reference_steps", default=100, min=20, max=10000,
                      tooltip="Steps of the reference that each end is compared with, at least 4 times the largest "
                              "number of steps."),

@@ -1,5 +1,7 @@
 """What ART Compare makes of its inputs before anything is sampled: samplers, names, step counts, grids, the cost."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -174,6 +176,27 @@ def test_ays_is_that_of_the_hosts_node(grids, model):
     made = Node.execute("SDXL", 8, 1.0).result if hasattr(Node, "execute") else Node().get_sigmas("SDXL", 8, 1.0)
     [theirs] = made
     assert torch.equal(find(grids, model, "AYS SDXL", "uni_pc")["AYS SDXL"].grid(8), theirs)
+
+
+@pytest.mark.parametrize("name, module, node, kind", [
+    ("GITS", "nodes_gits", "GITSScheduler", 1.2),
+    ("OptimalSteps Wan", "nodes_optimalsteps", "OptimalStepsScheduler", "Wan"),
+])
+def test_tables_of_the_hosts_nodes_can_be_named(grids, model, name, module, node, kind):
+    node = getattr(importlib.import_module(f"comfy_extras.{module}"), node)
+    [theirs] = node.execute(kind, 8, 1.0).result if hasattr(node, "execute") else node().get_sigmas(kind, 8, 1.0)
+    assert torch.equal(find(grids, model, name)[name].grid(8), theirs)
+    assert grids.is_of_host(name) and name not in find(grids, model, "all")
+
+
+def test_formulas_of_the_hosts_nodes_can_be_named(comfy, grids, model):
+    sampling, found = model.get_model_object("model_sampling"), find(grids, model, "polyexponential, laplace, beta57")
+    exponential = comfy.samplers.k_diffusion_sampling.get_sigmas_exponential(8, float(sampling.sigma_min),
+                                                                             float(sampling.sigma_max))
+    torch.testing.assert_close(found["polyexponential"].grid(8), exponential)  # with rho 1
+    for name, entry in found.items():
+        grid = entry.grid(8)
+        assert len(grid) == 9 and grid[-1] == 0 and (grid.diff() < 0).all(), name
 
 
 def test_learned_schedules_are_as_art_sigmas_gives_them(grids, library, model):

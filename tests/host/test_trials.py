@@ -104,8 +104,9 @@ def test_the_hosts_schedules_are_candidates_and_ours_come_first(inputs, recorded
     schedule = with_grids(optimal_schedule(bank), bank, "end:euler", (STEPS,))
     found, ours = candidates(inputs[workflows.SDXL][0], bank, schedule, "end:euler", STEPS)
     assert all(name.startswith(OURS) == (i < ours) for i, name in enumerate(found)) and list(found)[0] == OURS
-    assert ours > 1 and {"karras", "beta", "simple", "AYS SDXL"} <= found.keys()
-    assert not {"art", "ddim_uniform"} & found.keys()  # the latter starts below the model's range
+    assert ours > 1 and {"karras", "beta", "simple", "AYS SDXL", "GITS", "polyexponential", "beta57"} <= found.keys()
+    # The second starts below the model's range, the third is a flow's.
+    assert not {"art", "ddim_uniform", "OptimalSteps Wan"} & found.keys()
     for grid in found.values():
         assert len(grid) == STEPS + 1 and (np.diff(grid) < 0).all() and (grid[0], grid[-1]) == (bank.sigma_max, 0.0)
 
