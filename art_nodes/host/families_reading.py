@@ -1,5 +1,7 @@
 """What the host tells of a MODEL, as the plain facts of families.py, and the schedules there are for families."""
 
+from pathlib import Path
+
 from ..core import Schedule, ScheduleFileError
 from ..core.checks import MIN_NODES
 from . import library
@@ -42,15 +44,16 @@ def family_schedules() -> dict[str, str]:
 
     A file that was saved here under a family's name counts only if it says that it is for the family.
     """
-    names = set(library.schedule_names())
-    return {family.name: family.name for family in FAMILIES if family.name in names and _is_for(family.name)}
+    files = library.schedule_files()
+    return {family.name: family.name for family in FAMILIES
+            if family.name in files and _is_for(family.name, files[family.name])}
 
 
-def _is_for(family: str) -> bool:
-    if library.schedule_path(family).parent == library.BUNDLED:
+def _is_for(family: str, path: Path) -> bool:
+    if path.parent == library.BUNDLED:
         return True
     try:
-        return library.load_schedule(family).provenance.get("family") == family
+        return Schedule.load(path).provenance.get("family") == family
     except ScheduleFileError:
         return False
 

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 import folder_paths
+import numpy as np
 
 from ..core import Schedule, ScheduleFileError
 
@@ -36,8 +37,25 @@ register_folder()
 
 
 def schedule_names() -> list[str]:
-    """Every schedule there is now, bundled ones first; read from disk at each call."""
-    return list(_library())
+    """As `schedule_files`; read from disk at each call."""
+    return list(schedule_files())
+
+
+def schedule_files() -> dict[str, Path]:
+    """Name -> file of every schedule there is now, bundled ones first.
+
+    The host's own cached listing is not used: it misses files saved within one clock tick.
+    """
+    library = {path.stem: path for path in _bundled_files()}
+    for relative in _trained_files():
+        name = relative.removesuffix(SUFFIX)
+        while name in library or name == AUTO:
+            name = TRAINED_PREFIX + name
+        path = folder_paths.get_full_path(FOLDER, relative)  # None for a link to nowhere or a file that just went
+        # The host may read other suffixes as pickle; this one is never.
+        if path is not None and path.endswith(SUFFIX):
+            library[name] = Path(path)
+    return library
 
 
 def load_schedule(name: str) -> Schedule:
@@ -52,7 +70,7 @@ def schedule_hash(name: str) -> str:
 
 def schedule_path(name: str) -> Path:
     """The file of the schedule listed as `name`; ValueError lists what exists."""
-    library = _library()
+    library = schedule_files()
     if name not in library:
         known = ", ".join(library) or "none yet"
         raise ValueError(
@@ -81,8 +99,8 @@ def check_name(name: str) -> str:
 def save_schedule(schedule: Schedule, name: str) -> str:
     """Save into the host's model folder and return the name taken: `name`, or name_2, name_3 ... if that is taken.
 
-    No other schedule is ever overwritten. A file that already holds this very clock and
-    provenance is kept as it is. Raises ValueError for a bad name.
+    No other schedule is ever overwritten. A file that already holds this very schedule, with its grids and
+    provenance, is kept as it is. Raises ValueError for a bad name.
     """
     check_name(name)
     folder = trained_folders()[0]
@@ -121,8 +139,10 @@ def _holds(path: str, schedule: Schedule) -> bool:
         there = Schedule.load(path)
     except ScheduleFileError:
         return False
-    same_clock = there.clock.shape == schedule.clock.shape and bool((there.clock == schedule.clock).all())
-    return same_clock and there.provenance == json.loads(json.dumps(schedule.provenance))
+    same_grids = there.grids.keys() == schedule.grids.keys() and all(
+        np.array_equal(grid, schedule.grids[steps]) for steps, grid in there.grids.items())
+    return same_grids and np.array_equal(there.clock, schedule.clock) and \
+        there.provenance == json.loads(json.dumps(schedule.provenance))
 
 
 def _bundled_files() -> list[Path]:
@@ -137,17 +157,3 @@ def _trained_files() -> list[str]:
             paths = (Path(here, file).relative_to(folder).as_posix() for file in files)
             found.update(path for path in paths if path.endswith(SUFFIX))
     return sorted(found)
-
-
-def _library() -> dict[str, Path]:
-    """Name to file. The host's own cached listing is not used: it misses files saved within one clock tick."""
-    library = {path.stem: path for path in _bundled_files()}
-    for relative in _trained_files():
-        name = relative.removesuffix(SUFFIX)
-        while name in library or name == AUTO:
-            name = TRAINED_PREFIX + name
-        path = Path(folder_paths.get_full_path_or_raise(FOLDER, relative))
-        # The host may read other suffixes as pickle; this one is never.
-        if path.suffix == SUFFIX:
-            library[name] = path
-    return library

@@ -62,7 +62,7 @@ def _draw_ladder(draw, box, schedule, steps, others, sigma_min) -> None:
         panel.line(points, colour, 1.5)
         panel.dots(points, colour, 2.5)
     times = np.linspace(0, 1, LINES_ON_CLOCK)
-    panel.line(list(zip(times * steps, read_clock(schedule.clock, times), strict=True)), ART, 2.5)
+    panel.line(list(zip(times * steps, read_clock(schedule.clock_for(steps), times), strict=True)), ART, 2.5)
     panel.dots(_positive(sigmas, steps), ART, 4.0)
     panel.legend([("ART", ART), *((name, colour) for (name, _), colour in zip(chosen, OTHERS, strict=False))])
 

@@ -11,6 +11,7 @@ import json
 import math
 import sys
 import types
+from pathlib import Path
 
 import comfy.model_sampling
 import comfy.samplers
@@ -19,7 +20,7 @@ from aiohttp import web
 from ..core import Schedule, ScheduleFileError
 from . import library
 from .events import last_states
-from .report import usable_grid
+from .host_schedules import usable_grid
 
 LADDERS = ("karras", "normal")
 MOST_STEPS = 1000  # of a ladder that is drawn
@@ -64,13 +65,12 @@ async def live(request) -> web.Response:
 
 
 def _list_all() -> list[dict]:
-    return [_summary(name) for name in library.schedule_names()]
+    return [_summary(name, path) for name, path in library.schedule_files().items()]
 
 
-def _summary(name: str) -> dict:
+def _summary(name: str, path: Path) -> dict:
     """What a list shows of a schedule; "error" for a file that cannot be read."""
     try:
-        path = library.schedule_path(name)
         stat = path.stat()
         known = _described(str(path), stat.st_mtime_ns, stat.st_size)
     except (ValueError, OSError) as error:
@@ -113,7 +113,7 @@ def date(path, provenance: dict) -> str | None:
 
 def _whole(name: str) -> dict:
     read = library.load_schedule(name)
-    return {**_summary(name), "clock": read.clock.tolist(), "provenance": read.provenance,
+    return {**_summary(name, library.schedule_path(name)), "clock": read.clock.tolist(), "provenance": read.provenance,
             "grids": {str(steps): grid.tolist() for steps, grid in read.grids.items()}}
 
 

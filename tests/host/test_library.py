@@ -1,5 +1,6 @@
 """The schedule library: names, files, and what it refuses."""
 
+import dataclasses
 import os
 
 import pytest
@@ -76,6 +77,23 @@ def test_saving_overwrites_nothing(library, trained):
     assert library.save_schedule(first, "s") == "s_4"
     assert (trained / "s.safetensors").read_bytes() == b"damaged"
     assert sorted(path.name for path in trained.iterdir()) == [f"s{n}.safetensors" for n in ("", "_2", "_3", "_4")]
+
+
+def test_other_grids_are_another_schedule(library):
+    """The same clock and provenance with grids of another fit must not count as saved already."""
+    plain = schedules.schedule()
+    some, others = (dataclasses.replace(plain, grids={2: [80.0, middle, 0.0]}) for middle in (5.0, 6.0))
+    assert [library.save_schedule(one, "s") for one in (plain, some, others, some)] == ["s", "s_2", "s_3", "s_2"]
+    assert library.load_schedule("s_3").sigmas(2)[1] == 6.0
+
+
+def test_a_link_to_nowhere_is_no_schedule(library, trained):
+    """A drive that is not mounted must not take the rest of the library with it."""
+    library.save_schedule(schedules.schedule(), "s")
+    (trained / "gone.safetensors").symlink_to(trained / "nowhere" / "gone.safetensors")
+    assert library.schedule_names() == ["s"] and library.load_schedule("s").sigma_max == 80.0
+    with pytest.raises(ValueError, match="got 'gone'; there are: s"):
+        library.load_schedule("gone")
 
 
 def test_bundled_names_are_never_taken(library, trained, tmp_path):

@@ -83,6 +83,15 @@ def test_the_list(get, library, tmp_path):
     assert str(tmp_path) not in str(listed)
 
 
+def test_the_list_reads_the_folders_once(get, library, monkeypatch):
+    """Not once a schedule: with hundreds of them on a network drive that would take minutes."""
+    for rate in (1.0, 2.0, 3.0):
+        library.save_schedule(schedules.schedule(rate=rate), "s")
+    walks, walk = [], library.schedule_files
+    monkeypatch.setattr(library, "schedule_files", lambda: walks.append(1) or walk())
+    assert len(get("/art/schedules")[1]["schedules"]) == 3 and len(walks) == 1
+
+
 def test_a_changed_file_is_read_again(get, library, tmp_path):
     path = tmp_path / "trained" / "a.safetensors"
     library.save_schedule(schedules.schedule(model="first"), "a")

@@ -1,5 +1,6 @@
 """Recording, learning, comparing and drawing, with the host imported into this process."""
 
+import dataclasses
 import gc
 import weakref
 
@@ -423,6 +424,21 @@ def test_shorter_grids_and_many_schedulers_in_the_report(report):
     lines = report.comparison_lines(bank, [10.0, 6.0, 3.0, 0.0], grids, 3)
     assert len(lines) < 33 and max(map(len, lines)) < 160
     assert any("(gives 2 steps)" in line for line in lines) and any("and 37 worse ones" in line for line in lines)
+
+
+def test_the_plot_draws_the_grid_that_is_used(training, monkeypatch):
+    """Of a schedule with grids the line goes through the dots, which the clock does not."""
+    from art_nodes.host import plot
+
+    lines, dots = [], []
+    monkeypatch.setattr(plot.Panel, "line", lambda self, points, *_: lines.append(points))
+    monkeypatch.setattr(plot.Panel, "dots", lambda self, points, *_: dots.append(points))
+    schedule = dataclasses.replace(schedules.schedule(), grids={3: [80.0, 79.0, 70.0, 0.0]})
+    plot.draw_plot(schedule, 3, {}, [], 0.03)
+    (line,), (dot,) = lines, dots
+    across, sigma = map(np.array, zip(*line, strict=True))
+    for step, expected in dot:
+        assert sigma[np.abs(across - step).argmin()] == pytest.approx(expected, rel=0.05)
 
 
 @pytest.mark.parametrize("steps", [1, 3, 40, 10000])
