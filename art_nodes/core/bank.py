@@ -249,7 +249,7 @@ def record_orbits(
     high, low = check_sigma_range(sigma_max, sigma_min)
     check_noise(noise)
     grid = recording_grid(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
-    kept = kept_elements(noise[0].numel()).to(noise.device)
+    kept = kept_elements(noise[0].numel())
     dither = _Dither()
     x, recent, recorded, weighed, waves = noise.float(), [], [], [], []
     bands = bands_of(tuple(noise.shape[1:]), len(grid)) if is_picture(noise) else None
@@ -257,11 +257,12 @@ def record_orbits(
         batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
         denoised = check_denoised(denoiser(dither.add(x), batch_sigma), x, sigma).float()
         dither.learn(denoised)
-        recorded.append(denoised.flatten(1)[:, kept].cpu())
+        seen = denoised.cpu()  # some devices have no FFT
+        recorded.append(seen.flatten(1)[:, kept])
         if is_picture(noise):
-            weighed.append(weigh_frequencies(denoised).flatten(1)[:, kept].cpu())
+            weighed.append(weigh_frequencies(seen).flatten(1)[:, kept])
         if bands is not None:
-            waves.append(bands.coefficients(denoised).cpu())
+            waves.append(bands.coefficients(seen))
         if progress is not None:
             progress(i + 1, len(grid))
         if i + 1 < len(grid):
@@ -272,13 +273,13 @@ def record_orbits(
             x = ratio * x + (1 - ratio) * target
     predictions = torch.stack(recorded)  # (N, B, kept)
     rounding = np.array([0.0, *(rounding_noise(values) ** 2 for values in predictions)])
-    gram, detail, spectrum = _gram(noise.float().flatten(1)[:, kept].cpu(), predictions, rounding), None, None
+    start = noise.cpu().float()
+    gram, detail, spectrum = _gram(start.flatten(1)[:, kept], predictions, rounding), None, None
     if weighed:
-        start = weigh_frequencies(noise.float()).flatten(1)[:, kept].cpu()
         gain = frequency_gain(*noise.shape[-2:]).square().mean().item()
-        detail = _gram(start, torch.stack(weighed), rounding * gain)
+        detail = _gram(weigh_frequencies(start).flatten(1)[:, kept], torch.stack(weighed), rounding * gain)
     if bands is not None:
-        spectrum = spectrum_of(bands.coefficients(noise.float()).cpu(), waves, bands, noise.shape[1:], rounding)
+        spectrum = spectrum_of(bands.coefficients(start), waves, bands, noise.shape[1:], rounding)
     return OrbitBank(grid, stiffness_cells(grid, predictions), len(grid), len(grid) * len(noise), gram=gram,
                      elements=noise[0].numel(), share=share, detail=detail, ends=denoised.flatten(1).cpu().numpy(),
                      spectrum=spectrum)

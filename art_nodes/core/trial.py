@@ -376,6 +376,7 @@ def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Seque
 
 def _damped_step(normal: np.ndarray, pull: np.ndarray, damping: float) -> np.ndarray:
     """Levenberg-Marquardt's step, no longer than LARGEST_MOVE; (modes,)."""
+    normal, pull = np.asarray(normal, np.float64), np.asarray(pull, np.float64)  # so that tiny numbers stay above 0
     scale = np.diag(normal)
     move = -np.linalg.solve(normal + np.diag(damping * scale + 1e-9 * scale.max() + 1e-300), pull)
     return move * min(1.0, LARGEST_MOVE / max(np.abs(move).max(), 1e-12))

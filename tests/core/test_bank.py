@@ -52,6 +52,32 @@ def test_orbit_is_integrated_to_third_order():
     assert errors[0] < 2e-3 and errors[1] < 0.16 * errors[0]
 
 
+class WithoutFFT(torch.Tensor):
+    """A tensor on a device that lacks the Fourier transform, as some do."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        if "fft" in getattr(function, "__name__", ""):
+            raise RuntimeError("not implemented on this device")
+        if function is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        return super().__torch_function__(function, types, args, kwargs or {})
+
+
+def test_pictures_are_recorded_on_devices_without_fourier_transform():
+    noise = 3 * torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(RuntimeError, match="this device"):
+        torch.fft.rfft2(noise.as_subclass(WithoutFFT))
+
+    def denoise(x, sigma):
+        return x / (1 + sigma.reshape(-1, 1, 1, 1) ** 2)
+
+    plain = record_orbits(denoise, noise, 3.0, 0.03, nodes=8)
+    other = record_orbits(denoise, noise.as_subclass(WithoutFFT), 3.0, 0.03, nodes=8)
+    np.testing.assert_array_equal(other.detail, plain.detail)
+    np.testing.assert_array_equal(other.ends, plain.ends)
+
+
 def test_own_nodes():
     grid = np.geomspace(3.0, 0.01, 20)
     bank = record_orbits(gaussian(), targets.noise((2, 2), 3.0), 3.0, 0.01, sigmas=grid)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from art_nodes.core import OrbitBank, SolverRuns, Tried, optimal_schedule, record_orbits, try_grids
 from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid, grids_of, lengths_of
-from art_nodes.core.trial import better, optimism, sizes_of
+from art_nodes.core.trial import _damped_step, better, optimism, sizes_of
 from tests.core import targets
 
 HIGH, LOW = targets.SDXL_RANGE
@@ -271,6 +271,13 @@ def test_candidates_must_have_the_same_number_of_steps():
     for candidates in ({}, {"a": geometric(5), "b": geometric(6)}):
         with pytest.raises(ValueError, match="candidates must be grids of one number of steps"):
             try_grids(Linear(geometric()), candidates)
+
+
+def test_directions_that_change_nothing_are_no_step():
+    """In float32 too, where a number that should keep the matrix regular rounds to 0."""
+    for kind in (np.float32, np.float64):
+        move = _damped_step(np.zeros((2, 2), kind), np.zeros(2, kind), 0.03)
+        np.testing.assert_array_equal(move, 0)
 
 
 @pytest.mark.parametrize("count", [2, 4, 12])
