@@ -1,10 +1,10 @@
 """Ours against every built-in schedule at matched model calls, in the host; `python -m benchmarks matched`.
 
-End error to a fine reference on held-out noise for the deterministic samplers, in three rounds: all schedules on 32
-noises, those that may be the best of their column on 256, and where chance still decides on 1,024; four times as many
-of these on a GPU, with ART_HOST_GPU=1. Ours are grids of several objectives, and what a trial on the model makes of the
-sampler's own (benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops cleanly at Ctrl-C or SIGTERM; the
-same command goes on where it stopped.
+End error to a fine reference on held-out noise for the deterministic samplers, in rounds: all schedules on 32 noises,
+on 96 and 256 those that may yet be the best of their column, and where chance still decides on 1,024; four times as
+many of the last two on a GPU, with ART_HOST_GPU=1. Ours are grids of several objectives, and what a trial on the model
+makes of the sampler's own (benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops cleanly at Ctrl-C or
+SIGTERM; the same command goes on where it stopped.
 """
 
 import argparse
@@ -14,9 +14,10 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from art_nodes.core.scores import total
+from art_nodes.core.scores import ratio_interval, total
 from benchmarks import matched_report as report
 from benchmarks.chunks import stop_cleanly
 from benchmarks.comfy.inprocess import on_gpu
@@ -40,11 +41,10 @@ from benchmarks.trial_cells import SIZE, Trial
 from benchmarks.trial_cells import compute as make_trials
 
 FOLDER = Path("build/matched")
-FIRST, SECOND, THIRD = 1, 8, 32  # chunks of the rounds: 32, 256 and 1,024 noises
+FIRST, CULL, SECOND, THIRD = 1, 3, 8, 32  # chunks of the rounds: 32, 96, 256 and 1,024 noises
 MORE = 4  # times as many in the last two rounds on a GPU
 BATCHES, BUDGET = 40, 4096  # batches of recorded orbits, and sample calls of a trial
 TRIED = ", tried"
-CONTENDER = 1.15  # times the least error of its column, to be in the second round
 QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 10)}
 
 
@@ -79,19 +79,31 @@ def columns(cells: Sequence[Cell]) -> dict[tuple[Place, str, int], list[Cell]]:
     return found
 
 
-def contenders(column: Sequence[Cell], folder: Path) -> list[Cell]:
-    """The best of a column by the first round, the two strongest built-ins, and ours of the sampler's own objective."""
-    errors = {cell: total(found[:FIRST * BATCH]) for cell in column if len(found := cell.load(folder))}
-    least = min(errors.values(), default=0.0)
-    built_in = sorted((cell for cell in errors if not cell.schedule.startswith(ART)), key=errors.get)[:2]
-    ours = {ART + own(column[0].sampler), ART + own(column[0].sampler) + TRIED}
-    return [cell for cell in column if cell.schedule in ours or cell in built_in
-            or errors.get(cell, 1e9) <= CONTENDER * least]
+def is_ours(cell: Cell) -> bool:
+    """And not a schedule of the host."""
+    return cell.schedule.startswith(ART)
 
 
-def rounds() -> tuple[int, int, int]:
+def contenders(column: Sequence[Cell], folder: Path, chunks: int = FIRST) -> list[Cell]:
+    """What may be the best of a column by RMS or by median on the noises of so many chunks, and ours of the sampler.
+
+    A built-in is out only if by both it is worse than the best one beyond chance: of few noises one picture that turns
+    into another decides the RMS, so that a bare ratio would drop some that are the best of more noises. Two stay.
+    """
+    mine = ART + own(column[0].sampler)
+    found = {cell: errors[:chunks * BATCH] for cell in column
+             if len(errors := cell.load(folder)) >= chunks * BATCH and np.isfinite(errors).all()}
+    kept = {cell for cell in found if cell.schedule in (mine, mine + TRIED)}
+    for of in report.STATISTICS.values():
+        built_in = sorted((cell for cell in found if not is_ours(cell)), key=lambda cell: of(found[cell]))
+        kept |= {*built_in[:2], *(cell for cell, errors in found.items()
+                                  if built_in and ratio_interval(errors, found[built_in[0]], of)[0] <= 1)}
+    return [cell for cell in column if cell in kept]
+
+
+def rounds() -> tuple[int, int, int, int]:
     """How many chunks each round takes here."""
-    return (FIRST, MORE * SECOND, MORE * THIRD) if on_gpu() else (FIRST, SECOND, THIRD)
+    return (FIRST, CULL, MORE * SECOND, MORE * THIRD) if on_gpu() else (FIRST, CULL, SECOND, THIRD)
 
 
 def contested(column: Sequence[Cell], folder: Path, chunks: int) -> list[Cell]:
@@ -104,8 +116,10 @@ def contested(column: Sequence[Cell], folder: Path, chunks: int) -> list[Cell]:
     if duel is None or duel.verdict != "tied":
         return []
     errors = {cell: total(cell.load(folder)[:chunks * BATCH]) for cell in found}
-    built_in = sorted((cell for cell in errors if not cell.schedule.startswith(ART)), key=errors.get)[:2]
-    return [cell for cell in found if cell.schedule in (mine, plain) or cell in built_in]
+    built_in = sorted((cell for cell in errors if not is_ours(cell)), key=errors.get)
+    best = built_in[0].load(folder)[:chunks * BATCH]
+    close = [cell for cell in built_in if ratio_interval(cell.load(folder)[:chunks * BATCH], best)[0] <= 1]
+    return [cell for cell in found if cell.schedule in (mine, plain) or cell in close or cell in built_in[:2]]
 
 
 def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:
@@ -153,24 +167,25 @@ def main(argv=None):
     args = _arguments(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    jobs, (first, second, third) = trials(args.places, args.samplers, args.steps), rounds()
+    jobs, (first, *further, third) = trials(args.places, args.samplers, args.steps), rounds()
     try:
         unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
         for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
             _say(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps")
         cells = all_cells(args.places, args.samplers, args.steps, args.folder) + tried_cells(jobs, args.folder)
         if not args.report:
-            run(missing(cells, first, args.folder), "first round", args.folder, args.workers, _say)
-        close = [cell for column in columns(cells).values() for cell in contenders(column, args.folder)]
-        if not args.report:
-            run(missing(close, second, args.folder), "second round", args.folder, args.workers, _say)
-            tied = [cell for column in columns(cells).values() for cell in contested(column, args.folder, second)]
-            run(missing(tied, third, args.folder), "third round", args.folder, args.workers, _say)
+            run(missing(cells, first, args.folder), f"{first * BATCH} noises", args.folder, args.workers, _say)
+            close = cells
+            for before, chunks in zip((first, *further), further, strict=False):
+                close = [cell for column in columns(close).values() for cell in contenders(column, args.folder, before)]
+                run(missing(close, chunks, args.folder), f"{chunks * BATCH} noises", args.folder, args.workers, _say)
+            tied = [cell for column in columns(close).values() for cell in contested(column, args.folder, further[-1])]
+            run(missing(tied, third, args.folder), f"{third * BATCH} noises", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed"
     page = args.docs or report.PAGE
-    report.write(columns(cells), args.folder / page, trial, (first, second, third), _say)
+    report.write(columns(cells), args.folder / page, trial, (first, *further, third), _say)
     if args.docs:
         report.copy_to_docs(args.folder / page)
 

@@ -183,12 +183,13 @@ def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
              " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
              " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels.",
              "End error: distance, in units of the data's deviation, to a fine solution from the same noise; RMS and"
-             f" median over noises that nothing was learned on. Of those each column has {_listed(noises)}: the first"
-             " for schedules too far from the best to matter; the third round only where the interval of ours, tried,"
-             " had 1 in it after the second, and as far as it was run. In brackets: fewer noises than the column's best"
-             " has. *Strongest* is the built-in with the least error of that column on the noises of ours, for medians"
-             " that with the least median; the ratio's 95 % interval is a paired bootstrap over noises. A few pictures"
-             " that turn into another one decide an RMS at many steps; medians tell of all the others.",
+             f" median over noises that nothing was learned on. Of those a schedule has {_listed(noises)}: fewer than"
+             " 256 where by RMS as by median it was worse than the best built-in beyond chance, its interval above 1;"
+             " more only where the interval of ours, tried, had 1 in it, as far as they were run. In brackets: fewer"
+             " noises than the column's best has. *Strongest* is the built-in with the least error of that column on"
+             " the noises of ours, for medians that with the least median; the ratio's 95 % interval is a paired"
+             " bootstrap over noises. A few pictures that turn into another one decide an RMS at many steps; medians"
+             " tell of all the others.",
              f"*Tried*: {trial} ([theory.md](theory.md), section 8; more seeds in [seeds.md](seeds.md), fewer calls in"
              " [trial.md](trial.md)). FID is in [fid.md](fid.md).",
              "## Who wins", as_markdown(summary(found)),
@@ -209,29 +210,46 @@ def _listed(counts: Sequence[int]) -> str:
 
 
 def plot(found: Entries, sampler: str, path: Path) -> None:
-    """End error against steps, log-log, a panel a place: ours and the strongest built-ins."""
+    """End error against steps, log-log, a panel a place: ours and the strongest built-ins; hollow: on fewer noises."""
+    from matplotlib import colormaps
     from matplotlib.figure import Figure
 
     places = list(dict.fromkeys(place for place, name, _ in found if name == sampler))
-    figure = Figure(figsize=(4 * len(places), 3.6), layout="constrained")
+    shown = {place: _shown({count: column for (where, name, count), column in found.items()
+                            if (where, name) == (place, sampler)}) for place in places}
+    names = sorted({name for lines in shown.values() for name in lines}, key=lambda name: (name.startswith(ART), name))
+    look = {name: {"color": colormaps["tab20"](i % 20), "linewidth": 2.2 if name.startswith(ART) else 1.1}
+            for i, name in enumerate(names)}  # one look for a schedule in all panels
+    figure = Figure(figsize=(4 * len(places), 4.4), layout="constrained")
     for axes, place in zip(figure.subplots(1, len(places), squeeze=False)[0], places, strict=True):
-        here = {count: {entry.schedule: entry.rms for entry in column} for (where, name, count), column in found.items()
-                if (where, name) == (place, sampler)}
-        names = dict.fromkeys(name for column in here.values() for name in column)
-        built_in = sorted((name for name in names if not name.startswith(ART)),
-                          key=lambda name: np.mean([np.log(column.get(name, 9.0)) for column in here.values()]))
-        for name in (*built_in[:PLOTTED], *(name for name in names if name.startswith(ART))):
-            points = [(count, column[name]) for count, column in here.items() if name in column]
-            axes.loglog(*zip(*points, strict=True), "o-", label=name, markersize=3.5,
-                        linewidth=2.2 if name.startswith(ART) else 1.1, alpha=1.0 if name.startswith(ART) else 0.7)
-        axes.set(title=f"{sampler}, {place.title}", xlabel="steps", xticks=list(here))
+        for name, points in shown[place].items():
+            axes.loglog(*zip(*((count, error) for count, error, _ in points), strict=True), **look[name])
+            for count, error, whole in points:
+                axes.loglog(count, error, "o", markersize=3.5, color=look[name]["color"],
+                            fillstyle="full" if whole else "none")
+        axes.set(title=f"{sampler}, {place.title}", xlabel="steps",
+                 xticks=sorted({count for points in shown[place].values() for count, *_ in points}))
         axes.set_xticks([], minor=True)
         axes.xaxis.set_major_formatter("{x:g}")
         axes.grid(alpha=0.3)
     figure.axes[0].set_ylabel("RMS end error")
-    figure.axes[0].legend(fontsize=7)
+    lines = [figure.axes[0].plot([], [], label=name, **look[name])[0] for name in names]
+    figure.legend(handles=lines, loc="outside lower center", ncols=min(len(names), 3 * len(places)), fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
+
+
+def _shown(here: Mapping[int, Sequence[Entry]]) -> dict[str, list[tuple[int, float, bool]]]:
+    """Name -> (steps, RMS, whether on as many noises as the best) of what a panel shows: ours and PLOTTED built-ins."""
+    lines: dict[str, list[tuple[int, float, bool]]] = {}
+    for count, column in here.items():
+        most = min(max(len(entry.errors) for entry in column), len(column[0].errors))
+        for entry in column:
+            lines.setdefault(entry.schedule, []).append((count, entry.rms, len(entry.errors) >= most))
+    level = {name: np.mean([np.log({count: rms for count, rms, _ in line}.get(count, 9.0)) for count in here])
+             for name, line in lines.items()}
+    built_in = sorted((name for name in lines if not name.startswith(ART)), key=level.get)
+    return {name: lines[name] for name in (*built_in[:PLOTTED], *(name for name in lines if name.startswith(ART)))}
 
 
 def write(columns: Columns, path: Path, trial: str, rounds: Sequence[int], say=print) -> None:

@@ -1,8 +1,8 @@
 """What trying grids on the model is worth: ART Train's trial_calls, in the host; `python -m benchmarks trial`.
 
 End error on held-out noise of grids that a trial of 512 or 4096 sample calls found, beside the objective's own and
-every built-in schedule; three seeds of recording. Two rounds: all built-ins on 32 noises, then the strongest, and ours,
-on 256. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+every built-in schedule; three seeds of recording. In rounds: all built-ins on 32 noises, then on 96 and 256 those that
+may yet be the strongest, and ours. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
 """
 
 import argparse
@@ -15,13 +15,12 @@ import torch
 
 from benchmarks import trial_report as report
 from benchmarks.chunks import stop_cleanly
-from benchmarks.matched import columns, contenders, missing, run
-from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, Stage, grids
+from benchmarks.matched import CULL, FIRST, SECOND, columns, contenders, missing, run
+from benchmarks.matched_cells import BATCH, PLACES, SAMPLERS, Cell, Stage, grids
 from benchmarks.trial_cells import SEEDS, Job, compute
 
 FOLDER = Path("build/trial")
 STEPS = (6, 10, 20)
-FIRST, SECOND = 1, 8  # chunks of the two rounds: 32 and 256 noises
 
 
 def ours(jobs: Sequence[Job], folder: Path) -> list[Cell]:
@@ -65,11 +64,15 @@ def main(argv=None):
     try:
         if not args.report:
             _try([job for job in jobs if not job.path(args.folder).exists()], args)
-            run(missing(rivals, FIRST, args.folder), "built-in schedules", args.folder, args.workers, _say)
+            run(missing(rivals, FIRST, args.folder), f"{FIRST * BATCH} noises", args.folder, args.workers, _say)
         mine = ours(jobs, args.folder)
-        strong = [cell for column in columns(rivals).values() for cell in contenders(column, args.folder)]
         if not args.report:
-            run(missing([*strong, *mine], SECOND, args.folder), "second round", args.folder, args.workers, _say)
+            strong = rivals
+            for before, chunks, also in ((FIRST, CULL, []), (CULL, SECOND, mine)):
+                strong = [cell for column in columns(strong).values()
+                          for cell in contenders(column, args.folder, before)]
+                run(missing([*strong, *also], chunks, args.folder), f"{chunks * BATCH} noises", args.folder,
+                    args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     report.write(columns([*rivals, *mine]), jobs, args.folder, _say, args.docs)

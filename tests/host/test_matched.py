@@ -110,6 +110,24 @@ def test_only_what_may_win_is_looked_at_twice(column, tmp_path):
     assert [cell.schedule for cell in matched.contenders(column, tmp_path)] == ["karras", "beta", ART + "end:euler"]
 
 
+@pytest.mark.parametrize("better_by", ["RMS", "median"])
+def test_a_rival_that_may_yet_be_the_best_stays(column, tmp_path, better_by):
+    """One picture that turned into another decides the RMS of so few noises; the median leaves it out of account."""
+    errors = column[0].load(tmp_path).astype(float)
+    errors *= 0.97 if better_by == "RMS" else 0.6
+    errors[3] = 12.0  # alone more than all the others
+    rival = Cell(SDXL, "euler", 6, "AYS SD1", (10.0, 8.0, 0.0))
+    save_whole(rival.path(tmp_path, 0), errors=errors)
+    assert matched_report.Entry("", errors).rms > 1.5 * matched_report.entries(column[:1], tmp_path)[0].rms
+    assert rival in matched.contenders([*column, rival], tmp_path)
+
+
+def test_control_a_rival_that_is_worse_on_every_noise_goes(column, tmp_path):
+    """Negative control; but two built-ins stay, to compare with."""
+    assert column[2] not in matched.contenders(column, tmp_path)
+    assert column[2] in matched.contenders([column[0], column[2], column[3]], tmp_path)
+
+
 def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     found = matched_report.entries(column, tmp_path)
     duel = matched_report.duel(found, ART + "end:euler")
@@ -188,9 +206,9 @@ def test_a_gpu_is_used_only_where_it_is_asked_for_and_samples_more(monkeypatch):
     monkeypatch.delenv("ART_HOST_GPU", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     matched_cells.precision.cache_clear()
-    assert not inprocess.on_gpu() and matched.rounds() == (1, 8, 32)
+    assert not inprocess.on_gpu() and matched.rounds() == (1, 3, 8, 32)
     monkeypatch.setenv("ART_HOST_GPU", "1")
-    assert inprocess.on_gpu() and matched.rounds() == (1, 32, 128)
+    assert inprocess.on_gpu() and matched.rounds() == (1, 3, 32, 128)
     assert matched_cells.precision() == "float32"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert not inprocess.on_gpu()
