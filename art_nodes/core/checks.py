@@ -53,6 +53,20 @@ def check_grid(sigmas, sigma_max: float, sigma_min: float) -> np.ndarray:
     return grid
 
 
+def check_step_grid(sigmas, name: str = "a grid") -> np.ndarray:
+    """Return the sigmas (K + 1,) of K steps as float64 that fall from above 0 to exactly 0, or raise ValueError.
+
+    Equal ones may follow each other, as some of the host's schedulers make them.
+    """
+    values = sigmas.detach().cpu().numpy() if isinstance(sigmas, torch.Tensor) else sigmas
+    grid = np.array(values, dtype=np.float64)
+    if grid.ndim != 1 or len(grid) < 2 or not np.isfinite(grid).all() or grid[-1] != 0 or not (grid[:-1] > 0).all() \
+            or not (np.diff(grid) <= 0).all():
+        raise ValueError(f"{name} must be two or more finite sigmas that fall to exactly 0; got {grid.tolist()[:12]}; "
+                         "append the final 0, or take what .sigmas(steps) gives")
+    return grid
+
+
 def check_start(sigma: float) -> float:
     """Return the sigma at which a model starts sampling as a float, finite and > 0, or raise ValueError."""
     if not (math.isfinite(sigma) and sigma > 0):

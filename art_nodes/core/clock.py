@@ -7,6 +7,9 @@ sigma values at equally spaced times, from sigma_max down to exactly 0.
 import numpy as np
 
 from .bank import OrbitBank
+from .checks import check_step_grid
+
+STARTS_ALIKE = 1e-3  # largest relative difference between a grid's first sigma and the bank's
 
 
 def _monotone_slopes(values: np.ndarray) -> np.ndarray:
@@ -70,9 +73,12 @@ def grid_cost(bank: OrbitBank, sigmas) -> float:
 
     `sigmas` (K + 1,) descending, ending at 0. A grid of K steps is read as K equal pieces of
     clock time at constant speed, so theta_k = K (sigma_k - sigma_{k+1}) / T (docs/theory.md, eq. 6).
+    Raises ValueError for a grid that does not fall to 0 or does not start at the bank's sigma_max: one that leaves
+    out a part of the range would seem better than the optimum.
     """
-    grid = np.asarray(sigmas, dtype=float)
-    if len(grid) < 2 or not np.isfinite(grid).all():
-        raise ValueError(f"a grid needs at least two finite sigmas; got {grid.tolist()}; append a final 0")
+    grid = check_step_grid(sigmas)
+    if abs(grid[0] / bank.sigma_max - 1) > STARTS_ALIKE:
+        raise ValueError(f"a grid must start at the bank's sigma_max, {bank.sigma_max:g}; got {grid[0]:g}; take "
+                         f".sigmas(steps, sigma_max={bank.sigma_max:g}) of a schedule, or a bank of its range")
     speed = -np.diff(grid) * (len(grid) - 1) / bank.sigma_max
     return float((speed * np.diff(stiffness_integral(bank, grid))).sum() / optimal_cost(bank))

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .checks import check_denoised, check_noise
+from .checks import check_denoised, check_nodes, check_noise, check_start, check_step_grid
 from .exact import Denoiser
 from .stiffness import rms
 
@@ -49,29 +49,42 @@ def heun(denoiser: Denoiser, x: torch.Tensor, sigmas: torch.Tensor) -> torch.Ten
 SOLVERS: dict[str, Solver] = {"euler": euler, "heun": heun}
 
 
+def find_solver(solver: str | Solver) -> Solver:
+    """The solver of a name, or the function itself; ValueError lists the names."""
+    if isinstance(solver, str) and solver not in SOLVERS:
+        raise ValueError(f"solver must be one of {sorted(SOLVERS)} or a function; got {solver!r}")
+    return SOLVERS[solver] if isinstance(solver, str) else solver
+
+
+@torch.no_grad()
 def compare(
     denoiser: Denoiser,
     noise: torch.Tensor,
     grids: Mapping[str, torch.Tensor],
     solver: str | Solver = "euler",
     reference_nodes: int = 256,
+    sigma_min: float | None = None,
 ) -> list[Row]:
     """Error of each grid at sigma = 0 against a fine Heun solution from the same noise; best first.
 
     noise: (B, ...) start states, already scaled by the first sigma, which all grids must share.
     grids: name -> (K + 1,) descending sigmas ending at 0.
-    Raises ValueError if grids start at different sigmas or the solver is unknown.
+    sigma_min: the least sigma that the reference asks the model at, as the model's own; by default half the least one
+        of the grids, or a thousandth of the first.
+    Raises ValueError for no grid, one that does not fall to 0, grids that start at different sigmas, an unknown
+    solver, or fewer than 8 reference_nodes.
     """
     check_noise(noise)
-    if isinstance(solver, str) and solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {sorted(SOLVERS)} or a function; got {solver!r}")
-    starts = {name: float(sigmas[0]) for name, sigmas in grids.items()}
+    run, reference_nodes = find_solver(solver), check_nodes(reference_nodes)
+    if not grids:
+        raise ValueError("grids must hold at least one grid to compare; got none")
+    starts = {name: check_step_grid(sigmas, f"grid {name!r}")[0] for name, sigmas in grids.items()}
     top = max(starts.values())
     if any(abs(start / top - 1) > 1e-4 for start in starts.values()):
         raise ValueError(f"grids to compare must start at the same sigma; got {starts}; pass sigma_max to .sigmas(...)")
     smallest = min(float(sigmas[-2]) for sigmas in grids.values())
-    reference = heun(denoiser, noise, _reference_grid(top, min(0.5 * smallest, 1e-3 * top), reference_nodes))
-    run = SOLVERS[solver] if isinstance(solver, str) else solver
+    least = min(0.5 * smallest, 1e-3 * top) if sigma_min is None else check_start(sigma_min)
+    reference = heun(denoiser, noise, _reference_grid(top, least, reference_nodes))
     rows = []
     for name, sigmas in grids.items():
         counted = Counted(denoiser)

@@ -5,6 +5,8 @@ import numpy as np
 from .objectives import SamplerError
 from .samplers import REPLAYS
 
+MOST_PAIRS = 65  # nodes, 0 among them, that triples are made of: each needs a replay at once
+
 
 def solvable(error: SamplerError) -> bool:
     """Whether `best_on_nodes` can take it."""
@@ -14,8 +16,9 @@ def solvable(error: SamplerError) -> bool:
 def best_on_nodes(error: SamplerError, steps: int) -> np.ndarray:
     """The grid (K + 1,) of recorded nodes whose steps leave the least sum of E|r|, by dynamic programming.
 
-    Exact for one-step samplers. A two-step sampler is solved over pairs of nodes: what a step leaves depends
-    on the node before. Raises ValueError for an objective that is no sum over steps, or more steps than nodes.
+    Exact for one-step samplers. A two-step sampler is solved over pairs of nodes, of a long recording every second
+    one or fewer: what a step leaves depends on the node before. Raises ValueError for an objective that is no sum
+    over steps, or more steps than nodes.
     """
     if error.kind != "residual":
         raise ValueError(f"dynamic programming needs an objective that is a sum over steps; got {error.kind}:"
@@ -26,12 +29,14 @@ def best_on_nodes(error: SamplerError, steps: int) -> np.ndarray:
     sigmas = np.append(error.bank.sigmas, 0.0)
     if not 1 <= steps < len(sigmas):
         raise ValueError(f"steps must be 1 to {len(sigmas) - 1}, the number of nodes; got {steps}; record more nodes")
-    index = np.arange(len(sigmas))
+    memory = REPLAYS[error.sampler].memory
+    most = len(sigmas) if memory == 0 else min(len(sigmas), max(MOST_PAIRS, steps + 1))
+    index = np.linspace(0, len(sigmas) - 1, most).round().astype(int)
     first = _step_costs(error, sigmas, *np.meshgrid(index, index, indexing="ij"))
-    if REPLAYS[error.sampler].memory == 0:
+    if memory == 0:
         return sigmas[_shortest_path(first, steps)]
     later = _step_costs(error, sigmas, *np.meshgrid(index, index, index, indexing="ij"))
-    return sigmas[_shortest_pair_path(first, later, steps)]
+    return sigmas[index[_shortest_pair_path(first, later, steps)]]
 
 
 def _shortest_path(cost: np.ndarray, steps: int) -> list[int]:

@@ -50,7 +50,10 @@ def diffusers_json(sigmas: torch.Tensor, *, flow: bool) -> str:
 
 
 def table_timesteps(sigmas) -> list[int] | None:
-    """The nearest entries of SD's training table, in ln sigma; None outside the table or where two are the same."""
+    """The nearest entries of SD's training table, in ln sigma; None above the table or where two are the same.
+
+    Sigmas below the table, which leave no noise that is seen, become its last entry.
+    """
     betas = np.linspace(TABLE_FIRST_BETA ** 0.5, TABLE_LAST_BETA ** 0.5, TABLE_STEPS) ** 2
     kept = np.cumprod(1 - betas)
     table = np.log(np.sqrt((1 - kept) / kept))

@@ -233,5 +233,8 @@ def growth_of(bank: OrbitBank) -> float:
     slope = ((1 - sigmas * bank.share) * nodes - Orbits(bank.sigmas).state(bank.sigmas)) / sigmas  # F at the nodes
     change, size = (np.maximum(np.einsum("in,bnm,im->bi", rows, bank.gram, rows), 0.0)
                     for rows in (np.diff(nodes, axis=0), slope))
-    rate = (change / np.maximum(np.sqrt(size[:, 1:] * size[:, :-1]), 1e-300) / -np.diff(np.log(noise))).sum(axis=1)
+    folds = -np.diff(np.log(noise))
+    told = folds > 0  # near a share of 1 all noise counts as the same
+    mean_size = np.maximum(np.sqrt(size[:, 1:] * size[:, :-1]), 1e-300)
+    rate = (change[:, told] / mean_size[:, told] / folds[told]).sum(axis=1)
     return float(min(rate.var(ddof=1) / max(rate.mean() ** 2, 1e-300), LARGEST_GROWTH))

@@ -16,7 +16,9 @@ import torch
 
 from .adams import ORDER, Adams
 from .bank import OrbitBank
-from .compare import SOLVERS, Counted, Solver
+from .checks import check_step_grid
+from .clock import STARTS_ALIKE
+from .compare import Counted, Solver, find_solver
 from .exact import Denoiser
 from .objectives import SamplerError
 from .policy import hats
@@ -63,7 +65,7 @@ class SolverRuns:
     """A solver on the orbits of `record_orbits(denoiser, noise, ...)`, without a host.
 
     noise (B, ...) is what was recorded from; solver one of compare.SOLVERS or a function like them; batch: orbits
-    that run together. Raises ValueError for a bank without ends, or of other orbits.
+    that run together. Raises ValueError for a bank without ends or of other orbits, and for an unknown solver.
     """
 
     def __init__(self, denoiser: Denoiser, noise: torch.Tensor, bank: OrbitBank, solver: str | Solver = "euler",
@@ -72,9 +74,9 @@ class SolverRuns:
             raise ValueError("a trial needs the bank that was just recorded from this noise (its ends are not kept in "
                              f"files); got {'no ends' if bank.ends is None else bank.ends.shape} for noise "
                              f"{tuple(noise.shape)}; record it with record_orbits(...)")
-        self.denoiser, self.noise, self.solver = denoiser, noise.split(batch), SOLVERS.get(solver, solver)
+        self.denoiser, self.noise, self.solver = denoiser, noise.split(batch), find_solver(solver)
         self.sizes, self.ends = [len(part) for part in self.noise], np.split(bank.ends, range(batch, len(noise), batch))
-        self.floor = ends_error(bank)
+        self.floor, self.top = ends_error(bank), bank.sigma_max
 
     def calls(self, steps: int) -> int:
         """Counted on a denoiser that answers 0."""
@@ -84,7 +86,10 @@ class SolverRuns:
 
     @torch.no_grad()
     def errors(self, grid: np.ndarray, batch: int) -> np.ndarray:
-        """As `Runs.errors`."""
+        """As `Runs.errors`; ValueError for a grid that does not start where the noise does."""
+        if abs(grid[0] / self.top - 1) > STARTS_ALIKE:
+            raise ValueError(f"grids must start at the sigma of the recorded noise, {self.top:g}; got {grid[0]:g}; "
+                             "pass sigma_max to .sigmas(...)")
         end = self.solver(self.denoiser, self.noise[batch], torch.from_numpy(np.asarray(grid, float)))
         return end.flatten(1).cpu().double().numpy() - self.ends[batch]
 
@@ -117,11 +122,16 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     Errors are means over orbits of RMS errors: a few orbits that flip to another picture rule an RMS over orbits.
     Errors below twice `runs.floor` are left as they are: a recording of more nodes tells more.
     Where runs pool their errors all orbits judge at once, and whichever candidate is best stays.
-    Raises ValueError without a candidate, or where they differ in their number of steps.
+    Raises ValueError without a candidate, for one that does not fall to 0, or where they differ in their first sigma
+    or number of steps.
     """
+    candidates = {name: check_step_grid(grid, f"candidate {name!r}") for name, grid in candidates.items()}
     if len({len(grid) for grid in candidates.values()}) != 1:
         raise ValueError("candidates must be grids of one number of steps; "
                          f"got {[len(grid) - 1 for grid in candidates.values()]} steps; give at least one")
+    starts = [grid[0] for grid in candidates.values()]
+    if max(starts) > (1 + STARTS_ALIKE) * min(starts):
+        raise ValueError(f"candidates must start at the same sigma; got {starts}; pass sigma_max to .sigmas(...)")
     purse = _Purse(runs, budget, improve)
     share = 1.0 if not improve else CHOOSING if purse.pool is None else CHOOSING_POOLED
     names = _choose(purse, candidates, max(1, trusted), share)

@@ -45,6 +45,7 @@ def test_closed_form_cannot_be_nudged_lower(target):
     best = optimal_clock(bank, 64)
     at_best = grid_cost(bank, best)
     bump = np.sin(np.pi * np.arange(65) / 64) * np.minimum(best[:-1] - best[1:], 1).min()
+    bump[-1] = 0.0  # a grid ends at exactly 0
     for size in (8.0, -8.0):
         assert grid_cost(bank, np.sort(best + size * bump)[::-1]) > at_best - 1e-4
 
@@ -72,9 +73,17 @@ def test_classic_grids_cost_more(target, steps):
 
 def test_cost_refuses_what_is_no_grid():
     bank = targets.bank("normal")
-    for grid in ([1.0], [3.0, np.nan, 0.0]):
-        with pytest.raises(ValueError, match="at least two finite sigmas"):
+    for grid in ([1.0], [3.0, np.nan, 0.0], [3.0, 1.0], [3.0, 1.0, 2.0, 0.0]):
+        with pytest.raises(ValueError, match="two or more finite sigmas that fall to exactly 0"):
             grid_cost(bank, grid)
+
+
+def test_a_grid_of_another_range_has_no_cost():
+    """What leaves out a part of the range would seem better than the optimum."""
+    bank = targets.bank("normal")
+    for top in (1.5, 6.0):
+        with pytest.raises(ValueError, match=f"start at the bank's sigma_max, 3; got {top:g}; take .sigmas.steps"):
+            grid_cost(bank, [top, 0.5, 0.0])
 
 
 @settings(max_examples=100, deadline=None)

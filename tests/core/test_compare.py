@@ -68,3 +68,35 @@ def test_refuses_unfair_comparisons():
         compare(gaussian(), START, {"a": torch.tensor([3.0, 1, 0]), "b": torch.tensor([2.0, 1, 0])})
     with pytest.raises(ValueError, match="solver must be one of"):
         compare(gaussian(), START, grids(), "magic")
+    with pytest.raises(ValueError, match="at least one grid"):
+        compare(gaussian(), START, {})
+    with pytest.raises(ValueError, match="nodes must be a whole number >= 8; got 0"):
+        compare(gaussian(), START, grids(), reference_nodes=0)
+
+
+@pytest.mark.parametrize("sigmas", [[3.0, 1.0], [3.0, 1.0, 2.0, 0.0], [3.0], [3.0, 0.0, 0.0], [3.0, float("nan"), 0.0]])
+def test_a_grid_that_does_not_fall_to_0_is_no_grid(sigmas):
+    """Without its final 0 a grid would stop short and seem the best."""
+    with pytest.raises(ValueError, match="grid 'mine' must be two or more finite sigmas that fall to exactly 0"):
+        compare(gaussian(), START, grids() | {"mine": torch.tensor(sigmas)})
+
+
+def test_a_network_keeps_no_graph():
+    """Hundreds of calls with gradients would fill the memory."""
+    network = torch.nn.Linear(8, 8)
+    rows = compare(lambda x, sigma: network(x), START, grids())
+    assert not any(row.errors.requires_grad for row in rows)
+
+
+def test_the_reference_asks_no_smaller_sigma_than_the_model_has():
+    asked = []
+
+    def denoiser(x, sigma):
+        asked.append(float(sigma[0]))
+        return gaussian()(x, sigma)
+
+    coarse = {"coarse": torch.tensor([3.0, 1.0, 0.0])}
+    compare(denoiser, START, coarse, sigma_min=0.03)
+    assert min(asked) == pytest.approx(0.03)
+    compare(denoiser, START, coarse)
+    assert min(asked) == pytest.approx(0.003)

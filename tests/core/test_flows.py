@@ -82,6 +82,16 @@ def test_errors_of_a_gaussian_flow_are_told_not_to_grow(bank):
     assert growth_of(bank) < 0.02 < growth_of(dataclasses.replace(bank, share=False))
 
 
+@pytest.mark.parametrize("shift", [5.0, 8.0, 12.0])
+def test_strong_shifts_have_a_growth_too(bank, shift):
+    """Several of their nodes lie so near to a share of 1 that all noise counts as the same there."""
+    time = np.linspace(1, 0, 65)[:-1]
+    nodes = shift * time / (1 + (shift - 1) * time)
+    shifted = record_orbits(flow, noise(16, 0), 1.0, nodes[-1], sigmas=nodes, share=True)
+    assert growth_of(shifted) == pytest.approx(growth_of(bank), abs=0.1)
+    assert np.isfinite(SamplerError(shifted, "end:euler")(random_grids(3, 6))).all()
+
+
 def test_a_bank_remembers_what_its_sigma_means(bank, tmp_path):
     bank.save(tmp_path / "bank.safetensors")
     loaded = OrbitBank.load(tmp_path / "bank.safetensors")

@@ -14,6 +14,7 @@ from art_nodes.core import (
     OrbitBank,
     Schedule,
     TrainConfig,
+    dynamic,
     exact,
     learn,
     learn_schedule,
@@ -109,6 +110,17 @@ def test_dynamic_programming_finds_the_best_of_all_grids(small, name, steps):
     error, sigmas = SamplerError(small, f"residual:{name}"), np.append(small.sigmas, 0.0)
     every = np.stack([sigmas[[0, *inner, 9]] for inner in itertools.combinations(range(1, 9), steps - 1)])
     np.testing.assert_allclose(error(best_on_nodes(error, steps)[None])[0], error(every).min(), rtol=1e-9)
+
+
+def test_long_recordings_are_solved_on_fewer_nodes(small, monkeypatch):
+    """All triples of many nodes would fill the memory; steps are still those of recorded nodes, and nearly as good."""
+    error = SamplerError(small, "residual:dpmpp_2m")
+    best = best_on_nodes(error, 3)
+    monkeypatch.setattr(dynamic, "MOST_PAIRS", 7)
+    found = best_on_nodes(error, 3)
+    assert len(found) == 4 and set(found) <= {*small.sigmas, 0.0} and (found[0], found[-1]) == (small.sigma_max, 0.0)
+    assert error(best[None])[0] <= error(found[None])[0] < 1.5 * error(best[None])[0]
+    assert len(best_on_nodes(error, 8)) == 9  # as many nodes as it takes
 
 
 def test_dynamic_programming_wants_a_sum_over_steps(small):

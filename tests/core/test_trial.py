@@ -273,6 +273,15 @@ def test_candidates_must_have_the_same_number_of_steps():
             try_grids(Linear(geometric()), candidates)
 
 
+@pytest.mark.parametrize("other, message", [
+    (geometric(5)[:-1].tolist() + [0.01], "candidate 'b' must be two or more finite sigmas that fall to exactly 0"),
+    ((0.5 * geometric(5)).tolist(), "candidates must start at the same sigma"),
+])
+def test_candidates_must_be_whole_and_of_one_range(other, message):
+    with pytest.raises(ValueError, match=message):
+        try_grids(Linear(geometric()), {"a": geometric(5), "b": np.array(other)})
+
+
 def test_directions_that_change_nothing_are_no_step():
     """In float32 too, where a number that should keep the matrix regular rounds to 0."""
     for kind in (np.float32, np.float64):
@@ -356,6 +365,10 @@ def test_solvers_need_the_ends_of_these_orbits(tmp_path):
     noise = targets.noise((4, 1, 8, 8), HIGH)
     bank = record_orbits(targets.image_gaussian(8), noise, HIGH, LOW)
     bank.save(tmp_path / "bank.safetensors")
+    with pytest.raises(ValueError, match="solver must be one of"):
+        SolverRuns(targets.image_gaussian(8), noise, bank, "dpmpp_2m")
+    with pytest.raises(ValueError, match="grids must start at the sigma of the recorded noise"):
+        SolverRuns(targets.image_gaussian(8), noise, bank).errors(0.5 * geometric(4), 0)
     for other, start in ((OrbitBank.load(tmp_path / "bank.safetensors"), noise), (bank, noise[:3])):
         with pytest.raises(ValueError, match="a trial needs the bank that was just recorded from this noise"):
             SolverRuns(targets.image_gaussian(8), start, other)
