@@ -9,11 +9,13 @@ from .refine import REFINED_STEPS, refined_grids
 from .schedule import Schedule
 
 CLOCK_NODES = 64
+ART_VERSION = "0.1.0"  # of this pack, as in pyproject.toml
 
 
 def describe_bank(bank: OrbitBank) -> dict:
-    """What a schedule's provenance says about the recording it was made from."""
+    """What a schedule's provenance says about the recording it was made from, and by which version of this pack."""
     return {
+        "art_version": ART_VERSION,
         "orbits": len(bank.stiffness), "nodes": len(bank.sigmas), "model_calls": bank.calls,
         "sample_calls": bank.sample_calls, "sigma_max": bank.sigma_max, "sigma_min": bank.sigma_min, **bank.metadata,
     }

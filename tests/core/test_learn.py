@@ -1,6 +1,8 @@
 """ART-RL learns the optimal clock, from the rewards alone; break the rewards and it does not."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -72,6 +74,13 @@ def test_a_wrong_actor_step_is_noticed(monkeypatch):
     monkeypatch.setattr(ActorCritic, "improve",
                         lambda self, rollout, advantage, rate: original(self, rollout, -advantage, rate))
     assert learn_schedule(bank, TrainConfig(iterations=60)).cost(bank) > 1.13
+
+
+def test_a_schedule_says_which_version_made_it():
+    told = re.search(r'^version = "(.+)"$', (Path(__file__).parents[2] / "pyproject.toml").read_text(), re.MULTILINE)
+    bank = targets.bank("normal")
+    for schedule in (learn_schedule(bank, TrainConfig(iterations=2)), optimal_schedule(bank)):
+        assert schedule.provenance["art_version"] == told.group(1)
 
 
 def test_same_seed_same_schedule_other_seed_another():
