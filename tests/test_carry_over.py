@@ -89,9 +89,9 @@ def test_every_family_is_carried_to():
     assert set(FAMILIES) == {name for name in BY_NAME if not name.startswith("demo")}
     for name, latents in FAMILIES.items():
         assert BY_NAME[name].meaning == (SHARE if latents.share else ADDED)
-    for family, spread, expected in (("sd15", SD, 0.726), ("sdxl", SDXL, 0.867)):
+    for family, spread, expected in (("sd15", SD, 0.724), ("sdxl", SDXL, 0.867)):
         known = FAMILIES[family].data_std
-        assert known == pytest.approx(np.sqrt(np.mean(np.square(spread)))) == pytest.approx(expected, abs=2e-3)
+        assert known == pytest.approx(np.sqrt(np.mean(np.square(spread)))) == pytest.approx(expected, abs=5e-4)
 
 
 @pytest.mark.parametrize("family", ["sdxl-refiner", "flux"])
