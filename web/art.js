@@ -4,10 +4,11 @@ import { addSidebarTab, app, loadStyle, loadTexts, selectedNodes, undoable } fro
 import { useSchedule } from './art/library.mjs';
 import { menuItems } from './art/menu.mjs';
 import { pickSchedule } from './art/picker.mjs';
+import { redrawRecords } from './art/records.mjs';
 import { panelTab } from './art/sidebar.mjs';
 import { followTheme } from './art/theme.mjs';
 import { followTrainings, OFFER, redrawTrainings } from './art/trainings.mjs';
-import { addPlot } from './art/widgets.mjs';
+import { addPlot, leaveLost } from './art/widgets.mjs';
 
 async function browse() {
   const nodes = selectedNodes('ARTSigmas');
@@ -33,5 +34,9 @@ app.registerExtension({
   },
   nodeCreated: addPlot,
   getNodeMenuItems: menuItems,
-  afterConfigureGraph: redrawTrainings,
+  afterConfigureGraph() {
+    leaveLost();
+    redrawTrainings();
+    redrawRecords();
+  },
 });

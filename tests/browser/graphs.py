@@ -44,6 +44,14 @@ def sigmas_node(node_id=2, name="auto", steps=10) -> dict:
                  [("sigmas", "SIGMAS")], [name, steps, 1.0])
 
 
+def compare_node(node_id=2) -> dict:
+    """ART Compare of two schedules at one number of steps; it is an output node."""
+    inputs = [*SAMPLED, ("schedule", "ART_SCHEDULE"), ("sigmas", "SIGMAS"), ("vae", "VAE")]
+    outputs = [("table", "STRING"), ("plot", "IMAGE"), ("pictures", "IMAGE")]
+    return _node(node_id, "ARTCompare", (420, 400), inputs, outputs,
+                 [1.0, 0, "fixed", 1, "euler", "4", "karras, simple", 40])
+
+
 def preview_node(node_id=3, pos=(800, 0)) -> dict:
     """PreviewAny, an output node; it makes the host run what it is wired to."""
     return _node(node_id, "PreviewAny", pos, [("source", "*")], [], [])
@@ -93,6 +101,12 @@ def two_trainings(first: str, second: str) -> dict:
 def automatic() -> dict:
     """Demo model, ART Sigmas that chooses for it, and a preview."""
     return graph([demo_node(), sigmas_node(), preview_node(3)], [(1, 0, 2, 1), (2, 0, 3, 0)])
+
+
+def compared(steps: int) -> dict:
+    """Demo model, ART Sigmas that chooses for it, a preview, and ART Compare as node 4."""
+    nodes = [demo_node(), sigmas_node(steps=steps), preview_node(3), compare_node(4)]
+    return graph(nodes, [(1, 0, 2, 1), (2, 0, 3, 0), *sampled(4)], named_id("compared"))
 
 
 def sampling() -> dict:

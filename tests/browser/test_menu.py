@@ -44,6 +44,7 @@ def test_use_art_sigmas_and_undo(tab):
     sample, sigmas = by_type["SamplerCustom"], by_type["ARTSigmas"]
     assert (sample["noise_seed"], sample["cfg"], sample["add_noise"]) == (77, 1.5, True)
     assert (sigmas["steps"], sigmas["denoise"], sigmas["model"]) == (9, 0.8, ["1", 0])
+    assert sigmas["schedule_name"] == "auto", "whatever was trained here, it is the model that decides"
     assert by_type["KSamplerSelect"]["sampler_name"] == "heun"
     assert sample["sigmas"] == [ids["ARTSigmas"], 0] and sample["sampler"] == [ids["KSamplerSelect"], 0]
     assert [sample[name] for name in ("model", "positive", "negative", "latent_image")] == [["1", i] for i in range(4)]

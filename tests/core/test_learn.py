@@ -79,7 +79,7 @@ def test_a_wrong_actor_step_is_noticed(monkeypatch):
 def test_a_schedule_says_which_version_made_it():
     told = re.search(r'^version = "(.+)"$', (Path(__file__).parents[2] / "pyproject.toml").read_text(), re.MULTILINE)
     bank = targets.bank("normal")
-    for schedule in (learn_schedule(bank, TrainConfig(iterations=2)), optimal_schedule(bank)):
+    for schedule in (learn_schedule(bank, TrainConfig(iterations=10)), optimal_schedule(bank)):
         assert schedule.provenance["art_version"] == told.group(1)
 
 

@@ -19,6 +19,11 @@ class FakeElement extends EventTarget {
     Object.assign(this, { offsetWidth: 480, offsetHeight: 200 });
     this.classList = { toggle: () => {}, add: () => {} };
   }
+  addEventListener(type, listener, options) {
+    // Node lets a passive listener prevent what browsers do not.
+    const passive = (event) => listener(Object.assign(event, { preventDefault: () => {} }));
+    super.addEventListener(type, options?.passive ? passive : listener, options);
+  }
   setAttribute(name, value) { this.attributes[name] = value; }
   getAttribute(name) { return this.attributes[name] ?? null; }
   append(...children) {
@@ -77,6 +82,7 @@ const TYPES = {
   SamplerCustom: [`model add_noise noise_seed sampler sigmas ${SAMPLED}`, 2],
   KSamplerSelect: ['sampler_name', 1],
   ARTSigmas: ['schedule_name steps denoise schedule model', 1],
+  ARTCompare: ['model schedules', 3],
   ARTTrain: ['model positive negative latent_image cfg seed steps name', 4],
   Loader: ['ckpt_name', 3],
   Save: ['samples', 0],
@@ -97,6 +103,11 @@ export class FakeNode {
     this.graph.links.set(id, { id, origin_id: this.id, origin_slot: slot, target_id: target.id, target_slot: index });
     this.outputs[slot].links.push(id);
     target.inputs[index].link = id;
+  }
+  getInputNode(index) {
+    // As newer front ends do.
+    if (!this.graph) throw new TypeError('this node is in no graph');
+    return this.graph.getNodeById(this.graph.links.get(this.inputs[index].link)?.origin_id) ?? null;
   }
   addDOMWidget(name, type, element, options) {
     this.widgets.push({ name, type, element, options });
@@ -127,6 +138,7 @@ export class FakeGraph {
       .forEach((link) => this.cut(link.id));
     this.nodes = this.nodes.filter((each) => each !== node);
     node.onRemoved?.();
+    node.graph = null;
   }
   /** "Loader.0 > SamplerCustom.model" of every wire. */
   wires() {
@@ -155,6 +167,30 @@ export const app = {
   registerExtension: (extension) => { host.extension = extension; },
 };
 globalThis.fakeHost = { api, app };
+
+/** A node of the graph, as one that is read from a workflow. */
+export function create(type, values = {}, graph = app.graph, id = undefined) {
+  const node = new FakeNode(type);
+  host.extension.nodeCreated(node);
+  graph.add(node, id);
+  for (const [name, value] of Object.entries(values)) node.widgets.find((each) => each.name === name).value = value;
+  node.onAdded?.();
+  node.onConfigure?.();
+  return node;
+}
+
+/** What the server tells of a training of node 1. */
+export function message(changes) {
+  return { node: '1', run: 1, number: 1, workflow: 'flow', phase: 'recording', done: 1, total: 4, calls: 1, seconds: 1,
+    left: 3, start: [], clock: [], costs: [], name: null, ...changes };
+}
+
+export const plotOf = (node) => node.widgets.find((widget) => widget.type === 'art_plot');
+
+/** Have the page read its list anew, as after a restart of the server. */
+export function reconnect() {
+  api.dispatchEvent(new Event('reconnected'));
+}
 
 /** Send a message as the server does. */
 export function send(detail) {

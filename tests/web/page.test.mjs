@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import test, { beforeEach } from 'node:test';
 
-import { app, body, FakeGraph, FakeNode, host, send, settle } from './fake_page.mjs';
+import { app, body, create, FakeGraph, host, message, plotOf, reconnect, send, settle } from './fake_page.mjs';
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 const clock = Array.from({ length: 17 }, (_, i) => 80 * (1 - i / 16) ** 3);
@@ -22,22 +22,6 @@ beforeEach(() => {
   Object.assign(host, { events: [], told: [], asked: [] });
 });
 
-function create(type, values = {}, graph = app.graph) {
-  const node = new FakeNode(type);
-  nodeCreated(node);
-  graph.add(node);
-  for (const [name, value] of Object.entries(values)) node.widgets.find((each) => each.name === name).value = value;
-  node.onAdded?.();
-  node.onConfigure?.();
-  return node;
-}
-
-function message(changes) {
-  return { node: '1', run: 1, number: 1, workflow: 'flow', phase: 'recording', done: 1, total: 4, calls: 1, seconds: 1,
-    left: 3, start: [], clock: [], costs: [], name: null, ...changes };
-}
-
-const plotOf = (node) => node.widgets.find((widget) => widget.type === 'art_plot');
 const value = (node, name) => node.widgets.find((widget) => widget.name === name).value;
 
 test('a plot is no part of the workflow and is gone with its node', async () => {
@@ -78,7 +62,7 @@ test('auto stays a choice when the list is read anew, and what it took is drawn'
   const node = create('ARTSigmas', { schedule_name: 'auto', steps: 4, denoise: 1 });
   const [widget] = node.widgets;
   widget.options.values = ['auto', 'old'];
-  globalThis.fakeHost.api.dispatchEvent(new Event('reconnected'));
+  reconnect();
   await settle();
   assert.deepEqual(widget.options.values, ['auto', ...summaries.map((each) => each.name)]);
   assert.equal(widget.value, 'auto');
@@ -89,8 +73,20 @@ test('auto stays a choice when the list is read anew, and what it took is drawn'
   await settle();
   assert.equal(element.all('circle').length, 3 * 4 + 1);
   assert.ok(host.asked.includes('/art/ladders?name=mine&steps=4&denoise=1'));
-  // Wired to something else, it is not known what auto will take.
+  // Wired to something else, it is not known what auto will take; wired as before, it is.
+  create('Loader').connect(0, node, node.inputs.findIndex((input) => input.name === 'model'));
   node.onConnectionsChange();
+  await settle();
+  assert.match(element.textContent, /auto is drawn when it has run/);
+  [...app.graph.links.keys()].forEach((id) => app.graph.cut(id));
+  node.onConnectionsChange();
+  await settle();
+  assert.equal(element.all('circle').length, 3 * 4 + 1);
+  // What was chosen by name says nothing of auto.
+  widget.value = 'demo-edm';
+  node.onExecuted({ art_sigmas: [{ name: 'demo-edm' }] });
+  widget.value = 'auto';
+  node.onConfigure();
   await settle();
   assert.match(element.textContent, /auto is drawn when it has run/);
 });
@@ -109,10 +105,7 @@ test('a new node takes the place of the plot of an earlier one with its id', asy
   await settle(20);
   assert.ok(!plotOf(next).element.isConnected);
   app.graph.remove(next);
-  const same = new FakeNode('ARTTrain');
-  nodeCreated(same);
-  app.graph.add(same, old.id);
-  same.onAdded();
+  const same = create('ARTTrain', {}, app.graph, old.id);
   await settle(20);
   assert.deepEqual(places.map((place) => place.children.length), [1, 1]);
   assert.ok(places[0].children[0] === plotOf(same).element && places[1].children[0] === plotOf(stranger).element);
@@ -188,7 +181,7 @@ test('a reload in the middle: what the server remembers is drawn, and not announ
   const train = create('ARTTrain');
   host.answers['/art/live'] = { runs: [message({ run: 20, phase: 'finished', name: 'old', number: 9 }),
     message({ run: 30, phase: 'learning', clock, start: clock, costs: [[1, 1.3]], number: 4, node: '1' })] };
-  globalThis.fakeHost.api.dispatchEvent(new Event('reconnected'));
+  reconnect();
   await settle();
   assert.match(plotOf(train).element.all('div')[0].textContent, /learning/);
   assert.equal(body.all('div').filter((each) => each.attributes.class === 'art-toast').length, 0);
@@ -241,8 +234,22 @@ test('"Use ART sigmas" on the graph: one step of undo, every wire and value', as
   assert.deepEqual(['noise_seed', 'control_after_generate', 'cfg', 'add_noise'].map((name) => (
     value(find('SamplerCustom'), name))), [5, 'fixed', 4.5, true]);
   assert.deepEqual(['schedule_name', 'steps', 'denoise'].map((name) => value(find('ARTSigmas'), name)),
-    ['mine', 9, 0.7]);
+    ['auto', 9, 0.7]);
   assert.equal(value(find('KSamplerSelect'), 'sampler_name'), 'heun');
+});
+
+test('"Use ART sigmas" where there is no schedule that can be read: nothing is changed', async () => {
+  const sampler = wired();
+  const use = () => getNodeMenuItems(sampler).find((each) => each.content === 'Use ART sigmas').callback();
+  host.answers['/art/schedules'] = { schedules: [{ name: 'mine', error: 'no clock' }] };
+  reconnect();
+  await settle();
+  const before = app.graph.wires();
+  await use();
+  host.answers['/art/schedules'] = { schedules: summaries };
+  reconnect();
+  await settle();
+  assert.deepEqual([app.graph.wires(), host.events, host.told.length], [before, [], 1]);
 });
 
 test('"Learn a schedule for this model" on the graph', () => {

@@ -34,6 +34,13 @@ export function neighbours(node) {
   };
 }
 
+/** @returns {string} what an input is wired to, "5:0" for the first output of node 5; empty if to nothing */
+export function sourceOf(node, name) {
+  const index = node.inputs?.findIndex((input) => input.name === name) ?? -1;
+  const link = index >= 0 ? inputLink(node, index) : null;
+  return link ? `${link.origin_id}:${link.origin_slot}` : '';
+}
+
 /** The wire of an input; older hosts are asked through the graph. */
 function inputLink(node, index) {
   if (node.getInputLink) return node.getInputLink(index);

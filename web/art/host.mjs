@@ -66,10 +66,14 @@ function placesOf(graph, wanted, prefix, depth = 0) {
   return [...here, ...inner.flatMap((node) => placesOf(node.subgraph, wanted, `${prefix}${node.id}:`, depth + 1))];
 }
 
+/** @returns {any[]} the whole workflow's graph and those of its subgraphs */
+export function allGraphs() {
+  return [rootGraph(), ...(rootGraph()?.subgraphs?.values?.() ?? [])];
+}
+
 /** @returns {any[]} all nodes of a class, those of subgraphs too */
 export function nodesOf(comfyClass) {
-  const graphs = [rootGraph(), ...(rootGraph()?.subgraphs?.values?.() ?? [])];
-  return graphs.flatMap((graph) => graph?.nodes ?? []).filter((node) => node.comfyClass === comfyClass);
+  return allGraphs().flatMap((graph) => graph?.nodes ?? []).filter((node) => node.comfyClass === comfyClass);
 }
 
 /** @returns {any[]} the selected nodes of a class */

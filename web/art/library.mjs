@@ -1,6 +1,7 @@
 /** The schedules that the server has, kept for the whole page. */
 
 import { getJson, nodesOf, setWidget } from './host.mjs';
+import { Listeners } from './listeners.mjs';
 import { describe, readList } from './schedules.mjs';
 
 const WIDGET = 'schedule_name';
@@ -9,7 +10,7 @@ export const AUTO = 'auto';
 let list = [];
 let loading = null;
 const whole = new Map();
-const listeners = new Set();
+const listeners = new Listeners();
 
 /** @returns {import('./schedules.mjs').Summary[]} as last read */
 export function schedules() {
@@ -18,8 +19,7 @@ export function schedules() {
 
 /** Call whenever the list was read again; returns what stops that. */
 export function onSchedules(listener) {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
+  return listeners.add(listener);
 }
 
 /** Read the list anew; several calls at once ask once. */
@@ -30,7 +30,7 @@ export function refresh() {
     list = readList(answer);
     whole.clear();
     nodesOf('ARTSigmas').forEach(offerChoices);
-    listeners.forEach((listener) => listener());
+    listeners.call();
     return list;
   });
   return loading;

@@ -2,7 +2,7 @@
 
 import { carryOut, describeNode, neighbours } from './graph.mjs';
 import { app, tell } from './host.mjs';
-import { offerChoices, refresh, schedules } from './library.mjs';
+import { AUTO, offerChoices, refresh, schedules } from './library.mjs';
 import { addTrain, canLearn, canReplace, findCheckpoint, proposeName, replaceKSampler } from './rewrite.mjs';
 import { say } from './words.mjs';
 
@@ -27,15 +27,10 @@ function learnHere(node) {
 }
 
 async function replaceHere(node) {
-  const names = (schedules().length ? schedules() : await refresh()).filter((each) => !each.error);
-  if (!names.length) return tell('info', say('noneYet'));
-  return finish(carryOut(replaceKSampler(describeNode(node), bestFirst(names).name), node.graph));
-}
-
-/** What was trained here last is most likely meant. */
-function bestFirst(list) {
-  const trained = list.filter((each) => each.origin === 'trained');
-  return trained.reduce((best, each) => ((each.date ?? '') > (best.date ?? '') ? each : best), trained[0] ?? list[0]);
+  const known = schedules().length ? schedules() : await refresh();
+  if (known.every((each) => each.error)) return tell('info', say('noneYet'));
+  // The page does not know what model it is. ART Sigmas is wired to it, and auto finds the schedule of its family.
+  return finish(carryOut(replaceKSampler(describeNode(node), AUTO), node.graph));
 }
 
 function finish(nodes) {

@@ -43,6 +43,14 @@ export class Plot {
     this.frame = -1;
   }
 
+  /** Go on after destroy(), as when undo puts a node back that it had taken away. */
+  resume() {
+    if (this.frame !== -1) return;
+    this.frame = 0;
+    this.observer?.observe(this.picture);
+    this.request();
+  }
+
   listen() {
     this.picture.addEventListener('pointermove', (event) => this.hover(event));
     this.picture.addEventListener('pointerleave', () => this.point(null));

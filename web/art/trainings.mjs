@@ -3,13 +3,14 @@
 import { clientId, executionIds, getJson, nodesOf, onReconnected, onTraining, selectedNodes, setting, tell, undoable,
   workflowId } from './host.mjs';
 import { refresh, useSchedule } from './library.mjs';
+import { Listeners } from './listeners.mjs';
 import { isOver, nodeKey, readMessage, reduceAll, stateOf } from './live.mjs';
 import { offer } from './toast.mjs';
 import { say } from './words.mjs';
 
 export const OFFER = 'ART.Offer';
 let states = {};
-const listeners = new Set();
+const listeners = new Listeners();
 
 /** Begin to listen; once, when the page is set up. */
 export function followTrainings() {
@@ -20,8 +21,7 @@ export function followTrainings() {
 
 /** Call whenever something is known anew; returns what stops that. */
 export function onTrainings(listener) {
-  listeners.add(listener);
-  return () => listeners.delete(listener);
+  return listeners.add(listener);
 }
 
 /**
@@ -50,7 +50,7 @@ export function receive(message) {
 
 /** Draw all pictures again, as when another workflow was opened. */
 export function redrawTrainings() {
-  listeners.forEach((listener) => listener());
+  listeners.call();
 }
 
 /** Take up a state without announcing it, as after a reload or from a node's output. */

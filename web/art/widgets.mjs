@@ -1,12 +1,14 @@
 /** The widget `art_plot` on the pack's nodes. */
 
 import { compareChart, emptyChart, ladderChart, trainingChart } from './charts.mjs';
-import { executionIds, getJson, isDragged, passWheel, undoable, workflowId } from './host.mjs';
+import { sourceOf } from './graph.mjs';
+import { allGraphs, executionIds, getJson, isDragged, passWheel, undoable, workflowId } from './host.mjs';
 import { AUTO, chosen, offerChoices, onSchedules, schedule, useSchedule } from './library.mjs';
 import { isOver } from './live.mjs';
 import { morph } from './paths.mjs';
 import { pickSchedule } from './picker.mjs';
 import { Plot } from './plot.mjs';
+import { keepRecord, onRecords, recordOf } from './records.mjs';
 import { button } from './svg.mjs';
 import { learn, onTrainings, putIntoNode, trainingOf } from './trainings.mjs';
 import { say } from './words.mjs';
@@ -19,7 +21,12 @@ const WAIT_MS = 80;
 /** Where plots of removed nodes still stand on the page, by the id of the node. */
 const left = new Map();
 
-/** Which plot a node gets, by its class. */
+/** For every node that draws and listens, what ends that. */
+const ends = new Map();
+
+/**
+ * Which plot a node gets, by its class. Each returns what begins to draw and to listen, and that returns what ends it.
+ */
 const PLOTS = { ARTSigmas: plotSigmas, ARTTrain: plotTraining, ARTCompare: plotComparison };
 
 /**
@@ -31,7 +38,8 @@ export function addPlot(node) {
   if (!make || node.widgets?.some((widget) => widget.type === 'art_plot')) return;
   const plot = new Plot('');
   plot.element.classList.add(`art-plot-${node.comfyClass}`);
-  plot.element.addEventListener('wheel', passWheel, { passive: true });
+  // The host keeps the page itself from being zoomed, which it may not in a passive listener.
+  plot.element.addEventListener('wheel', passWheel, { passive: false });
   const least = HEIGHTS[node.comfyClass];
   let held;
   const widget = node.addDOMWidget('art_plot', 'art_plot', plot.element, {
@@ -44,15 +52,31 @@ export function addPlot(node) {
   after(node, 'onResize', () => { if (isDragged(node)) held = undefined; });
   // A size that was saved with the workflow is set later and wins.
   if (node.size?.[0] < WIDTH) node.setSize?.([WIDTH, node.size[1]]);
-  const stop = make(node, plot);
-  let gone = false;
-  after(node, 'onAdded', () => requestAnimationFrame(() => gone || takePlace(node, plot.element)));
+  const begin = make(node, plot);
+  const enter = () => {
+    if (!ends.has(node)) ends.set(node, begin());
+    plot.resume();
+    requestAnimationFrame(() => ends.has(node) && takePlace(node, plot.element));
+  };
+  // Only in a graph: copying makes nodes that no graph ever gets, and that nobody removes.
+  after(node, 'onAdded', enter);
   after(node, 'onRemoved', () => {
-    gone = true;
-    stop();
+    leave(node);
     plot.destroy();
     if (plot.element.isConnected) left.set(String(node.id), plot.element);
   });
+  if (node.graph) enter();
+}
+
+function leave(node) {
+  ends.get(node)?.();
+  ends.delete(node);
+}
+
+/** Nodes whose subgraph is no longer there draw no more: older front ends drop it without removing them. */
+export function leaveLost() {
+  const graphs = allGraphs();
+  [...ends.keys()].filter((node) => !graphs.includes(node.graph)).forEach(leave);
 }
 
 /**
@@ -78,17 +102,17 @@ function after(node, method, action) {
 
 /** ART Sigmas: redrawn when a widget or a wire changes, without queueing. */
 function plotSigmas(node, plot) {
-  let [timer, turn, gone, taken] = [0, 0, false, null];
+  let [timer, turn, here] = [0, 0, false];
   const draw = async () => {
     turn += 1;
     const mine = turn;
-    const chart = await sigmasChart(node, taken);
+    const chart = await sigmasChart(node);
     // An answer that was overtaken by a later change is not shown.
     if (mine === turn) plot.show(chart);
   };
   const soon = () => {
     clearTimeout(timer);
-    if (!gone) timer = setTimeout(draw, WAIT_MS);
+    if (here) timer = setTimeout(draw, WAIT_MS);
   };
   plot.actions.append(button(say('browse'), async () => {
     const name = await pickSchedule();
@@ -96,25 +120,40 @@ function plotSigmas(node, plot) {
   }));
   offerChoices(node);
   node.widgets.filter((widget) => widget.type !== 'art_plot').forEach((widget) => after(widget, 'callback', soon));
-  // What auto took is known when it has run, until it is wired to something else.
-  after(node, 'onConnectionsChange', () => { taken = null; });
-  after(node, 'onExecuted', (output) => readOutput(output?.art_sigmas, (record) => { taken = record.name ?? null; }));
+  after(node, 'onExecuted', (output) => readOutput(output?.art_sigmas, ({ name }) => {
+    keepRecord(node, { name, asked: asked(node) });
+  }));
   for (const method of ['onConfigure', 'onConnectionsChange', 'onExecuted']) after(node, method, soon);
-  const stop = [onSchedules(soon), onTrainings(() => wiredTrain(node) && soon())];
-  soon();
   return () => {
-    clearTimeout(timer);
-    turn += 1;
-    gone = true;
-    stop.forEach((each) => each());
+    here = true;
+    const stop = [onSchedules(soon), onTrainings(() => wiredTrain(node) && soon()),
+      onRecords(() => chosen(node) === AUTO && soon())];
+    soon();
+    return () => {
+      clearTimeout(timer);
+      turn += 1;
+      here = false;
+      stop.forEach((each) => each());
+    };
   };
 }
 
-async function sigmasChart(node, taken) {
+/** What ART Sigmas was asked for, as a text: what auto took is known only for the same choice and the same wires. */
+function asked(node) {
+  return JSON.stringify([chosen(node), sourceOf(node, 'schedule'), sourceOf(node, 'model')]);
+}
+
+/** What auto took when the node ran; null if it has not run as it is now. */
+function taken(node) {
+  const told = recordOf(node);
+  return told?.asked === asked(node) ? told.name ?? null : null;
+}
+
+async function sigmasChart(node) {
   const [steps, denoise] = ['steps', 'denoise'].map((name) => Number(valueOf(node, name)));
   if (!Number.isInteger(steps) || steps < 1 || !(denoise >= 0 && denoise <= 1)) return emptyChart(say('noSteps'));
   const wired = hasWire(node, 'schedule');
-  const named = chosen(node) === AUTO ? taken : chosen(node);
+  const named = chosen(node) === AUTO ? taken(node) : chosen(node);
   const name = wired ? trainingOf(wiredTrain(node) ?? {})?.name : named;
   if (!name && !wired) return emptyChart(say('autoLater'));
   if (!name) return emptyChart(say('wiredLater'));
@@ -166,25 +205,30 @@ function plotTraining(node, plot) {
     };
     step(began);
   };
-  after(node, 'onAdded', draw);
   after(node, 'onExecuted', (output) => readOutput(output?.art_train, (record) => learn({ ...record,
     node: executionIds(node)[0] ?? String(node.id), workflow: workflowId() })));
-  const stop = onTrainings(draw);
-  draw();
   return () => {
-    cancelAnimationFrame(moving);
-    stop();
+    const stop = onTrainings(draw);
+    draw();
+    return () => {
+      cancelAnimationFrame(moving);
+      stop();
+    };
   };
 }
 
 /** ART Compare: the error curves of the last comparison. */
 function plotComparison(node, plot) {
-  const waiting = emptyChart(say('compareWaits'));
+  const draw = () => plot.show(compareChart(recordOf(node)) ?? emptyChart(say('compareWaits')));
   after(node, 'onExecuted', (output) => readOutput(output?.art_compare, (record) => {
-    plot.show(compareChart(record) ?? waiting);
+    keepRecord(node, record);
+    draw();
   }));
-  plot.show(waiting);
-  return () => {};
+  return () => {
+    const stop = onRecords(draw);
+    draw();
+    return stop;
+  };
 }
 
 /** The first entry of a node's output, which the host always makes a list. */

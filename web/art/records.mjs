@@ -1,0 +1,53 @@
+/**
+ * What nodes told when they last ran. Undo and another workflow put new nodes in the place of old ones, so this is kept
+ * for the page by workflow and place, as trainings are.
+ */
+
+import { executionIds, workflowId } from './host.mjs';
+import { Listeners } from './listeners.mjs';
+import { nodeKey } from './live.mjs';
+
+/** Beyond these the oldest is forgotten: a page may stay open for weeks. */
+const MOST = 200;
+const kept = new Map();
+const listeners = new Listeners();
+
+/** Call when nodes may have taken the place of others; returns what stops that. */
+export function onRecords(listener) {
+  return listeners.add(listener);
+}
+
+/** Show all records again, as when another workflow was opened. */
+export function redrawRecords() {
+  listeners.call();
+}
+
+/**
+ * Keep what a node told.
+ * @param {any} node of the graph
+ * @param {any} record
+ */
+export function keepRecord(node, record) {
+  for (const key of keysOf(node)) {
+    // The newest stand last.
+    kept.delete(key);
+    kept.set(key, record);
+  }
+  while (kept.size > MOST) kept.delete(kept.keys().next().value);
+}
+
+/**
+ * What a node, or one whose place it took, told last.
+ * @param {any} node of the graph
+ * @returns {any} null if it has not run
+ */
+export function recordOf(node) {
+  const found = keysOf(node).find((key) => kept.has(key));
+  return found === undefined ? null : kept.get(found);
+}
+
+/** One for each place of a node. */
+function keysOf(node) {
+  const ids = executionIds(node);
+  return (ids.length ? ids : [node.id]).map((id) => nodeKey(workflowId(), id));
+}
