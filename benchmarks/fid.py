@@ -3,8 +3,8 @@
 On the demo model in SDXL's dress at cfg 1, in the features of the bundled classifier. Two rounds: every schedule on
 256 samples, then of each column the three built-ins and the one of ours with the least FID on 5,024, and the grids that
 trials found (benchmarks/fid_trials.py). Beside them a fine solution of the ODE, which is what the model itself can do.
-Noise and labels are those that nothing was learned on. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on
-where it stopped.
+The noise is one that nothing was learned on; labels are the ten classes. Stops cleanly at Ctrl-C or SIGTERM; the same
+command goes on where it stopped.
 """
 
 import argparse

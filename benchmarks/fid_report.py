@@ -132,7 +132,8 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
     parts = ["# FID at matched model calls",
              f"{this_machine()}; `python -m benchmarks fid --samplers {','.join(samplers)} --docs`",
              "The demo model in SDXL's dress, cfg 1, sampled in ComfyUI with its own samplers and schedulers; same"
-             " noise and labels for all, none of them trained on. Features: those of the bundled classifier; target:"
+             " noise and labels for all. No schedule was learned on that noise; labels are the ten classes, which"
+             " recordings have too. Features: those of the bundled classifier; target:"
              f" Fashion-MNIST's test images. {many} samples of the three built-in schedules and of the one of ours"
              f" that had the least FID of {few} samples in their column; the round before is at the end. The 95 %"
              " interval is a paired bootstrap over samples. On a processor that has it, sampled in bfloat16, which"

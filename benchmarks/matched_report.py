@@ -182,14 +182,15 @@ def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
              f"In ComfyUI, with its own samplers and schedulers, measured at: {'; '.join(names)}. With a cfg: the demo"
              " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
              " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels.",
-             "End error: distance, in units of the data's deviation, to a fine solution from the same noise; RMS and"
-             f" median over noises that nothing was learned on. Of those a schedule has {_listed(noises)}: fewer than"
-             " 256 where by RMS as by median it was worse than the best built-in beyond chance, its interval above 1;"
-             " more only where the interval of ours, tried, had 1 in it, as far as they were run. In brackets: fewer"
-             " noises than the column's best has. *Strongest* is the built-in with the least error of that column on"
-             " the noises of ours, for medians that with the least median; the ratio's 95 % interval is a paired"
-             " bootstrap over noises. A few pictures that turn into another one decide an RMS at many steps; medians"
-             " tell of all the others.",
+             "End error: distance, in units of the data's deviation, to a fine solution from the same noise; RMS"
+             " and median over noises that nothing was learned on; labels are the demo model's ten classes, which"
+             f" recordings have too. Of those noises a schedule has {_listed(noises)}: fewer than 256 where by RMS"
+             " as by median it was worse than the best built-in beyond chance, its interval above 1; more only"
+             " where the interval of ours, tried, had 1 in it, as far as they were run. In brackets: fewer noises"
+             " than the column's best has. *Strongest* is the built-in with the least error of that column on the"
+             " noises of ours, for medians that with the least median; the ratio's 95 % interval is a paired"
+             " bootstrap over noises. A few pictures that turn into another one decide an RMS at many steps;"
+             " medians tell of all the others.",
              f"*Tried*: {trial} ([theory.md](theory.md), section 8; more seeds in [seeds.md](seeds.md), fewer calls in"
              " [trial.md](trial.md)). FID is in [fid.md](fid.md).",
              "## Who wins", as_markdown(summary(found)),
