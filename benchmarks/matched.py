@@ -106,6 +106,20 @@ def rounds() -> tuple[int, int, int, int]:
     return (FIRST, CULL, MORE * SECOND, MORE * THIRD) if on_gpu() else (FIRST, CULL, SECOND, THIRD)
 
 
+def race(cells: Sequence[Cell], folder: Path, workers: int, say, also: Sequence[Cell] = ()) -> list[Cell]:
+    """All cells on the noises of the first round, then on more those that may yet be the best; returns the last ones.
+
+    also: cells that are measured on all noises of the rounds, whoever is best.
+    """
+    first, *further, _ = rounds()
+    run(missing(cells, first, folder), f"{first * BATCH} noises", folder, workers, say)
+    for before, chunks in zip((first, *further), further, strict=False):
+        cells = [cell for column in columns(cells).values() for cell in contenders(column, folder, before)]
+        more = also if chunks == further[-1] else ()
+        run(missing([*cells, *more], chunks, folder), f"{chunks * BATCH} noises", folder, workers, say)
+    return cells
+
+
 def contested(column: Sequence[Cell], folder: Path, chunks: int) -> list[Cell]:
     """The grids that decide the column, where the interval on the noises of so many chunks has 1 in it."""
     names = {cell.schedule for cell in column}
@@ -167,25 +181,21 @@ def main(argv=None):
     args = _arguments(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    jobs, (first, *further, third) = trials(args.places, args.samplers, args.steps), rounds()
+    jobs, (*_, second, third) = trials(args.places, args.samplers, args.steps), rounds()
     try:
         unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
         for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
             _say(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps")
         cells = all_cells(args.places, args.samplers, args.steps, args.folder) + tried_cells(jobs, args.folder)
         if not args.report:
-            run(missing(cells, first, args.folder), f"{first * BATCH} noises", args.folder, args.workers, _say)
-            close = cells
-            for before, chunks in zip((first, *further), further, strict=False):
-                close = [cell for column in columns(close).values() for cell in contenders(column, args.folder, before)]
-                run(missing(close, chunks, args.folder), f"{chunks * BATCH} noises", args.folder, args.workers, _say)
-            tied = [cell for column in columns(close).values() for cell in contested(column, args.folder, further[-1])]
+            close = race(cells, args.folder, args.workers, _say)
+            tied = [cell for column in columns(close).values() for cell in contested(column, args.folder, second)]
             run(missing(tied, third, args.folder), f"{third * BATCH} noises", args.folder, args.workers, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed"
     page = args.docs or report.PAGE
-    report.write(columns(cells), args.folder / page, trial, (first, *further, third), _say)
+    report.write(columns(cells), args.folder / page, trial, rounds(), _say)
     if args.docs:
         report.copy_to_docs(args.folder / page)
 

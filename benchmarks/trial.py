@@ -8,15 +8,15 @@ may yet be the strongest, and ours. Stops cleanly at Ctrl-C or SIGTERM; the same
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
 
 from benchmarks import trial_report as report
 from benchmarks.chunks import stop_cleanly
-from benchmarks.matched import CULL, FIRST, SECOND, columns, contenders, missing, run
-from benchmarks.matched_cells import BATCH, PLACES, SAMPLERS, Cell, Stage, grids
+from benchmarks.matched import columns, race
+from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, Place, Stage, grids
 from benchmarks.trial_cells import SEEDS, Job, compute
 
 FOLDER = Path("build/trial")
@@ -29,10 +29,10 @@ def ours(jobs: Sequence[Job], folder: Path) -> list[Cell]:
             for job in jobs if job.path(folder).exists() for name, told in job.load(folder).items()]
 
 
-def built_in(jobs: Sequence[Job]) -> list[Cell]:
-    """Every built-in schedule at the places, samplers and steps of the jobs."""
+def built_in(keys: Iterable[tuple[Place, str, int]]) -> list[Cell]:
+    """Every built-in schedule at some places, with some samplers and numbers of steps."""
     found, stages = [], {}
-    for place, sampler, steps in dict.fromkeys((job.place, job.sampler, job.steps) for job in jobs):
+    for place, sampler, steps in dict.fromkeys(keys):
         stage = stages.setdefault(place, Stage(place))
         found += [Cell(place, sampler, steps, *named) for named in grids(stage, sampler, steps, {}).items()]
     return found
@@ -60,19 +60,13 @@ def main(argv=None):
     torch.set_num_threads(1)
     jobs = [Job(place, sampler, steps, seed) for place in args.places for seed in SEEDS
             for sampler in args.samplers for steps in args.steps]
-    rivals = built_in(jobs)
+    rivals = built_in((job.place, job.sampler, job.steps) for job in jobs)
     try:
         if not args.report:
             _try([job for job in jobs if not job.path(args.folder).exists()], args)
-            run(missing(rivals, FIRST, args.folder), f"{FIRST * BATCH} noises", args.folder, args.workers, _say)
         mine = ours(jobs, args.folder)
         if not args.report:
-            strong = rivals
-            for before, chunks, also in ((FIRST, CULL, []), (CULL, SECOND, mine)):
-                strong = [cell for column in columns(strong).values()
-                          for cell in contenders(column, args.folder, before)]
-                run(missing([*strong, *also], chunks, args.folder), f"{chunks * BATCH} noises", args.folder,
-                    args.workers, _say)
+            race(rivals, args.folder, args.workers, _say, also=mine)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     report.write(columns([*rivals, *mine]), jobs, args.folder, _say, args.docs)
