@@ -1,5 +1,7 @@
 """The matched comparison: what is compared, who is looked at twice, and what the page says of who wins."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -120,6 +122,15 @@ def test_a_rival_that_may_yet_be_the_best_stays(column, tmp_path, better_by):
     save_whole(rival.path(tmp_path, 0), errors=errors)
     assert matched_report.Entry("", errors).rms > 1.5 * matched_report.entries(column[:1], tmp_path)[0].rms
     assert rival in matched.contenders([*column, rival], tmp_path)
+
+
+def test_on_the_digits_no_rival_goes(column, tmp_path):
+    """One picture in hundreds that turns into another decides the RMS there."""
+    digits = [dataclasses.replace(cell, place=next(place for place in PLACES if place.model == "digits"))
+              for cell in column]
+    for cell, other in zip(digits, column, strict=True):
+        save_whole(cell.path(tmp_path, 0), errors=other.load(tmp_path))
+    assert matched.contenders(digits, tmp_path) == digits
 
 
 def test_control_a_rival_that_is_worse_on_every_noise_goes(column, tmp_path):
