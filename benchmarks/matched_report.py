@@ -242,12 +242,12 @@ def plot(found: Entries, sampler: str, path: Path) -> None:
 
 
 def _shown(here: Mapping[int, Sequence[Entry]]) -> dict[str, list[tuple[int, float, bool]]]:
-    """Name -> (steps, RMS, whether on as many noises as the best) of what a panel shows: ours and PLOTTED built-ins."""
+    """Name -> (steps, RMS, whether on as many noises as any rival) of what a panel shows: ours, PLOTTED built-ins."""
     lines: dict[str, list[tuple[int, float, bool]]] = {}
     for count, column in here.items():
-        most = min(max(len(entry.errors) for entry in column), len(column[0].errors))
+        judged = sorted(len(entry.errors) for entry in column)[-2:][0]
         for entry in column:
-            lines.setdefault(entry.schedule, []).append((count, entry.rms, len(entry.errors) >= most))
+            lines.setdefault(entry.schedule, []).append((count, entry.rms, len(entry.errors) >= judged))
     level = {name: np.mean([np.log({count: rms for count, rms, _ in line}.get(count, 9.0)) for count in here])
              for name, line in lines.items()}
     built_in = sorted((name for name in lines if not name.startswith(ART)), key=level.get)
