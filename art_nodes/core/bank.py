@@ -108,6 +108,9 @@ class OrbitBank:
         if any(not np.isclose(b.sigma_max, first.sigma_max, rtol=1e-4) for b in banks):
             ranges = sorted({b.sigma_max for b in banks})
             raise ValueError(f"banks to merge must start at the same sigma; got {ranges}; record them over one range")
+        if any(b.share != first.share for b in banks):
+            raise ValueError("banks to merge must mean the same by sigma; got a rectified flow's and others; "
+                             "record them on one kind of model")
         same = all(np.array_equal(b.sigmas, first.sigmas) for b in banks)
         sigmas = first.sigmas if same else np.unique(np.concatenate([b.sigmas for b in banks]))[::-1].copy()
         stiffness = np.concatenate([b._on(sigmas) for b in banks])

@@ -61,7 +61,10 @@ class TrainConfig:
         for name, holds, rule, way_out in rules:
             if not holds:
                 raise ValueError(f"{name} must be {rule}; got {getattr(self, name)!r}; {way_out}")
-
+        for name in ("iterations", "episodes", "clock_nodes", "knots"):
+            if getattr(self, name) % 1:
+                raise ValueError(f"{name} must be a whole number; got {getattr(self, name)!r}; round it")
+            object.__setattr__(self, name, int(getattr(self, name)))
 
     @property
     def least_nodes(self) -> int:

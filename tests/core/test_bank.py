@@ -1,5 +1,6 @@
 """The orbit bank: recording, merging, files, and what it refuses."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -104,6 +105,12 @@ def test_merge_refuses_other_ranges_and_nothing():
         OrbitBank.merge([small_bank(), small_bank(sigma_max=5.0)])
     with pytest.raises(ValueError, match="record at least one"):
         OrbitBank.merge([])
+
+
+def test_merge_refuses_flows_among_others():
+    bank = small_bank()
+    with pytest.raises(ValueError, match="mean the same by sigma"):
+        OrbitBank.merge([bank, dataclasses.replace(bank, share=True)])
 
 
 def test_file_round_trip(tmp_path):

@@ -131,8 +131,8 @@ def test_works_on_the_smallest_setting():
 
 
 @pytest.mark.parametrize("field, value", [
-    ("iterations", 0), ("episodes", 1), ("clock_nodes", 4), ("lam", 0.0), ("lam", 2.0), ("learning_rate", 0.0),
-    ("trace", 1.5), ("penalty", -1.0), ("knots", 2), ("objective", "fame")])
+    ("iterations", 0), ("episodes", 1), ("clock_nodes", 4), ("clock_nodes", 16.5), ("lam", 0.0), ("lam", 2.0),
+    ("learning_rate", 0.0), ("trace", 1.5), ("penalty", -1.0), ("knots", 2), ("objective", "fame")])
 def test_refuses_bad_settings(field, value):
     with pytest.raises(ValueError, match=f"{field} must be .*got"):
         TrainConfig(**{field: value})
