@@ -40,8 +40,11 @@ def in_processes(work: Callable, jobs: Sequence, start: Callable, arguments: tup
     pool = multiprocessing.get_context("spawn").Pool(workers, _begin, (start, arguments))
     try:
         yield from pool.imap_unordered(work, jobs)
-    finally:
+        pool.close()  # they end by themselves: one that is terminated amid its exit may hang, and all wait for it
+    except BaseException:
         pool.terminate()
+        raise
+    finally:
         pool.join()
 
 
