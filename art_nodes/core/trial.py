@@ -129,9 +129,9 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     if len({len(grid) for grid in candidates.values()}) != 1:
         raise ValueError("candidates must be grids of one number of steps; "
                          f"got {[len(grid) - 1 for grid in candidates.values()]} steps; give at least one")
-    starts = [grid[0] for grid in candidates.values()]
-    if max(starts) > (1 + STARTS_ALIKE) * min(starts):
-        raise ValueError(f"candidates must start at the same sigma; got {starts}; pass sigma_max to .sigmas(...)")
+    tops = [grid[0] for grid in candidates.values()]
+    if max(tops) > (1 + STARTS_ALIKE) * min(tops):
+        raise ValueError(f"candidates must start at the same sigma; got {tops}; pass sigma_max to .sigmas(...)")
     purse = _Purse(runs, budget, improve)
     share = 1.0 if not improve else CHOOSING if purse.pool is None else CHOOSING_POOLED
     names = _choose(purse, candidates, max(1, trusted), share)
