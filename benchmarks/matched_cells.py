@@ -37,7 +37,8 @@ HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
 BATCH, ORBITS, NODES = 32, 20, 64
 AIMS = 256  # training pictures to aim at
 RECORDINGS = 4  # of so many orbits each: rare orbits decide the RMS at many steps
-REFERENCE_STEPS = 160
+REFERENCE_STEPS, FINER = 160, 4  # of the fine solution; times as many where the denoiser is exact
+EXACT = ("digits", "gaussian")
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,12 @@ class Place:
         """Of what decides its samples beside their noise and sigmas."""
         if self.model == DEMO:
             return weights_hash()
-        return f"{self.model}-{photo_hash() if self.model == 'photos' else 'exact'}"
+        return f"{self.model}-{'exact' if self.model in EXACT else photo_hash()}"
+
+    @property
+    def reference_steps(self) -> int:
+        """Of the fine solution: on smooth exact targets what 160 steps leave is as large as what 20 leave."""
+        return REFERENCE_STEPS * (FINER if self.model in EXACT else 1)
 
 
 DEMO_PLACES = (Place("SDXL", 1.0), Place("SDXL", 3.0), Place("EDM", 1.0), Place("EDM", 3.0))
@@ -89,7 +95,7 @@ class Cell:
 
     def folder(self, root: Path) -> Path:
         """Where its chunks are; whatever decides their content decides its name."""
-        told = [self.place.mark, HELD_OUT, BATCH, REFERENCE_STEPS, [f"{sigma:.9g}" for sigma in self.sigmas]]
+        told = [self.place.mark, HELD_OUT, BATCH, self.place.reference_steps, [f"{sigma:.9g}" for sigma in self.sigmas]]
         mark = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
         return root / self.place.name / f"{self.sampler}-{self.steps:02d}-{mark}"
 
@@ -299,12 +305,12 @@ class Worker:
 
     def reference(self, place: Place, number: int) -> torch.Tensor:
         """The fine solution from the same noise, kept in a file."""
-        path = self.root / place.name / f"reference-{place.mark}-{REFERENCE_STEPS}" / f"{number:03d}.npz"
+        path = self.root / place.name / f"reference-{place.mark}-{place.reference_steps}" / f"{number:03d}.npz"
         if not path.exists():
             from art_nodes.host.comparing import REFERENCE_SAMPLER, reference_grid
 
             stage = self.stage(place)
-            sigmas = reference_grid(stage.sampling, REFERENCE_STEPS).tolist()
+            sigmas = reference_grid(stage.sampling, place.reference_steps).tolist()
             save_whole(path, end=stage.end(REFERENCE_SAMPLER, sigmas, noise_of(number)).numpy())
         with np.load(path) as file:
             return torch.from_numpy(file["end"])
