@@ -19,6 +19,7 @@ import torch
 
 from art_nodes.core.scores import ratio_interval, total
 from benchmarks import matched_report as report
+from benchmarks import matched_tables as tables
 from benchmarks.chunks import stop_cleanly
 from benchmarks.comfy.inprocess import on_gpu
 from benchmarks.matched_cells import (
@@ -98,7 +99,7 @@ def contenders(column: Sequence[Cell], folder: Path, chunks: int = FIRST) -> lis
     found = {cell: errors[:chunks * BATCH] for cell in column
              if len(errors := cell.load(folder)) >= chunks * BATCH and np.isfinite(errors).all()}
     kept = {cell for cell in found if cell.schedule in (mine, mine + TRIED)}
-    for of in report.STATISTICS.values():
+    for of in tables.STATISTICS.values():
         built_in = sorted((cell for cell in found if not is_ours(cell)), key=lambda cell: of(found[cell]))
         kept |= {*built_in[:2], *(cell for cell, errors in found.items()
                                   if built_in and ratio_interval(errors, found[built_in[0]], of)[0] <= 1)}
@@ -130,7 +131,7 @@ def contested(column: Sequence[Cell], folder: Path, chunks: int) -> list[Cell]:
     plain = ART + own(column[0].sampler)
     mine = plain + TRIED if plain + TRIED in names else plain
     found = [cell for cell in column if len(cell.load(folder)) >= chunks * BATCH]
-    duel = report.duel(report.entries(found, folder, chunks), mine)
+    duel = tables.duel(tables.entries(found, folder, chunks), mine)
     if duel is None or duel.verdict != "tied":
         return []
     errors = {cell: total(cell.load(folder)[:chunks * BATCH]) for cell in found}

@@ -16,7 +16,7 @@ from art_nodes.core import OrbitBank, optimal_schedule, with_grids
 from benchmarks.machine import this_machine
 from benchmarks.matched import columns, race
 from benchmarks.matched_cells import ART, DEMO_PLACES, Cell
-from benchmarks.matched_report import duel, measured
+from benchmarks.matched_tables import duel, measured
 from benchmarks.mnist_report import as_text
 from benchmarks.targets import DEMO
 from benchmarks.trial import built_in

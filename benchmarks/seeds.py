@@ -19,7 +19,7 @@ from benchmarks.chunks import stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, TRIED, all_cells, columns, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, PLACES, SAMPLERS, STEPS, Cell, own
-from benchmarks.matched_report import STATISTICS, Entries, duel, entries, mean_of, tally
+from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.pages import write_page
 from benchmarks.trial_cells import SEEDS, SIZE, Trial

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import matched, matched_cells, matched_report
+from benchmarks import matched, matched_budgets, matched_cells, matched_report, matched_tables
 from benchmarks.chunks import save_whole
 from benchmarks.comfy import inprocess
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Stage, Worker
@@ -134,7 +134,7 @@ def test_a_rival_that_may_yet_be_the_best_by_rms_stays(column, tmp_path, turned)
     errors[:turned] = 12.0
     rival = Cell(SDXL, "euler", 6, "AYS SD1", (10.0, 8.0, 0.0))
     save_whole(rival.path(tmp_path, 0), errors=errors)
-    assert matched_report.Entry("", errors).rms > 1.5 * matched_report.Entry("", best).rms
+    assert matched_tables.Entry("", errors).rms > 1.5 * matched_tables.Entry("", best).rms
     assert (rival in matched.contenders([*column, rival], tmp_path)) == (turned == 1)
 
 
@@ -154,22 +154,23 @@ def test_control_a_rival_that_is_worse_on_every_noise_goes(column, tmp_path):
 
 
 def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
-    found = matched_report.entries(column, tmp_path)
-    duel = matched_report.duel(found, ART + "end:euler")
+    found = matched_tables.entries(column, tmp_path)
+    duel = matched_tables.duel(found, ART + "end:euler")
     assert (duel.rival, duel.verdict) == ("karras", "wins") and duel.low < 1 / 1.1 < duel.high
-    lost = matched_report.duel(found, ART + "end:heun")
+    lost = matched_tables.duel(found, ART + "end:heun")
     assert (lost.rival, lost.verdict) == ("karras", "loses")
     columns = matched.columns(column)
-    measured = matched_report.measured(columns, tmp_path)
-    table = matched_report.error_table(measured, SDXL, "euler")
+    measured = matched_tables.measured(columns, tmp_path)
+    table = matched_tables.error_table(measured, SDXL, "euler")
     assert table[1][0] == ART + "end:euler" and table[1][1].startswith("**")
-    rows = matched_report.summary(measured)
+    rows = matched_tables.summary(measured)
     assert [row[1:5] + row[7:10] for row in rows[1:]] == [[ART + "end:euler", *"100", *"100"],
                                                           [ART + "end:heun", *"001", *"001"]]
     matched_report.write(columns, tmp_path / "some.md", "two orbits tried", (1, 8), lambda line: None)
     page = (tmp_path / "some.md").read_text()
     assert "two orbits tried" in page and "matched --places sdxl-cfg1 --samplers euler --docs some.md`" in page
     assert "karras, wins" in page and "karras, loses" in page
+    assert "| 6 | euler, 6 steps, end:euler | 1." in page
     assert (tmp_path / "images/some-euler.png").exists()
     (tmp_path / "docs/images").mkdir(parents=True)
     matched_report.copy_to_docs(tmp_path / "some.md", tmp_path / "docs")
@@ -180,27 +181,27 @@ def test_control_a_rival_on_fewer_noises_is_no_rival(column, tmp_path):
     """Negative control: the least error of all, on half of the noises of ours, does not count."""
     for cell in column[1:4]:
         save_whole(cell.path(tmp_path, 1), errors=np.ones(BATCH))
-    assert matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler").rival == "beta"
+    assert matched_tables.duel(matched_tables.entries(column, tmp_path), ART + "end:euler").rival == "beta"
 
 
 def test_a_rival_on_more_noises_is_compared_on_ours(column, tmp_path):
-    before = matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler")
+    before = matched_tables.duel(matched_tables.entries(column, tmp_path), ART + "end:euler")
     save_whole(column[0].path(tmp_path, 1), errors=np.full(BATCH, 1e-3))
-    assert matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler") == before
+    assert matched_tables.duel(matched_tables.entries(column, tmp_path), ART + "end:euler") == before
 
 
 def test_a_round_that_was_stopped_counts_no_rival_out(column, tmp_path):
     """Ours and beta have more noises already, karras, the strongest, does not: all are compared on those of karras."""
-    before = matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler")
+    before = matched_tables.duel(matched_tables.entries(column, tmp_path), ART + "end:euler")
     for cell in (column[1], column[3]):
         save_whole(cell.path(tmp_path, 1), errors=np.ones(BATCH))
-    assert matched_report.duel(matched_report.entries(column, tmp_path), ART + "end:euler") == before
+    assert matched_tables.duel(matched_tables.entries(column, tmp_path), ART + "end:euler") == before
 
 
 def test_only_whole_rounds_are_shown(column, tmp_path):
     for number in (1, 2):
         save_whole(column[0].path(tmp_path, number), errors=np.ones(BATCH))
-    counts = [[len(entry.errors) for entry in matched_report.measured(matched.columns(column), tmp_path, rounds)[
+    counts = [[len(entry.errors) for entry in matched_tables.measured(matched.columns(column), tmp_path, rounds)[
         SDXL, "euler", 6]] for rounds in ((1, 2), (1, 8), ())]
     assert [sorted(found)[-1] for found in counts] == [2 * BATCH, BATCH, 3 * BATCH]
 
@@ -210,10 +211,10 @@ def test_the_median_has_a_strongest_of_its_own(column, tmp_path):
     errors = np.full(BATCH, 0.5)
     errors[0] = 50.0
     save_whole(column[1].path(tmp_path, 0), errors=errors)
-    found = matched_report.entries(column, tmp_path)
-    by_median = matched_report.duel(found, ART + "end:euler", np.median)
+    found = matched_tables.entries(column, tmp_path)
+    by_median = matched_tables.duel(found, ART + "end:euler", np.median)
     assert (by_median.rival, by_median.verdict) == ("beta", "loses") and by_median.low > 1.8
-    assert matched_report.duel(found, ART + "end:euler").rival == "karras"
+    assert matched_tables.duel(found, ART + "end:euler").rival == "karras"
 
 
 def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path):
@@ -252,3 +253,45 @@ def test_what_trials_found_is_compared_under_the_name_of_its_objective(tmp_path)
     assert made.path(tmp_path) != unmade.path(tmp_path)
     assert matched.tried_cells([made, unmade], tmp_path) == [
         Cell(SDXL, "heun", 4, ART + "end:heun, tried", (14.6, 5.0, 2.0, 0.5, 0.0))]
+
+
+def entry(name, *errors):
+    return matched_tables.Entry(name, np.array(errors))
+
+
+def test_a_budget_goes_to_the_best_sampler_that_it_pays(column):
+    """Heun's 5 steps are 9 calls: not for 8; a better pair of fewer calls stays the best of more."""
+    found = {(SDXL, "euler", 8): [entry("karras", 3.0, 3.0), entry(ART + "euler", 2.0, 2.0)],
+             (SDXL, "heun", 5): [entry("karras", 1.0, 1.0), entry(ART + "euler", 1.5, 1.5)],
+             (SDXL, "euler", 10): [entry("karras", 2.5, 2.5), entry(ART + "euler", 1.9, 1.9)]}
+    rows = matched_budgets.budget_table(found, SDXL)
+    assert [row[0] for row in rows[1:]] == ["8", "10", "15", "20", "30"]  # nothing is that cheap for fewer
+    assert rows[1][1:] == ["euler, 8 steps, euler", "2.0000", "euler, 8 steps, karras", "3.0000",
+                           "0.67 (0.67–0.67), wins"]
+    assert rows[2][1:] == ["heun, 5 steps, euler", "1.5000", "heun, 5 steps, karras", "1.0000",
+                           "1.50 (1.50–1.50), loses"] == rows[-1][1:]
+    assert matched_budgets.budget_table(found, PLACES[1]) == rows[:1]
+
+
+def test_control_luck_on_few_noises_does_not_get_a_budget():
+    """Negative control: what dropped out early, with the least error of all on its one noise, is not chosen."""
+    found = {(SDXL, "euler", 8): [entry("karras", 3.0, 3.0), entry(ART + "euler", 2.0, 2.0), entry("beta", 0.1)]}
+    assert matched_budgets.best_within(found, SDXL, 8, ours=False).schedule == "karras"
+
+
+@pytest.mark.parametrize("sampler", matched_cells.SAMPLERS)
+def test_model_calls_are_those_of_the_host(stage, sampler):
+    counted = []
+    patched = stage.model.clone()
+    patched.set_model_unet_function_wrapper(
+        lambda apply, args: counted.append(1) or apply(args["input"], args["timestep"], **args["c"]))
+    other = Stage.__new__(Stage)
+    other.__dict__ = stage.__dict__ | {"model": patched}
+    other.end(sampler, (stage.sigma_max, 5.0, 2.0, 1.0, 0.0), 1)
+    assert len(counted) == matched_budgets.model_calls(sampler, 4)
+
+
+def test_exact_targets_have_a_finer_reference():
+    """Where errors are as small as those that 160 steps leave."""
+    steps = {place.model: place.reference_steps for place in PLACES}
+    assert steps == {"demo": 160, "photos": 160, "digits": 640, "gaussian": 640}

@@ -8,7 +8,7 @@ import pytest
 from benchmarks import matched, trial, trial_cells, trial_report
 from benchmarks.chunks import save_whole
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell
-from benchmarks.matched_report import measured
+from benchmarks.matched_tables import measured
 from benchmarks.trial_cells import BUDGETS, SEEDS, Ground, Job, title
 
 pytestmark = pytest.mark.host
