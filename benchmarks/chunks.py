@@ -26,26 +26,45 @@ def save_whole(path: Path, **arrays) -> None:
         raise
 
 
-def in_processes(work: Callable, jobs: Sequence, start: Callable, arguments: tuple, workers: int) -> Iterator:
-    """work(job) for all jobs, in any order, by `workers` processes that each began with start(*arguments).
+class Processes:
+    """work(job), by `workers` processes that each began with start(*arguments), for as long as the `with` lasts.
 
-    With one worker it all happens in this process. Leaving the loop ends the others.
+    They begin with the first job, so that several rounds of work wait for start once. With one worker it all happens
+    in this process. Leaving by an exception ends them at once.
     """
-    if workers == 1:
-        torch.set_num_threads(1)
-        start(*arguments)
-        yield from map(work, jobs)
-        return
-    # Two processes of one thread beat one of two threads: the network is small.
-    pool = multiprocessing.get_context("spawn").Pool(workers, _begin, (start, arguments))
-    try:
-        yield from pool.imap_unordered(work, jobs)
-        pool.close()  # they end by themselves: one that is terminated amid its exit may hang, and all wait for it
-    except BaseException:
-        pool.terminate()
-        raise
-    finally:
-        pool.join()
+
+    def __init__(self, work: Callable, start: Callable, arguments: tuple, workers: int):
+        self.work, self.start, self.arguments, self.workers = work, start, arguments, workers
+        self.pool, self.begun = None, False
+
+    def __enter__(self):
+        return self
+
+    def __call__(self, jobs: Sequence) -> Iterator:
+        """work(job) for all jobs, in any order."""
+        if jobs and not self.begun:
+            self._begin()
+        return self.pool.imap_unordered(self.work, jobs) if self.pool else map(self.work, jobs)
+
+    def _begin(self) -> None:
+        self.begun = True
+        if self.workers == 1:
+            torch.set_num_threads(1)
+            self.start(*self.arguments)
+        else:  # two processes of one thread beat one of two threads: the network is small
+            self.pool = multiprocessing.get_context("spawn").Pool(self.workers, _begin, (self.start, self.arguments))
+
+    def __exit__(self, error, *_):
+        if self.pool:
+            # They end by themselves: one that is terminated amid its exit may hang, and all wait for it.
+            self.pool.terminate() if error else self.pool.close()
+            self.pool.join()
+
+
+def in_processes(work: Callable, jobs: Sequence, start: Callable, arguments: tuple, workers: int) -> Iterator:
+    """work(job) for all jobs, in any order, by `Processes` of their own; leaving the loop ends these."""
+    with Processes(work, start, arguments, workers) as each:
+        yield from each(jobs)
 
 
 def _begin(start: Callable, arguments: tuple) -> None:

@@ -35,6 +35,7 @@ from benchmarks.matched_cells import (
     grids,
     learned,
     own,
+    processes,
 )
 from benchmarks.trial_cells import compute as make_trials
 
@@ -123,14 +124,15 @@ def main(argv=None):
         for trial in make_trials(missing_trials, args.folder, args.workers) if missing_trials else ():
             _say(f"  {fid_trials.title(trial)}: {trial.steps} steps")
         columns = all_columns(args.samplers, args.steps, args.folder)
-        if not args.report:
-            cells = [cell for column in columns.values() for cell in column]
-            run(missing(cells, FIRST, args.folder), "first round", args.folder, args.workers, _say)
-        final = {key: strongest(column, target, args.folder) for key, column in columns.items()}
-        if not args.report:
-            cells = [cell for column in final.values() for cell in column]
-            run(missing([fine], many, args.folder), "fine solution", args.folder, args.workers, _say)
-            run(missing(cells, many, args.folder), "second round", args.folder, args.workers, _say)
+        with processes(args.folder, args.workers) as each:
+            if not args.report:
+                cells = [cell for column in columns.values() for cell in column]
+                run(missing(cells, FIRST, args.folder), "first round", each, _say)
+            final = {key: strongest(column, target, args.folder) for key, column in columns.items()}
+            if not args.report:
+                cells = [cell for column in final.values() for cell in column]
+                run(missing([fine], many, args.folder), "fine solution", each, _say)
+                run(missing(cells, many, args.folder), "second round", each, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     report.write(columns, final, fine, (FIRST, many), recording(args.folder), args.folder, _say, args.docs)

@@ -20,7 +20,7 @@ import torch
 from art_nodes.core.scores import ratio_interval, total
 from benchmarks import matched_report as report
 from benchmarks import matched_tables as tables
-from benchmarks.chunks import stop_cleanly
+from benchmarks.chunks import Processes, stop_cleanly
 from benchmarks.comfy.inprocess import on_gpu
 from benchmarks.matched_cells import (
     ART,
@@ -33,10 +33,10 @@ from benchmarks.matched_cells import (
     Job,
     Place,
     Stage,
-    compute,
     grids,
     learned,
     own,
+    processes,
 )
 from benchmarks.trial_cells import SIZE, Trial
 from benchmarks.trial_cells import compute as make_trials
@@ -111,17 +111,17 @@ def rounds() -> tuple[int, int, int, int]:
     return (FIRST, CULL, MORE * SECOND, MORE * THIRD) if on_gpu() else (FIRST, CULL, SECOND, THIRD)
 
 
-def race(cells: Sequence[Cell], folder: Path, workers: int, say, also: Sequence[Cell] = ()) -> list[Cell]:
+def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = ()) -> list[Cell]:
     """All cells on the noises of the first round, then on more those that may yet be the best; returns the last ones.
 
-    also: cells that are measured on all noises of the rounds, whoever is best.
+    each: what computes chunks. also: cells that are measured on all noises of the rounds, whoever is best.
     """
     first, *further, _ = rounds()
-    run(missing(cells, first, folder), f"{first * BATCH} noises", folder, workers, say)
+    run(missing(cells, first, folder), f"{first * BATCH} noises", each, say)
     for before, chunks in zip((first, *further), further, strict=False):
         cells = [cell for column in columns(cells).values() for cell in contenders(column, folder, before)]
         more = also if chunks == further[-1] else ()
-        run(missing([*cells, *more], chunks, folder), f"{chunks * BATCH} noises", folder, workers, say)
+        run(missing([*cells, *more], chunks, folder), f"{chunks * BATCH} noises", each, say)
     return cells
 
 
@@ -147,11 +147,11 @@ def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:
             if not cell.path(folder, number).exists()]
 
 
-def run(jobs: Sequence[Job], title: str, folder: Path, workers: int, say) -> None:
+def run(jobs: Sequence[Job], title: str, each: Processes, say) -> None:
     """Compute the jobs, with a line a minute."""
     say(f"{title}: {len(jobs)} chunks of {BATCH}")
     left, done, began, told = sum(cell.calls for cell, _ in jobs) * BATCH, 0, time.perf_counter(), 0.0
-    for (cell, _), _ in compute(jobs, folder, workers) if jobs else ():
+    for (cell, _), _ in each(jobs):
         done += cell.calls * BATCH
         now = time.perf_counter() - began
         if now - told > 60 or done == left:
@@ -193,9 +193,10 @@ def main(argv=None):
             _say(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps")
         cells = all_cells(args.places, args.samplers, args.steps, args.folder) + tried_cells(jobs, args.folder)
         if not args.report:
-            close = race(cells, args.folder, args.workers, _say)
-            tied = [cell for column in columns(close).values() for cell in contested(column, args.folder, second)]
-            run(missing(tied, third, args.folder), f"{third * BATCH} noises", args.folder, args.workers, _say)
+            with processes(args.folder, args.workers) as each:
+                close = race(cells, args.folder, each, _say)
+                tied = [cell for column in columns(close).values() for cell in contested(column, args.folder, second)]
+                run(missing(tied, third, args.folder), f"{third * BATCH} noises", each, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed"

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from art_nodes import photo
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, with_grids
 from art_nodes.demo import WEIGHTS, load_network
 from benchmarks import classifier
-from benchmarks.chunks import in_processes, save_whole
+from benchmarks.chunks import Processes, save_whole
 from benchmarks.comfy.inprocess import import_host, on_gpu
 
 SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 1, "deis": 1}  # calls a step
@@ -328,6 +328,6 @@ def _work(job: Job) -> tuple[Job, float]:
     return _worker.compute(job)
 
 
-def compute(jobs: Sequence[Job], root: Path, workers: int) -> Iterator[tuple[Job, float]]:
-    """Compute the jobs with `workers` processes; yields each, and the seconds it took, when it is saved."""
-    return in_processes(_work, jobs, _start, (root,), workers)
+def processes(root: Path, workers: int) -> Processes:
+    """That compute and save jobs; each is given back with the seconds it took."""
+    return Processes(_work, _start, (root,), workers)

@@ -15,7 +15,7 @@ import torch
 from art_nodes.core import OrbitBank, optimal_schedule, with_grids
 from benchmarks.machine import this_machine
 from benchmarks.matched import columns, race
-from benchmarks.matched_cells import ART, DEMO_PLACES, Cell
+from benchmarks.matched_cells import ART, DEMO_PLACES, Cell, processes
 from benchmarks.matched_tables import duel, measured
 from benchmarks.mnist_report import as_text
 from benchmarks.targets import DEMO
@@ -55,7 +55,8 @@ def end_errors(folder: Path, workers: int, say) -> list[list[str]]:
         mine += [Cell(PLACE, SAMPLER, steps, title(count, seed), sigmas) for count in END_COUNTS
                  for steps, sigmas in grids_of(banks, count, END_STEPS).items()]
     rivals = built_in((PLACE, SAMPLER, steps) for steps in END_STEPS)
-    race(rivals, folder, workers, say, also=mine)
+    with processes(folder, workers) as each:
+        race(rivals, folder, each, say, also=mine)
     found = measured(columns([*rivals, *mine]), folder)
     rows = [["orbits", *(f"{steps} steps" for steps in END_STEPS)]]
     for count in END_COUNTS:

@@ -18,7 +18,7 @@ from art_nodes.core.scores import total
 from benchmarks.chunks import stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, TRIED, all_cells, columns, missing, run, trials
-from benchmarks.matched_cells import ART, BATCH, PLACES, SAMPLERS, STEPS, Cell, own
+from benchmarks.matched_cells import ART, BATCH, PLACES, SAMPLERS, STEPS, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.pages import write_page
@@ -144,8 +144,8 @@ def main(argv=None):
                   f"seed {job.seed}", flush=True)
         tried = cells_of(jobs, args.folder)
         if not args.report:
-            run(missing(tried, SECOND, args.folder), "all seeds", args.folder, args.workers,
-                lambda line: print(line, flush=True))
+            with processes(args.folder, args.workers) as each:
+                run(missing(tried, SECOND, args.folder), "all seeds", each, lambda line: print(line, flush=True))
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     write(cells + tried, args.folder, args.docs)

@@ -16,7 +16,7 @@ import torch
 from benchmarks import trial_report as report
 from benchmarks.chunks import stop_cleanly
 from benchmarks.matched import columns, race
-from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, Place, Stage, grids
+from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, Place, Stage, grids, processes
 from benchmarks.trial_cells import SEEDS, Job, compute
 
 FOLDER = Path("build/trial")
@@ -66,7 +66,8 @@ def main(argv=None):
             _try([job for job in jobs if not job.path(args.folder).exists()], args)
         mine = ours(jobs, args.folder)
         if not args.report:
-            race(rivals, args.folder, args.workers, _say, also=mine)
+            with processes(args.folder, args.workers) as each:
+                race(rivals, args.folder, each, _say, also=mine)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     report.write(columns([*rivals, *mine]), jobs, args.folder, _say, args.docs)
