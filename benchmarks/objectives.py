@@ -1,6 +1,6 @@
 """Do our objectives order grids as the true end error does? `python -m benchmarks objectives`.
 
-200 random grids a sampler and number of steps on the demo model, each sampled from held-out
+200 random grids a sampler and number of steps on the demo model, each sampled by the host from held-out
 noise; rank correlation of what a recording foretells with what is measured. Then ART-RL
 against dynamic programming on the rewards that have no closed form.
 """
@@ -9,7 +9,7 @@ import argparse
 import functools
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from benchmarks import fashion
 from benchmarks.chunks import in_processes, save_whole, stop_cleanly
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import weights_hash
+from benchmarks.matched_cells import SAMPLERS, weights_hash
 from benchmarks.mnist_cells import Setting, fastest_network
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.pages import write_page
@@ -37,7 +37,8 @@ from benchmarks.targets import DEMO, Target
 
 FOLDER, PAGE = Path("build/objectives"), "objectives.md"
 TARGET = DEMO[1]
-SAMPLERS, STEPS = ("euler", "heun", "dpmpp_2m"), (6, 10, 20)
+STEPS = (6, 10, 20)
+LEARNED = ("euler", "heun", "dpmpp_2m")  # whose rewards ART-RL is judged on
 GRIDS, AT_ONCE, NOISES, BATCH = 200, 20, 64, 25
 HELD_OUT = 5000  # seed of the noise; the recordings take 0 and up
 RECORDINGS, SEEDS = 2, 3
@@ -62,9 +63,9 @@ def random_grids(steps: int, count: int = GRIDS, target: Target = TARGET) -> np.
 def end_errors(sampler: str, model: Callable, noise: torch.Tensor, truth: torch.Tensor, grids: np.ndarray
                ) -> np.ndarray:
     """RMS of each end minus the truth (N, ...), with the host's sampler on grids (G, K + 1); (G, N)."""
-    import comfy.k_diffusion.sampling as sampling
+    import comfy.samplers
 
-    sample = getattr(sampling, f"sample_{sampler}")
+    sample = comfy.samplers.sampler_object(sampler).sampler_function
     ends = (sample(model, noise, torch.from_numpy(grid).float(), extra_args={}, disable=True) for grid in grids)
     return np.stack([(end - truth).flatten(1).double().square().mean(1).sqrt().numpy() for end in ends])
 
@@ -76,22 +77,23 @@ class Part:
     sampler: str
     steps: int
     number: int
+    noises: int = NOISES
 
     def path(self, folder: Path) -> Path:
         """Where the errors are kept."""
-        return folder / f"{self.sampler}-{self.steps:02d}-{self.number:02d}-{NOISES}-{weights_hash()[:12]}.npz"
+        return folder / f"{self.sampler}-{self.steps:02d}-{self.number:02d}-{self.noises}-{weights_hash()[:12]}.npz"
 
 
 class Judge:
     """Measures true end errors with one thread."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, noises: int):
         import_host()
-        self.folder = folder
+        self.folder, self.noises = folder, noises
         network, _ = fastest_network(Setting(folder, 250, 1, batch=BATCH))
         labels = fashion.one_hot(torch.arange(BATCH) % 10)
         self.denoise = demo_denoiser(network, labels)
-        self.noise = TARGET.draw(NOISES, torch.Generator().manual_seed(HELD_OUT))
+        self.noise = TARGET.draw(noises, torch.Generator().manual_seed(HELD_OUT))
 
     def model(self, x: torch.Tensor, sigma: torch.Tensor, **_) -> torch.Tensor:
         """D of any number of samples, a fixed batch at a time, which a compiled network wants."""
@@ -105,7 +107,7 @@ class Judge:
     @functools.cached_property
     def truth(self) -> torch.Tensor:
         """The fine solution."""
-        path = self.folder / f"reference-{NOISES}-{weights_hash()[:12]}.npz"
+        path = self.folder / f"reference-{self.noises}-{weights_hash()[:12]}.npz"
         if not path.exists():
             grid = np.append(np.geomspace(TARGET.sigma_max, TARGET.sigma_min / 4, REFERENCE), 0.0)
             save_whole(path, end=heun(self.model, self.noise, torch.from_numpy(grid)).numpy())
@@ -114,7 +116,7 @@ class Judge:
 
     @torch.no_grad()
     def compute(self, part: Part) -> Part:
-        """The errors (AT_ONCE, NOISES) of a part, saved."""
+        """The errors (AT_ONCE, noises) of a part, saved."""
         grids = random_grids(part.steps)[part.number * AT_ONCE:(part.number + 1) * AT_ONCE]
         errors = end_errors(part.sampler, self.model, self.noise, self.truth, grids)
         save_whole(part.path(self.folder), errors=errors)
@@ -124,31 +126,31 @@ class Judge:
 _judge: Judge | None = None  # of this process
 
 
-def _start(folder: Path) -> None:
+def _start(folder: Path, noises: int) -> None:
     global _judge
-    _judge = Judge(folder)
+    _judge = Judge(folder, noises)
 
 
 def _compute(part: Part) -> Part:
     return _judge.compute(part)
 
 
-def parts() -> list[Part]:
+def parts(samplers: Sequence[str], noises: int = NOISES) -> list[Part]:
     """All there is to measure, the cheap first."""
-    return sorted((Part(sampler, steps, number) for sampler in SAMPLERS for steps in STEPS
-                   for number in range(GRIDS // AT_ONCE)), key=lambda p: p.steps * (2 if p.sampler == "heun" else 1))
+    return sorted((Part(sampler, steps, number, noises) for sampler in samplers for steps in STEPS
+                   for number in range(GRIDS // AT_ONCE)), key=lambda p: p.steps * SAMPLERS[p.sampler])
 
 
-def measured(sampler: str, steps: int, folder: Path) -> np.ndarray:
-    """The errors (grids, NOISES) that are there, from the first grid on."""
+def measured(sampler: str, steps: int, folder: Path, noises: int = NOISES) -> np.ndarray:
+    """The errors (grids, noises) that are there, from the first grid on."""
     found = []
     for number in range(GRIDS // AT_ONCE):
-        path = Part(sampler, steps, number).path(folder)
+        path = Part(sampler, steps, number, noises).path(folder)
         if not path.exists():
             break
         with np.load(path) as file:
             found.append(file["errors"])
-    return np.concatenate(found) if found else np.zeros((0, NOISES))
+    return np.concatenate(found) if found else np.zeros((0, noises))
 
 
 def foretold(bank: OrbitBank, sampler: str, grids: np.ndarray) -> dict[str, np.ndarray]:
@@ -181,13 +183,13 @@ def split_half(errors: np.ndarray, draws: int = 20) -> list[float]:
     return list(np.mean(found, axis=0))
 
 
-def rank_table(bank: OrbitBank, sampler: str, folder: Path) -> list[list[str]]:
+def rank_table(bank: OrbitBank, sampler: str, folder: Path, noises: int = NOISES) -> list[list[str]]:
     """Rows are objectives, columns numbers of steps: rank correlation with mean, RMS and median of the true errors."""
     from scipy.stats import spearmanr
 
     columns, halves, told = {}, "other half of the noises", "true RMS / foretold"
     for steps in STEPS:
-        errors = measured(sampler, steps, folder)
+        errors = measured(sampler, steps, folder, noises)
         if len(errors):
             true = summaries(errors)
             for name, values in foretold(bank, sampler, random_grids(steps)[:len(errors)]).items():
@@ -200,10 +202,10 @@ def rank_table(bank: OrbitBank, sampler: str, folder: Path) -> list[list[str]]:
                                            for name in names)]
 
 
-def learning_table(bank: OrbitBank) -> list[list[str]]:
+def learning_table(bank: OrbitBank, samplers: Sequence[str] = LEARNED) -> list[list[str]]:
     """What ART-RL comes to, median and worst of the seeds, in units of dynamic programming or of descent."""
     rows = [["objective", "steps", "in units of", "ART-RL, median", "worst", "descent", "closed form's clock"]]
-    for kind, sampler in ((kind, sampler) for kind in ("residual", "end") for sampler in SAMPLERS):
+    for kind, sampler in ((kind, sampler) for kind in ("residual", "end") for sampler in samplers):
         objective, error = f"{kind}:{sampler}", SamplerError(bank, f"{kind}:{sampler}")
         for steps in STEPS:
             best, unit = best_grid(error, steps), "descent"
@@ -219,45 +221,62 @@ def learning_table(bank: OrbitBank) -> list[list[str]]:
     return rows
 
 
-def page(bank: OrbitBank, folder: Path, learning: Sequence[Sequence[str]]) -> list[str]:
-    """The whole page, in parts."""
-    count = min(len(measured(sampler, steps, folder)) for sampler in SAMPLERS for steps in STEPS)
-    text = ["# Objectives against the true end error", f"{this_machine()}; `python -m benchmarks objectives --docs`",
+def page(bank: OrbitBank, ranks: Mapping[str, list[list[str]]], learning: Sequence[Sequence[str]], command: str,
+         noises: int) -> list[str]:
+    """The whole page, in parts; ranks: sampler -> its table."""
+    text = ["# Objectives against the true end error", f"{this_machine()}; `python -m benchmarks objectives{command}`",
             f"Demo model, {TARGET.sigma_max:g} to {TARGET.sigma_min:g}; {RECORDINGS * TARGET.shape[0]} recorded orbits"
-            f" foretell, {NOISES} other noises measure. Spearman's rank correlation over {count} random grids with the"
+            f" foretell, {noises} other noises measure. Spearman's rank correlation over {GRIDS} random grids with the"
             " mean / RMS / median over the noises of the true end error. The RMS hangs on the few largest errors: the"
             " last row but one tells how well half of the noises foretell the other half. The last is the ratio of the"
             f" true RMS to the foretold, median over grids. Where nothing is said of τ and γ, τ is {core.TURN:g} and γ"
             f" what these orbits tell, {core.growth_of(bank):.2f}. Other models are in [growth.md](growth.md)."]
-    for sampler in SAMPLERS:
-        text += [f"## {sampler}", as_markdown(rank_table(bank, sampler, folder))]
-    if learning:
+    for sampler, rows in ranks.items():
+        text += [f"## {sampler}", as_markdown(rows)]
+    if len(learning) > 1:
         text += ["## ART-RL on rewards without a closed form",
                  f"{SEEDS} seeds, default settings, steps as given; *descent* from several starts is what schedules"
                  " take their grids from.", as_markdown(learning)]
     return text
 
 
-def main(argv=None):
+def _arguments(argv) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks objectives", description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--samplers", default=",".join(LEARNED), help=f"of {', '.join(SAMPLERS)}")
+    parser.add_argument("--noises", type=int, default=NOISES)
     parser.add_argument("--report", action="store_true", help="only report what is there")
-    parser.add_argument("--docs", action="store_true", help=f"also write docs/{PAGE}")
+    parser.add_argument("--docs", nargs="?", const=PAGE, metavar="PAGE",
+                        help=f"also write docs/PAGE, {PAGE} if not named")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
+    args.samplers = args.samplers.split(",")
+    if unknown := set(args.samplers) - set(SAMPLERS):
+        parser.error(f"unknown samplers {', '.join(sorted(unknown))}; choose of {', '.join(SAMPLERS)}")
+    return args
+
+
+def main(argv=None):
+    args = _arguments(argv)
     stop_cleanly()
-    todo = [] if args.report else [part for part in parts() if not part.path(args.folder).exists()]
+    todo = [] if args.report else [part for part in parts(args.samplers, args.noises)
+                                   if not part.path(args.folder).exists()]
     try:
-        for done, part in enumerate(in_processes(_compute, todo, _start, (args.folder,), args.workers) if todo else ()):
+        for done, part in enumerate(in_processes(_compute, todo, _start, (args.folder, args.noises), args.workers)):
             print(f"{done + 1}/{len(todo)}  {part.sampler}, {part.steps} steps", flush=True)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     bank = OrbitBank.merge(TARGET.record(seed) for seed in range(RECORDINGS))
-    for sampler in SAMPLERS:
-        print(f"\n{sampler}\n" + as_text(rank_table(bank, sampler, args.folder)), flush=True)
-    learning = learning_table(bank)
+    ranks = {sampler: rank_table(bank, sampler, args.folder, args.noises) for sampler in args.samplers}
+    for sampler, rows in ranks.items():
+        print(f"\n{sampler}\n" + as_text(rows), flush=True)
+    learning = learning_table(bank, [sampler for sampler in LEARNED if sampler in args.samplers])
     print("\n" + as_text(learning), flush=True)
-    write_page(args.folder / PAGE, page(bank, args.folder, learning), args.docs)
+    command = "" if args.samplers == list(LEARNED) else f" --samplers {','.join(args.samplers)}"
+    command += "" if args.noises == NOISES else f" --noises {args.noises}"
+    name = args.docs or PAGE
+    command += " --docs" + ("" if name == PAGE else f" {name}")
+    write_page(args.folder / name, page(bank, ranks, learning, command, args.noises), bool(args.docs))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,28 @@ def test_random_grids_fall_from_the_top_to_0_and_are_always_the_same():
 
 
 def test_every_grid_is_in_one_part():
-    every = objectives.parts()
+    every = objectives.parts(("euler", "heun", "uni_pc"))
     assert len(every) == 9 * GRIDS // AT_ONCE and len(set(every)) == len(every)
+
+
+def test_runs_of_fewer_noises_are_kept_apart(tmp_path):
+    assert Part("deis", 6, 0, 32).path(tmp_path) != Part("deis", 6, 0).path(tmp_path)
+    save_whole(Part("deis", 6, 0, 32).path(tmp_path), errors=np.ones((AT_ONCE, 32)))
+    assert len(objectives.measured("deis", 6, tmp_path, 32)) == AT_ONCE and not len(
+        objectives.measured("deis", 6, tmp_path))
+
+
+def test_the_page_says_what_makes_it(bank, tmp_path, monkeypatch):
+    monkeypatch.setattr(objectives, "TARGET", type("Small", (), {
+        "record": lambda self, seed: bank, "sigma_max": 1.0, "sigma_min": 0.1, "shape": (2,)})())
+    monkeypatch.setattr(objectives, "random_grids", lambda steps: np.geomspace(9, 1, steps + 1)[None] * np.append(
+        np.ones(steps), 0.0))
+    objectives.main(["--samplers", "deis,uni_pc", "--noises", "32", "--report", "--folder", str(tmp_path)])
+    page = (tmp_path / "objectives.md").read_text()
+    assert "`python -m benchmarks objectives --samplers deis,uni_pc --noises 32 --docs`" in page
+    assert "## deis" in page and "## uni_pc" in page and "## ART-RL" not in page
+    with pytest.raises(SystemExit):
+        objectives.main(["--samplers", "nobody"])
 
 
 def test_the_rank_correlation_is_that_of_the_errors(bank, tmp_path):
