@@ -168,7 +168,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--samplers", default=",".join(SAMPLERS), help="deterministic samplers, separated by commas")
     parser.add_argument("--places", default=",".join(place.name for place in PLACES))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
-    parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place")
+    parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place; ties stay ties")
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", nargs="?", const=report.PAGE, metavar="PAGE",
                         help=f"also write docs/PAGE, {report.PAGE} if not named, and its pictures")
@@ -195,7 +195,8 @@ def main(argv=None):
         if not args.report:
             with processes(args.folder, args.workers) as each:
                 close = race(cells, args.folder, each, _say)
-                tied = [cell for column in columns(close).values() for cell in contested(column, args.folder, second)]
+                tied = [cell for column in columns(close).values() for cell in contested(column, args.folder, second)
+                        if not args.quick]
                 run(missing(tied, third, args.folder), f"{third * BATCH} noises", each, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
