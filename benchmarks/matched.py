@@ -1,10 +1,11 @@
 """Ours against every built-in schedule at matched model calls, in the host; `python -m benchmarks matched`.
 
 End error to a fine reference on held-out noise for the deterministic samplers, in rounds: all schedules on 32 noises,
-on 96 and 256 those that may yet be the best of their column (on the digits all), and where chance still decides on
-1,024; four times as many of the last two on a GPU, with ART_HOST_GPU=1. Ours are grids of several objectives, and what
-a trial on the model makes of the sampler's own (benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops
-cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+on 96 those that may yet be the best of their column (on the digits all), on 256 the same without those of ours that are
+meant for other samplers, and where chance still decides on 1,024; four times as many of the last two on a GPU, with
+ART_HOST_GPU=1. Ours are grids of several objectives, and what a trial on the model makes of the sampler's own
+(benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops cleanly at Ctrl-C or SIGTERM; the same command
+goes on where it stopped.
 """
 
 import argparse
@@ -86,6 +87,12 @@ def is_ours(cell: Cell) -> bool:
     return cell.schedule.startswith(ART)
 
 
+def is_meant(cell: Cell) -> bool:
+    """Whether it is of the objective that is meant for its sampler, tried or not."""
+    mine = ART + own(cell.sampler)
+    return cell.schedule in (mine, mine + TRIED)
+
+
 def contenders(column: Sequence[Cell], folder: Path, chunks: int = FIRST) -> list[Cell]:
     """What may be the best of a column by RMS or by median on the noises of so many chunks, and ours of the sampler.
 
@@ -95,10 +102,9 @@ def contenders(column: Sequence[Cell], folder: Path, chunks: int = FIRST) -> lis
     """
     if column[0].place.model == UNCULLED:
         return list(column)
-    mine = ART + own(column[0].sampler)
     found = {cell: errors[:chunks * BATCH] for cell in column
              if len(errors := cell.load(folder)) >= chunks * BATCH and np.isfinite(errors).all()}
-    kept = {cell for cell in found if cell.schedule in (mine, mine + TRIED)}
+    kept = {cell for cell in found if is_meant(cell)}
     for of in tables.STATISTICS.values():
         built_in = sorted((cell for cell in found if not is_ours(cell)), key=lambda cell: of(found[cell]))
         kept |= {*built_in[:2], *(cell for cell, errors in found.items()
@@ -114,13 +120,16 @@ def rounds() -> tuple[int, int, int, int]:
 def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = ()) -> list[Cell]:
     """All cells on the noises of the first round, then on more those that may yet be the best; returns the last ones.
 
+    In the last round those of ours that are meant for other samplers take no part: to no verdict they matter.
     each: what computes chunks. also: cells that are measured on all noises of the rounds, whoever is best.
     """
     first, *further, _ = rounds()
     run(missing(cells, first, folder), f"{first * BATCH} noises", each, say)
     for before, chunks in zip((first, *further), further, strict=False):
         cells = [cell for column in columns(cells).values() for cell in contenders(column, folder, before)]
-        more = also if chunks == further[-1] else ()
+        more = ()
+        if chunks == further[-1]:
+            cells, more = [cell for cell in cells if is_meant(cell) or not is_ours(cell)], also
         run(missing([*cells, *more], chunks, folder), f"{chunks * BATCH} noises", each, say)
     return cells
 
@@ -168,7 +177,8 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--samplers", default=",".join(SAMPLERS), help="deterministic samplers, separated by commas")
     parser.add_argument("--places", default=",".join(place.name for place in PLACES))
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
-    parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place; ties stay ties")
+    parser.add_argument("--quick", action="store_true",
+                        help="two samplers, two numbers of steps, one place; ties stay ties")
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", nargs="?", const=report.PAGE, metavar="PAGE",
                         help=f"also write docs/PAGE, {report.PAGE} if not named, and its pictures")

@@ -295,3 +295,18 @@ def test_exact_targets_have_a_finer_reference():
     """Where errors are as small as those that 160 steps leave."""
     steps = {place.model: place.reference_steps for place in PLACES}
     assert steps == {"demo": 160, "photos": 160, "digits": 640, "gaussian": 640}
+
+
+def test_in_the_last_round_ours_for_other_samplers_take_no_part(column, tmp_path, monkeypatch):
+    """They have the least error here, and are measured on 96 noises; built-ins and the sampler's own on 256."""
+    base = column[0].load(tmp_path)
+
+    def each(jobs):
+        for cell, number in jobs:
+            save_whole(cell.path(tmp_path, number), errors=base * (0.5 if cell.schedule == ART + "end:heun" else 1.0))
+            yield (cell, number), 0.0
+
+    save_whole(column[4].path(tmp_path, 0), errors=0.5 * base)
+    kept = matched.race(column, tmp_path, each, lambda line: None)
+    assert [cell.schedule for cell in kept] == ["karras", "beta", ART + "end:euler"]
+    assert [len(cell.load(tmp_path)) // BATCH for cell in column] == [8, 8, 1, 8, 3]
