@@ -22,9 +22,9 @@ from benchmarks.chunks import stop_cleanly
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.digits import kernel_denoiser, load
 from benchmarks.machine import this_machine
-from benchmarks.matched import FOLDER, TRIED, all_cells, columns, tried_cells
+from benchmarks.matched import FOLDER, all_cells, columns, tried_cells
 from benchmarks.matched import trials as own_trials
-from benchmarks.matched_cells import ART, Cell, Place, own
+from benchmarks.matched_cells import ART, TRIED, Cell, Place, own
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.pages import write_page
 from benchmarks.trial_cells import compute as make_trials

@@ -30,6 +30,7 @@ from benchmarks.matched_cells import (
     PLACES,
     SAMPLERS,
     STEPS,
+    TRIED,
     Cell,
     Job,
     Place,
@@ -47,7 +48,6 @@ FIRST, CULL, SECOND, THIRD = 1, 3, 8, 32  # chunks of the rounds: 32, 96, 256 an
 MORE = 4  # times as many in the last two rounds on a GPU
 UNCULLED = "digits"  # cheap, and a picture in hundreds that turns into another decides the RMS: no few noises tell
 BATCHES, BUDGET = 40, 4096  # batches of recorded orbits, and sample calls of a trial
-TRIED = ", tried"
 QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 10)}
 
 

@@ -32,6 +32,7 @@ OBJECTIVES = ("euler", *(f"end:{sampler}" for sampler in SAMPLERS))
 FOR_ALL = ("euler", "end:euler", "end:dpmpp_2m")  # what every sampler is tried with, besides its own
 AIMED = " at pictures"  # after an objective that aims at the spectrum of training pictures
 ART = "ART "  # before the objective
+TRIED = ", tried"  # after the objective of a grid that a trial found
 DEMO = "demo"
 HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
 BATCH, ORBITS, NODES = 32, 20, 64

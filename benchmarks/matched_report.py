@@ -18,6 +18,7 @@ from benchmarks.matched_tables import (
     duel_table,
     error_table,
     measured,
+    misses,
     summary,
 )
 from benchmarks.mnist_report import as_markdown, as_text
@@ -40,13 +41,13 @@ def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
     parts = [*_head(found, trial, page), "## Who wins", as_markdown(summary(found)),
              "## Which objective to take", "By RMS end error over all of these places. FID says otherwise for some"
              " samplers: [fid.md](fid.md).",
-             as_markdown(advice(found)), *_budgets(found)]
+             as_markdown(advice(found)), *_missed(found), *_budgets(found)]
     for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
         parts += [f"## {sampler}", f"![End error against steps](images/{picture(page, sampler)})"]
         for place in dict.fromkeys(place for place, name, _ in found if name == sampler):
             parts += [f"### {sampler}, {place.title}", as_markdown(duel_table(found, place, sampler)),
                       as_markdown(error_table(found, place, sampler))]
-    return "\n\n".join(parts) + "\n"
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def _head(found: Entries, trial: str, page: str) -> list[str]:
@@ -72,6 +73,13 @@ def _head(found: Entries, trial: str, page: str) -> list[str]:
             " medians tell of all the others.",
             f"*Tried*: {trial} ([theory.md](theory.md), section 8; more seeds in [seeds.md](seeds.md), fewer calls in"
             " [trial.md](trial.md)). FID is in [fid.md](fid.md)."]
+
+
+def _missed(found: Entries) -> list[str]:
+    """Where ours, tried, is not the best."""
+    rows = misses(found)
+    return ["## Where ours, tried, is not the best", f"{len(rows) - 1} of {len(found)} columns, by RMS.",
+            as_markdown(rows) if len(rows) > 1 else ""]
 
 
 def _budgets(found: Entries) -> list[str]:

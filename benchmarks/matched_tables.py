@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from art_nodes.core.scores import ratio_interval, total
-from benchmarks.matched_cells import ART, BATCH, Cell, Place
+from benchmarks.matched_cells import ART, BATCH, TRIED, Cell, Place, own
 
 Columns = Mapping[tuple[Place, str, int], Sequence[Cell]]
 STATISTICS = {"RMS": total, "median": np.median}
@@ -156,3 +156,14 @@ def advice(found: Entries) -> list[list[str]]:
     best = {sampler: min(which) for sampler, which in rows.items()}
     return [["sampler", "objective", "cells lost", "mean ratio"],
             *([sampler, name, str(loses), f"{mean:.3f}"] for sampler, (loses, mean, name) in best.items())]
+
+
+def misses(found: Entries) -> list[list[str]]:
+    """Every column where ours, tried, does not have the least RMS: its ratio to the strongest built-in, and which."""
+    rows = [["sampler", "place", "steps", "ratio", "strongest", "verdict"]]
+    for (place, sampler, steps), column in found.items():
+        one = duel(column, ART + own(sampler) + TRIED)
+        if one and one.ratio > 1:
+            rows.append([sampler, place.title, str(steps), f"{one.ratio:.2f} ({one.low:.2f}–{one.high:.2f})", one.rival,
+                         one.verdict])
+    return rows

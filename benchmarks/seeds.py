@@ -17,8 +17,8 @@ import torch
 from art_nodes.core.scores import total
 from benchmarks.chunks import stop_cleanly
 from benchmarks.machine import this_machine
-from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, TRIED, all_cells, columns, missing, run, trials
-from benchmarks.matched_cells import ART, BATCH, PLACES, SAMPLERS, STEPS, Cell, own, processes
+from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, all_cells, columns, missing, run, trials
+from benchmarks.matched_cells import ART, BATCH, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.pages import write_page

@@ -177,6 +177,15 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     assert (tmp_path / "docs/images/some-euler.png").exists() and (tmp_path / "docs/some.md").read_text() == page
 
 
+def test_where_ours_tried_is_not_best_is_listed(column, tmp_path):
+    """By the strongest built-in of its column; where it is best nothing is said."""
+    tried = Cell(SDXL, "euler", 6, ART + "end:euler" + matched_cells.TRIED, (10.0, 7.0, 0.0))
+    for size, expected in ((1.3, [["euler", "SDXL, cfg 1", "6", "1.30 (1.30–1.30)", "karras", "loses"]]), (0.9, [])):
+        save_whole(tried.path(tmp_path, 0), errors=size * column[0].load(tmp_path))
+        found = matched_tables.measured(matched.columns([*column, tried]), tmp_path)
+        assert matched_tables.misses(found)[1:] == expected
+
+
 def test_control_a_rival_on_fewer_noises_is_no_rival(column, tmp_path):
     """Negative control: the least error of all, on half of the noises of ours, does not count."""
     for cell in column[1:4]:
@@ -219,7 +228,7 @@ def test_the_median_has_a_strongest_of_its_own(column, tmp_path):
 
 def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path):
     """A tie of ours, tried, with the strongest asks for more noises of these; a clear win does not."""
-    tried = Cell(SDXL, "euler", 6, ART + "end:euler" + matched.TRIED, (10.0, 7.0, 0.0))
+    tried = Cell(SDXL, "euler", 6, ART + "end:euler" + matched_cells.TRIED, (10.0, 7.0, 0.0))
     karras = column[0].load(tmp_path)
     save_whole(tried.path(tmp_path, 0), errors=karras * np.where(np.arange(BATCH) % 2, 1.02, 0.98))
     found = matched.contested([*column, tried], tmp_path, 1)
