@@ -2,8 +2,8 @@
 
 End error to a fine reference on held-out noise for the deterministic samplers, in rounds: all schedules on 32 noises,
 on 96 those that may yet be the best of their column (on the digits all), on 256 the same without those of ours that are
-meant for other samplers, and where chance still decides on 1,024; four times as many of the last two on a GPU, with
-ART_HOST_GPU=1. Ours are grids of several objectives, and what a trial on the model makes of the sampler's own
+meant for other samplers, and with --ties on 1,024 where chance still decides; four times as many of the last two on a
+GPU, with ART_HOST_GPU=1. Ours are grids of several objectives, and what a trial on the model makes of the sampler's own
 (benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops cleanly at Ctrl-C or SIGTERM; the same command
 goes on where it stopped.
 """
@@ -27,6 +27,7 @@ from benchmarks.matched_cells import (
     ART,
     BATCH,
     FOR_ALL,
+    MEASURED,
     PLACES,
     SAMPLERS,
     STEPS,
@@ -175,15 +176,19 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=1 if on_gpu() else os.cpu_count() or 1,
                         help="processes of one thread each; one on a GPU, with ART_HOST_GPU=1")
     parser.add_argument("--samplers", default=",".join(SAMPLERS), help="deterministic samplers, separated by commas")
-    parser.add_argument("--places", default=",".join(place.name for place in PLACES))
+    parser.add_argument("--places", default=",".join(place.name for place in MEASURED),
+                        help=f"of {', '.join(place.name for place in PLACES)}")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
-    parser.add_argument("--quick", action="store_true",
-                        help="two samplers, two numbers of steps, one place; ties stay ties")
+    parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place")
+    parser.add_argument("--ties", action="store_true", help=f"what chance decides on {THIRD * BATCH} noises")
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", nargs="?", const=report.PAGE, metavar="PAGE",
                         help=f"also write docs/PAGE, {report.PAGE} if not named, and its pictures")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
+    for asked, known in ((args.places, [place.name for place in PLACES]), (args.samplers, SAMPLERS)):
+        if unknown := set(asked.split(",")) - set(known):
+            parser.error(f"unknown: {', '.join(sorted(unknown))}; choose of {', '.join(known)}")
     args.places = tuple(place for place in PLACES if place.name in args.places.split(","))
     args.samplers = tuple(name for name in SAMPLERS if name in args.samplers.split(","))
     args.steps = tuple(int(steps) for steps in args.steps.split(","))
@@ -205,9 +210,10 @@ def main(argv=None):
         if not args.report:
             with processes(args.folder, args.workers) as each:
                 close = race(cells, args.folder, each, _say)
-                tied = [cell for column in columns(close).values() for cell in contested(column, args.folder, second)
-                        if not args.quick]
-                run(missing(tied, third, args.folder), f"{third * BATCH} noises", each, _say)
+                if args.ties:
+                    tied = [cell for column in columns(close).values()
+                            for cell in contested(column, args.folder, second)]
+                    run(missing(tied, third, args.folder), f"{third * BATCH} noises", each, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
     trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed"

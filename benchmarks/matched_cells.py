@@ -82,6 +82,7 @@ class Place:
 DEMO_PLACES = (Place("SDXL", 1.0), Place("SDXL", 3.0), Place("EDM", 1.0), Place("EDM", 3.0))
 PLACES = (*DEMO_PLACES, *(Place(dress, model=model) for model in ("photos", "digits", "gaussian")
                           for dress in ("SDXL", "EDM")))
+MEASURED = tuple(place for place in PLACES if place != Place("EDM", model="photos"))  # where nothing else is asked for
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.machine import this_machine
 from benchmarks.matched_budgets import budget_table
-from benchmarks.matched_cells import ART, FINER, PLACES, REFERENCE_STEPS, SAMPLERS
+from benchmarks.matched_cells import ART, BATCH, FINER, MEASURED, PLACES, REFERENCE_STEPS, SAMPLERS
 from benchmarks.matched_tables import (
     Columns,
     Entries,
@@ -27,18 +27,19 @@ DOCS, PAGE = Path("docs"), "results.md"
 PLOTTED = 4  # built-ins a plot shows
 
 
-def _command(found: Entries, page: str) -> str:
-    """What computes the page again: all places and samplers, or those that it has."""
+def _command(found: Entries, page: str, ties: bool) -> str:
+    """What computes the page again: the places and samplers that it has; ties: and the last round."""
     places, samplers = {place for place, _, _ in found}, {sampler for _, sampler, _ in found}
-    some = "" if places == set(PLACES) else " --places " + ",".join(place.name for place in PLACES if place in places)
+    some = "" if places == set(MEASURED) else " --places " + ",".join(place.name for place in PLACES if place in places)
     if samplers != set(SAMPLERS):
         some += " --samplers " + ",".join(name for name in SAMPLERS if name in samplers)
+    some += " --ties" if ties else ""
     return f"python -m benchmarks matched{some} --docs" + (f" {page}" if page != PAGE else "")
 
 
-def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
-    """The whole page of that name; trial says what trials were."""
-    parts = [*_head(found, trial, page), "## Who wins", as_markdown(summary(found)),
+def markdown(found: Entries, trial: str, rounds: Sequence[int], page: str = PAGE) -> str:
+    """The whole page of that name; trial says what trials were, rounds as for `measured`."""
+    parts = [*_head(found, trial, rounds, page), "## Who wins", as_markdown(summary(found)),
              "## Which objective to take", "By RMS end error over all of these places. FID says otherwise for some"
              " samplers: [fid.md](fid.md).",
              as_markdown(advice(found)), *_missed(found), *_budgets(found)]
@@ -50,12 +51,13 @@ def markdown(found: Entries, trial: str, page: str = PAGE) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _head(found: Entries, trial: str, page: str) -> list[str]:
+def _head(found: Entries, trial: str, rounds: Sequence[int], page: str) -> list[str]:
     """What was done, and what the words mean."""
     noises = sorted({len(entry.errors) for column in found.values() for entry in column})
+    ties = noises[-1] > rounds[-2] * BATCH
     names = dict.fromkeys(place.title for place, _, _ in found)
     return ["# Against every built-in schedule, at matched model calls",
-            f"{this_machine()}; `{_command(found, page)}`",
+            f"{this_machine()}; `{_command(found, page, ties)}`",
             f"In ComfyUI, with its own samplers and schedulers, measured at: {'; '.join(names)}. With a cfg: the demo"
             " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
             " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels.",
@@ -64,8 +66,9 @@ def _head(found: Entries, trial: str, page: str) -> list[str]:
             " RMS and median over noises that nothing was learned on; labels are the demo model's ten classes, which"
             f" recordings have too. Of those noises a schedule has {_listed(noises)}: 32 or 96 where by RMS as by"
             " median it was worse than the best built-in beyond chance, its interval above 1, or where it is one of"
-            " ours that is meant for another sampler; the most only where the interval of ours, tried, had 1 in it, as"
-            " far as they were run. On the digits, where one picture"
+            " ours that is meant for another sampler"
+            + ("; the most only where the interval of ours, tried, had 1 in it" if ties else "") + ". On the digits,"
+            " where one picture"
             " in hundreds decides an RMS, none is left at so few. In brackets: fewer noises"
             " than the column's best has. *Strongest* is the built-in with the least error of that column on the"
             " noises of ours, for medians that with the least median; the ratio's 95 % interval is a paired"
@@ -156,7 +159,7 @@ def write(columns: Columns, path: Path, trial: str, rounds: Sequence[int], say=p
     say("\n" + as_text(summary(found)))
     for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
         plot(found, sampler, folder / "images" / picture(path.name, sampler))
-    path.write_text(markdown(found, trial, path.name))
+    path.write_text(markdown(found, trial, rounds, path.name))
     say(f"{path}")
 
 

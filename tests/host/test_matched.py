@@ -319,3 +319,9 @@ def test_in_the_last_round_ours_for_other_samplers_take_no_part(column, tmp_path
     kept = matched.race(column, tmp_path, each, lambda line: None)
     assert [cell.schedule for cell in kept] == ["karras", "beta", ART + "end:euler"]
     assert [len(cell.load(tmp_path)) // BATCH for cell in column] == [8, 8, 1, 8, 3]
+
+
+def test_a_name_that_is_not_known_is_an_error(capsys):
+    with pytest.raises(SystemExit):
+        matched.main(["--places", "sdxl-cfg2"])
+    assert "unknown: sdxl-cfg2; choose of sdxl-cfg1" in capsys.readouterr().err
