@@ -24,6 +24,7 @@ COMMANDS = {
     "objectives": "whether our objectives order grids as the true end error does",
     "growth": "whether a recording tells how much errors grow",
     "matched": "ours against every built-in schedule at matched model calls, in the host",
+    "reference": "how far the fine solutions are off that `matched` measures by",
     "trial": "what trying grids on the model adds to what was learned on recordings",
     "seeds": "whether what trials found in the matched comparison holds for other seeds",
     "attainable": "how good any grid could be, found at a price that no user could pay",

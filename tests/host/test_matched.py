@@ -325,3 +325,10 @@ def test_a_name_that_is_not_known_is_an_error(capsys):
     with pytest.raises(SystemExit):
         matched.main(["--places", "sdxl-cfg2"])
     assert "unknown: sdxl-cfg2; choose of sdxl-cfg1" in capsys.readouterr().err
+
+
+def test_a_finer_reference_is_off_by_less():
+    from benchmarks import reference
+
+    coarse, fine, other = reference.drift(PLACES[-1], (20, 80), 160)
+    assert 4 * fine < coarse and other < fine
