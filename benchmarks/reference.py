@@ -6,7 +6,6 @@ FINEST and from RES multistep there, on one batch of held-out noise.
 
 import argparse
 
-import numpy as np
 import torch
 
 from art_nodes.core.scores import total
@@ -38,7 +37,8 @@ def main(argv=None):
     torch.set_num_threads(1)
     rows = [["place", *(f"{steps} steps" for steps in STEPS), f"{OTHER}, {FINEST}", "measured by"]]
     for place in (place for place in MEASURED if place.name in args.places.split(",")):
-        rows.append([place.title, *(f"{np.float64(one):.6f}" for one in drift(place)), f"{place.reference_steps} steps"])
+        found = (f"{one:.6f}" for one in drift(place))
+        rows.append([place.title, *found, f"{place.reference_steps} steps"])
         print("  ".join(rows[-1]), flush=True)
     print(f"\n{this_machine()}; {BATCH} noises, from {FINEST} steps\n{as_text(rows)}")
 
