@@ -55,10 +55,13 @@ class Processes:
             self.pool = multiprocessing.get_context("spawn").Pool(self.workers, _begin, (self.start, self.arguments))
 
     def __exit__(self, error, *_):
-        if self.pool:
-            # They end by themselves: one that is terminated amid its exit may hang, and all wait for it.
-            self.pool.terminate() if error else self.pool.close()
-            self.pool.join()
+        if self.pool is None:
+            return
+        if error:
+            self.pool.terminate()
+        else:  # they end by themselves: one that is terminated amid its exit may hang, and all wait for it
+            self.pool.close()
+        self.pool.join()
 
 
 def in_processes(work: Callable, jobs: Sequence, start: Callable, arguments: tuple, workers: int) -> Iterator:

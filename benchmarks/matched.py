@@ -50,6 +50,7 @@ MORE = 4  # times as many in the last two rounds on a GPU
 UNCULLED = "digits"  # cheap, and a picture in hundreds that turns into another decides the RMS: no few noises tell
 BATCHES, BUDGET = 40, 4096  # batches of recorded orbits, and sample calls of a trial
 QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 10)}
+QUICK_BATCHES = 12  # of recorded orbits: recording more takes longer than all else
 
 
 def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], folder: Path) -> list[Cell]:
@@ -63,9 +64,10 @@ def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[
     return cells
 
 
-def trials(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int]) -> list[Trial]:
+def trials(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], batches: int = BATCHES
+           ) -> list[Trial]:
     """One of each sampler's own objective in every column."""
-    return [Trial(place, own(sampler), count, 0, BATCHES, BUDGET) for place in places for sampler in samplers
+    return [Trial(place, own(sampler), count, 0, batches, BUDGET) for place in places for sampler in samplers
             for count in steps]
 
 
@@ -201,7 +203,8 @@ def main(argv=None):
     args = _arguments(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    jobs, (*_, second, third) = trials(args.places, args.samplers, args.steps), rounds()
+    batches, (*_, second, third) = QUICK_BATCHES if args.quick else BATCHES, rounds()
+    jobs = trials(args.places, args.samplers, args.steps, batches)
     try:
         unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
         for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
@@ -216,7 +219,7 @@ def main(argv=None):
                     run(missing(tied, third, args.folder), f"{third * BATCH} noises", each, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    trial = f"a trial of at most {BUDGET} sample calls on {BATCHES * SIZE} recorded orbits, one seed"
+    trial = f"a trial of at most {BUDGET} sample calls on {batches * SIZE} recorded orbits, one seed"
     page = args.docs or report.PAGE
     report.write(columns(cells), args.folder / page, trial, rounds(), _say)
     if args.docs:
