@@ -222,11 +222,11 @@ def learning_table(bank: OrbitBank, samplers: Sequence[str] = LEARNED) -> list[l
 
 
 def page(bank: OrbitBank, ranks: Mapping[str, list[list[str]]], learning: Sequence[Sequence[str]], command: str,
-         noises: int) -> list[str]:
-    """The whole page, in parts; ranks: sampler -> its table."""
+         grids: int, noises: int) -> list[str]:
+    """The whole page, in parts; ranks: sampler -> its table, of so many grids and noises."""
     text = ["# Objectives against the true end error", f"{this_machine()}; `python -m benchmarks objectives{command}`",
             f"Demo model, {TARGET.sigma_max:g} to {TARGET.sigma_min:g}; {RECORDINGS * TARGET.shape[0]} recorded orbits"
-            f" foretell, {noises} other noises measure. Spearman's rank correlation over {GRIDS} random grids with the"
+            f" foretell, {noises} other noises measure. Spearman's rank correlation over {grids} random grids with the"
             " mean / RMS / median over the noises of the true end error. The RMS hangs on the few largest errors: the"
             " last row but one tells how well half of the noises foretell the other half. The last is the ratio of the"
             f" true RMS to the foretold, median over grids. Where nothing is said of τ and γ, τ is {core.TURN:g} and γ"
@@ -276,7 +276,8 @@ def main(argv=None):
     command += "" if args.noises == NOISES else f" --noises {args.noises}"
     name = args.docs or PAGE
     command += " --docs" + ("" if name == PAGE else f" {name}")
-    write_page(args.folder / name, page(bank, ranks, learning, command, args.noises), bool(args.docs))
+    grids = min(len(measured(sampler, steps, args.folder, args.noises)) for sampler in args.samplers for steps in STEPS)
+    write_page(args.folder / name, page(bank, ranks, learning, command, grids, args.noises), bool(args.docs))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,7 @@ def test_the_page_says_what_makes_it(bank, tmp_path, monkeypatch):
     objectives.main(["--samplers", "deis,uni_pc", "--noises", "32", "--report", "--folder", str(tmp_path)])
     page = (tmp_path / "objectives.md").read_text()
     assert "`python -m benchmarks objectives --samplers deis,uni_pc --noises 32 --docs`" in page
+    assert "over 0 random grids" in page and "32 other noises measure" in page
     assert "## deis" in page and "## uni_pc" in page and "## ART-RL" not in page
     with pytest.raises(SystemExit):
         objectives.main(["--samplers", "nobody"])
