@@ -1,9 +1,9 @@
 """Ours against every built-in schedule at matched model calls, in the host; `python -m benchmarks matched`.
 
 End error to a fine reference on held-out noise for the deterministic samplers, in rounds: all schedules on 32 noises,
-on 96 those that may yet be the best of their column (on the digits all), on 256 the same without those of ours that are
-meant for other samplers, and with --ties on 1,024 where chance still decides; four times as many of the last two on a
-GPU, with ART_HOST_GPU=1. Ours are grids of several objectives, and what a trial on the model makes of the sampler's own
+on 96, 160 and 256 those that may yet be the best of their column (on the digits all) and of ours those that are meant
+for its sampler, and with --ties on 1,024 where chance still decides; four times as many of the last two on a GPU, with
+ART_HOST_GPU=1. Ours are grids of several objectives, and what a trial on the model makes of the sampler's own
 (benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops cleanly at Ctrl-C or SIGTERM; the same command
 goes on where it stopped.
 """
@@ -45,7 +45,7 @@ from benchmarks.trial_cells import SIZE, Trial
 from benchmarks.trial_cells import compute as make_trials
 
 FOLDER = Path("build/matched")
-FIRST, CULL, SECOND, THIRD = 1, 3, 8, 32  # chunks of the rounds: 32, 96, 256 and 1,024 noises
+FIRST, CULLS, SECOND, THIRD = 1, (3, 5), 8, 32  # chunks of the rounds: 32; 96 and 160; 256; and 1,024 noises
 MORE = 4  # times as many in the last two rounds on a GPU
 UNCULLED = "digits"  # cheap, and a picture in hundreds that turns into another decides the RMS: no few noises tell
 BATCHES, BUDGET = 40, 4096  # batches of recorded orbits, and sample calls of a trial
@@ -115,24 +115,24 @@ def contenders(column: Sequence[Cell], folder: Path, chunks: int = FIRST) -> lis
     return [cell for cell in column if cell in kept]
 
 
-def rounds() -> tuple[int, int, int, int]:
-    """How many chunks each round takes here."""
-    return (FIRST, CULL, MORE * SECOND, MORE * THIRD) if on_gpu() else (FIRST, CULL, SECOND, THIRD)
+def rounds() -> tuple[int, ...]:
+    """How many chunks each round takes here, that of ties the last."""
+    more = MORE if on_gpu() else 1
+    return FIRST, *CULLS, more * SECOND, more * THIRD
 
 
 def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = ()) -> list[Cell]:
     """All cells on the noises of the first round, then on more those that may yet be the best; returns the last ones.
 
-    In the last round those of ours that are meant for other samplers take no part: to no verdict they matter.
+    Of ours only those that are meant for the sampler: to no verdict the others matter.
     each: what computes chunks. also: cells that are measured on all noises of the rounds, whoever is best.
     """
     first, *further, _ = rounds()
     run(missing(cells, first, folder), f"{first * BATCH} noises", each, say)
     for before, chunks in zip((first, *further), further, strict=False):
-        cells = [cell for column in columns(cells).values() for cell in contenders(column, folder, before)]
-        more = ()
-        if chunks == further[-1]:
-            cells, more = [cell for cell in cells if is_meant(cell) or not is_ours(cell)], also
+        cells = [cell for column in columns(cells).values() for cell in contenders(column, folder, before)
+                 if is_meant(cell) or not is_ours(cell)]
+        more = also if chunks == further[-1] else ()
         run(missing([*cells, *more], chunks, folder), f"{chunks * BATCH} noises", each, say)
     return cells
 
