@@ -27,6 +27,7 @@ COMMANDS = {
     "reference": "how far the fine solutions are off that `matched` measures by",
     "trial": "what trying grids on the model adds to what was learned on recordings",
     "seeds": "whether what trials found in the matched comparison holds for other seeds",
+    "labels": "whether what trials found holds for labels that they were not made on",
     "attainable": "how good any grid could be, found at a price that no user could pay",
     "fid": "FID of ours and of every built-in schedule at matched model calls, in the host",
     "invert-ays": "whether a published AYS table tells the stiffness of its checkpoint",

@@ -57,6 +57,7 @@ class Trial:
     seed: int
     batches: int  # of recorded orbits
     budget: int  # sample calls
+    classes: tuple[str, ...] = CLASSES  # that orbits have, the demo model's
 
     @property
     def sampler(self) -> str:
@@ -66,6 +67,8 @@ class Trial:
     def path(self, root: Path) -> Path:
         """The file of what it found."""
         mark = f"seed{self.seed}-{self.batches}x{SIZE}-{self.budget}-{self.place.mark}"
+        if self.classes != CLASSES:
+            mark += "-" + "-".join(str(CLASSES.index(name)) for name in self.classes)
         return root / self.place.name / f"tried-{as_file(self.objective)}-{self.steps:02d}-{mark}.json"
 
     def sigmas(self, root: Path) -> tuple[float, ...]:
@@ -74,7 +77,7 @@ class Trial:
 
     def find(self) -> dict:
         """Its sigmas, and what the trial was."""
-        here, objective = ground(self.place, self.seed, self.batches), self.objective
+        here, objective = ground(self.place, self.seed, self.batches, self.classes), self.objective
         from art_nodes.host.trials import try_steps  # the host is there once the ground is
 
         schedule = with_grids(optimal_schedule(here.bank), here.bank, objective, (self.steps,))
@@ -103,13 +106,14 @@ class Several:
 class Ground:
     """A place with one recording of some batches: the bank, and a sampler's runs on it."""
 
-    def __init__(self, place: Place, seed: int, network=None, batches: int = BATCHES):
+    def __init__(self, place: Place, seed: int, network=None, batches: int = BATCHES,
+                 classes: Sequence[str] = CLASSES):
         self.stage, self.first = Stage(place, network), FIRST_SEED + 1000 * seed
         from art_nodes.host.demo_model import class_conditioning
         from art_nodes.host.recording import record
 
         self.latent = {"samples": self.stage.latent["samples"][:SIZE]}
-        self.positives = [class_conditioning(CLASSES[i % len(CLASSES)]) for i in range(batches)]
+        self.positives = [class_conditioning(classes[i % len(classes)]) for i in range(batches)]
         self.banks = [
             record(self.stage.model, positive, self.stage.negative, self.latent, cfg=place.cfg, seed=self.first + i,
                    orbits=SIZE, nodes=NODES)
@@ -141,15 +145,15 @@ class Ground:
 
 
 _root: Path
-_grounds: dict[tuple[Place, int, int], Ground] = {}  # of this process
+_grounds: dict[tuple, Ground] = {}  # of this process
 
 
-def ground(place: Place, seed: int, batches: int = BATCHES) -> Ground:
+def ground(place: Place, seed: int, batches: int = BATCHES, classes: tuple[str, ...] = CLASSES) -> Ground:
     """A place with a recording, made ready once; only the last one is kept."""
-    key = place, seed, batches
+    key = place, seed, batches, classes
     if key not in _grounds:
         _grounds.clear()
-        _grounds[key] = Ground(place, seed, batches=batches)
+        _grounds[key] = Ground(place, seed, batches=batches, classes=classes)
     return _grounds[key]
 
 
