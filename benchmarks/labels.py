@@ -95,7 +95,7 @@ def write(jobs: Sequence[tuple[Trial, Trial]], folder: Path, command: str, to_do
 def _arguments(argv) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks labels", description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
-    parser.add_argument("--samplers", nargs="+", default=["euler", "heun", "dpmpp_2m"], choices=SAMPLERS)
+    parser.add_argument("--samplers", nargs="+", default=["euler", "dpmpp_2m"], choices=SAMPLERS)
     parser.add_argument("--places", nargs="+", default=[DEMO_PLACES[0].name],
                         choices=[place.name for place in DEMO_PLACES])
     parser.add_argument("--steps", nargs="+", type=int, default=list(STEPS))
