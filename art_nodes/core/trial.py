@@ -39,7 +39,7 @@ UNSEEN = 3  # one batch in so many is kept to judge the improvement on; MOST_JUD
 CLEAR = 2.0  # times the error of the recorded ends themselves: smaller errors cannot be told apart
 MODES = 6  # hat functions over the steps that the improvement moves
 ROUNDS, ATTEMPTS = 4, 4  # of Gauss-Newton, and of its damping in each
-STARTS = 3  # candidates that are improved, one after another, until one gets better than the best
+STARTS = 3  # trusted candidates that are improved, one after another, until one gets better than the best
 # A nudge of ln step length for a derivative: small, since orbits may flip to another picture, and far above rounding.
 NUDGE = 0.04
 DAMPING, LEAST_DAMPING, TIGHTEN, RELAX = 0.03, 1e-3, 8.0, 5.0
@@ -134,16 +134,13 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
         raise ValueError(f"candidates must start at the same sigma; got {tops}; pass sigma_max to .sigmas(...)")
     purse = _Purse(runs, budget, improve)
     share = 1.0 if not improve else CHOOSING if purse.pool is None else CHOOSING_POOLED
-    names = _choose(purse, candidates, max(1, trusted), share)
-    starts = [np.asarray(candidates[name], float) for name in names]
-    if improve and len(starts[0]) > 2:
-        for rivals, (name, start) in enumerate(zip(names, starts[:STARTS], strict=False), 1):
-            if rivals > 1 and not purse.is_told(starts[0]):
-                break
-            grid, ratio = _improve(purse, start, starts[0], rivals)
-            if ratio < 1:
-                return Tried(grid, name, ratio, purse.spent)
-    return Tried(starts[0], names[0], 1.0, purse.spent)
+    grids = {name: np.asarray(grid, float) for name, grid in candidates.items()}
+    names, others = _choose(purse, grids, max(1, trusted), share)
+    if not improve:
+        return Tried(grids[names[0]], names[0], 1.0, purse.spent)
+    # Where orbits are pooled a second fit to the same orbits would have no others to be judged by.
+    name, grid, ratio = _improved(purse, grids, names[:STARTS], others[:1] if purse.pool is None else [])
+    return Tried(grid, name, ratio, purse.spent)
 
 
 def ends_error(bank: OrbitBank, kind: str = "end") -> float:
@@ -243,15 +240,18 @@ class _Purse:
         return sum(self.runs.sizes[batch] for batch in batches)
 
 
-def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray], trusted: int, share: float) -> list[str]:
-    """The trusted first candidates, best first, after one that beats them beyond chance; for a share of all."""
-    grids = {name: np.asarray(grid, float) for name, grid in candidates.items()}
+def _choose(purse: _Purse, grids: Mapping[str, np.ndarray], trusted: int, share: float
+            ) -> tuple[list[str], list[str]]:
+    """The trusted first candidates, best first, after one that beats them beyond chance; for a share of all.
+
+    And the others that were tried, best first.
+    """
     own, others = list(grids)[:trusted], list(grids)[trusted:]
     limit, steps = int(share * purse.limit), len(grids[own[0]]) - 1
     least = LEAST_ORBITS if purse.pool is None else LEAST_POOLED
     count = next((n for n in range(1, len(purse.runs.sizes) + 1) if purse.orbits(range(n)) >= least), None)
     if count is None:
-        return own
+        return own, []
     # What follows the first round, which is half of the price or less, takes about as much again.
     price = 2 * purse.price(steps, range(count))
     own = own[:max(1, int(TRUSTED * limit) // price)]
@@ -259,9 +259,9 @@ def _choose(purse: _Purse, candidates: Mapping[str, np.ndarray], trusted: int, s
     others = others[:max(0, (limit - purse.spent) // price - (len(own) == 1))]
     found, judged = _halved(purse, {name: grids[name] for name in others}, count, limit, least, grids[own[0]])
     if judged is None:
-        return own
+        return own, []
     new, old = purse.sizes(grids[found[0]], judged), purse.sizes(grids[own[0]], judged)
-    return [found[0], *own] if better(new, old, len(others)) else own
+    return ([found[0], *own], found[1:]) if better(new, old, len(others)) else (own, found)
 
 
 def _halved(purse: _Purse, grids: Mapping[str, np.ndarray], count: int, limit: float, least: int,
@@ -289,6 +289,24 @@ def _halved(purse: _Purse, grids: Mapping[str, np.ndarray], count: int, limit: f
     return names + dropped, judged
 
 
+def _improved(purse: _Purse, grids: Mapping[str, np.ndarray], names: Sequence[str], others: Sequence[str]
+              ) -> tuple[str, np.ndarray, float]:
+    """The named grids improved, one after another until one gets better than the first was, and then the others.
+
+    Few orbits seldom prove one of the others better, yet what it becomes may beat what came of the named.
+    Returns the name and the grid of the best, and the ratio of its error to the first one's.
+    """
+    name, best, ratio, attempts = names[0], grids[names[0]], 1.0, 0
+    for start in (*names, *others):
+        if ratio < 1 and start in names or attempts and not purse.is_told(best):
+            continue
+        attempts += 1
+        grid, gain = _improve(purse, grids[start], best, attempts)
+        if gain < 1:
+            name, best, ratio = start, grid, ratio * gain
+    return name, best, ratio
+
+
 def _improve(purse: _Purse, start: np.ndarray, best: np.ndarray, rivals: int) -> tuple[np.ndarray, float]:
     """A grid descended from `start` with a smaller error than `best`, and the ratio; else the start and 1.
 
@@ -296,6 +314,8 @@ def _improve(purse: _Purse, start: np.ndarray, best: np.ndarray, rivals: int) ->
     it has to gain more than that makes it seem to.
     """
     steps = len(start) - 1
+    if steps < 2:
+        return start, 1.0
     modes = hats(np.linspace(0, 1, steps - 1), min(MODES, steps - 1)).T
     seen, unseen = _apart(purse, steps)
     until = purse.limit - 2 * purse.price(steps, unseen)

@@ -239,26 +239,61 @@ def test_another_candidate_must_beat_the_best_of_the_trusted():
 
 
 class Trap(Linear):
-    """Runs whose error does not move near one grid, where it is below that of the other candidate."""
+    """Runs whose error does not move near some grids, where it is below that of the other candidates."""
 
-    def __init__(self, best, trap):
+    def __init__(self, best, *traps):
         super().__init__(best, (2,) * 8)
-        self.trap = lengths_of(trap, trap[0])
+        self.traps = [lengths_of(trap, trap[0]) for trap in traps]
 
     def errors(self, grid, batch):
-        found = super().errors(grid, batch)
-        return np.full_like(found, 2.0) if np.abs(lengths_of(grid, grid[0]) - self.trap).max() < 0.6 else found
+        found, place = super().errors(grid, batch), lengths_of(grid, grid[0])
+        return np.full_like(found, 2.0) if any(np.abs(place - trap).max() < 0.6 for trap in self.traps) else found
 
 
-def test_where_the_best_cannot_be_improved_the_next_of_the_trusted_is():
+@pytest.mark.parametrize("trusted", [1, 2])
+def test_where_the_best_cannot_be_improved_the_next_is(trusted):
+    """The next of the trusted, or the best of the others."""
     best = geometric()
     grids = {"trap": moved(best, -1.5), "near": moved(best, 0.5 * np.array([2, -2, 2, -2, 2]))}
     runs = Trap(best, grids["trap"])
     assert sizes_of(runs.errors(grids["near"], 0)).mean() > 2  # so the trap is the best of the two
-    found = try_grids(runs, grids, 4000, trusted=2)
+    found = try_grids(runs, grids, 4000, trusted=trusted)
     assert found.name == "near" and found.ratio < 0.9
     np.testing.assert_allclose(np.log(found.grid[1:-1]), np.log(best[1:-1]), atol=0.05)
-    assert try_grids(runs, grids, 4000).name == "trap"  # control: nothing else is trusted
+    control = try_grids(Trap(best, *grids.values()), grids, 4000, trusted=trusted)  # neither moves
+    assert control.ratio == 1.0 and (control.grid == grids[control.name]).all()
+
+
+class Valleys:
+    """Runs with a least error near each of two grids, the first so many times larger there than the second."""
+
+    def __init__(self, first, second, times):
+        self.parts, self.made, self.floor = [Linear(best, (2,) * 8) for best in (first, second)], 0, 0.0
+        self.parts[0].rest = [times * rest for rest in self.parts[0].rest]
+        self.sizes, self.calls = self.parts[0].sizes, self.parts[0].calls
+
+    def errors(self, grid, batch):
+        self.made += self.sizes[batch] * (len(grid) - 1)
+        place = lengths_of(grid, grid[0])
+        return min(self.parts, key=lambda part: np.abs(part.place - place).max()).errors(grid, batch)
+
+
+def test_what_another_becomes_may_beat_what_the_best_became():
+    """It is worse at first, and its valley deeper; controls: its valley is shallower, and no calls are left for it."""
+    first, second = geometric(), moved(geometric(), 1.2 * np.array([1, -1, 1, -1, 1]))
+    grids = {"own": moved(first, 0.2), "other": moved(second, 0.6 * np.array([1, 1, -1, -1, 1]))}
+    deep, shallow = Valleys(first, second, 1.5), Valleys(first, second, 0.5)
+    start, least = (sizes_of(np.concatenate([deep.errors(grid, batch) for batch in range(8)])).mean()
+                    for grid in (grids["own"], second))
+    assert sizes_of(deep.errors(grids["other"], 0)).mean() > start
+    for runs, budget, name, place in ((deep, 4000, "other", second), (shallow, 4000, "own", first),
+                                      (deep, 600, "own", first)):
+        runs.made = 0
+        found = try_grids(runs, grids, budget)
+        assert found.name == name and found.sample_calls == runs.made <= budget
+        np.testing.assert_allclose(np.log(found.grid[1:-1]), np.log(place[1:-1]), atol=0.1)
+        if name == "other":  # told against the best candidate, not against what that became
+            assert found.ratio == pytest.approx(least / start, rel=0.1)
 
 
 def test_runs_that_are_not_finite_lose_and_never_raise():
