@@ -18,7 +18,7 @@ from art_nodes.core.scores import total
 from benchmarks.chunks import stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, all_cells, columns, missing, run, trials
-from benchmarks.matched_cells import ART, BATCH, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
+from benchmarks.matched_cells import ART, BATCH, MEASURED, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.pages import write_page
@@ -26,7 +26,7 @@ from benchmarks.trial_cells import SEEDS, SIZE, Trial
 from benchmarks.trial_cells import compute as make_trials
 
 PAGE = "seeds.md"
-MEASURED = ("euler", "heun", "dpmpp_2m")
+CHECKED = ("euler", "heun", "dpmpp_2m")  # of SAMPLERS
 
 
 def title(sampler: str, seed: int) -> str:
@@ -119,8 +119,8 @@ def write(cells: Sequence[Cell], folder: Path, to_docs: bool = False) -> None:
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks seeds", description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
-    parser.add_argument("--samplers", default=",".join(MEASURED), help=f"of {', '.join(SAMPLERS)}")
-    parser.add_argument("--places", default=",".join(place.name for place in PLACES))
+    parser.add_argument("--samplers", default=",".join(CHECKED), help=f"of {', '.join(SAMPLERS)}")
+    parser.add_argument("--places", default=",".join(place.name for place in MEASURED), help="of those of `matched`")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", action="store_true", help=f"also write docs/{PAGE}")
