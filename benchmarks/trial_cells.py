@@ -16,12 +16,15 @@ import torch
 from art_nodes.core import OrbitBank, Schedule, optimal_schedule, with_grids
 from art_nodes.demo.unet import CLASSES
 from benchmarks.chunks import in_processes
-from benchmarks.matched_cells import ART, Place, Stage, as_file, own
+from benchmarks.comfy.inprocess import on_gpu
+from benchmarks.matched_cells import ART, DEMO, Place, Stage, as_file, own
+from benchmarks.mnist_cells import Setting, fastest_network
 
 BATCHES, SIZE, NODES = 12, 2, 64
 SEEDS = (0, 1, 2)
 BUDGETS = (512, 4096)  # sample calls
 FIRST_SEED = 50_000  # of noise; each trial takes BATCHES more
+COMPILED_FROM = 12  # trials a process: compiling takes half a minute, and saves a few seconds each
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,8 @@ class Ground:
 
 
 _root: Path
-_grounds: dict[tuple, Ground] = {}  # of this process
+_network = None  # the demo model's, compiled; of this process, as what follows
+_grounds: dict[tuple, Ground] = {}
 
 
 def ground(place: Place, seed: int, batches: int = BATCHES, classes: tuple[str, ...] = CLASSES) -> Ground:
@@ -153,13 +157,16 @@ def ground(place: Place, seed: int, batches: int = BATCHES, classes: tuple[str, 
     key = place, seed, batches, classes
     if key not in _grounds:
         _grounds.clear()
-        _grounds[key] = Ground(place, seed, batches=batches, classes=classes)
+        _grounds[key] = Ground(place, seed, _network, batches, classes)
     return _grounds[key]
 
 
-def _start(root: Path) -> None:
-    global _root
-    _root = root
+def _start(root: Path, compiled: bool) -> None:
+    global _root, _network
+    _root, _network = root, None
+    if compiled:
+        _network, word = fastest_network(Setting(root, 250, 1, batch=SIZE))
+        print(f"trials: {word}", flush=True)
 
 
 @torch.no_grad()
@@ -174,6 +181,7 @@ def _work(job):
 
 def compute(jobs: Sequence, root: Path, workers: int) -> Iterator:
     """Save at its `path(root)` what `find()` of each job gives, with `workers` processes; yields each when saved."""
-    return in_processes(_work, jobs, _start, (root,), workers)
+    many = len(jobs) >= COMPILED_FROM * workers and any(job.place.model == DEMO for job in jobs)
+    return in_processes(_work, jobs, _start, (root, many and not on_gpu()), workers)
 
 

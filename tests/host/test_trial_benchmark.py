@@ -1,10 +1,12 @@
 """The benchmark of trials: what it tries, and what its page says."""
 
+import functools
 import json
 
 import numpy as np
 import pytest
 
+from art_nodes.demo import load_network
 from benchmarks import matched, trial, trial_cells, trial_report
 from benchmarks.chunks import save_whole
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell
@@ -28,6 +30,25 @@ def test_a_trial_is_made_in_the_host_and_keeps_its_budget(comfy, monkeypatch):
     for name, told in found.items():
         assert len(told["sigmas"]) == STEPS + 1 and (np.diff(told["sigmas"]) < 0).all()
         assert "budget" not in told or told["sample_calls"] <= told["budget"], name
+
+
+@pytest.mark.parametrize("many, model, compiled", [(True, "demo", True), (False, "demo", False),
+                                                   (True, "gaussian", False)])
+def test_many_trials_share_a_compiled_network(comfy, tmp_path, monkeypatch, many, model, compiled):
+    """Few are not worth compiling for, and other models have no such network."""
+    calls, network = [], load_network()
+    network.register_forward_hook(lambda *_: calls.append(1))
+    monkeypatch.setattr(trial_cells, "fastest_network", lambda setting: (network, f"batches of {setting.batch}"))
+    monkeypatch.setattr(trial_cells, "COMPILED_FROM", 2 if many else 3)
+    monkeypatch.setattr(trial_cells, "NODES", 8)
+    monkeypatch.setattr(trial_cells, "_grounds", {})
+    monkeypatch.setattr(trial_cells, "_network", None)
+    place = next(place for place in PLACES if place.model == model)
+    ground = functools.partial(trial_cells.ground, place, 0, batches=1)
+    monkeypatch.setattr(Job, "find", lambda job: {"orbits": len(ground().bank.stiffness)})
+    jobs = [Job(place, "euler", steps, 0) for steps in (4, 5)]
+    assert list(trial_cells.compute(jobs, tmp_path, 1)) == jobs and jobs[0].load(tmp_path) == {"orbits": 2}
+    assert bool(calls) == compiled
 
 
 @pytest.fixture
