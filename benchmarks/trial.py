@@ -1,7 +1,7 @@
 """What trying grids on the model is worth: ART Train's trial_calls, in the host; `python -m benchmarks trial`.
 
 End error on held-out noise of grids that a trial of 512 or 4096 sample calls found, beside the objective's own and
-every built-in schedule; three seeds of recording. In rounds: all built-ins on 32 noises, then on 96 and 256 those that
+every built-in schedule; three seeds of recording. In rounds: all built-ins on 32 noises, on 96, 160 and 256 those that
 may yet be the strongest, and ours. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
 """
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from art_nodes.core.scores import total
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Place
+from benchmarks.matched_cells import ART, PLACES, Cell, Place
 from benchmarks.matched_tables import STATISTICS, Duel, Entries, duel, mean_of, measured
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.pages import write_page
@@ -99,12 +99,12 @@ def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print, to_doc
     commands = " and then ".join(f"`{line}`" for line in _commands(found))
     parts = ["# Grids tried on the model", f"{this_machine()}; {commands}",
              "End error in ComfyUI over that of the strongest built-in schedule of the column, as in"
-             f" [results.md](results.md), RMS over {noises} held-out noises (built-ins far from the best: {BATCH}). The"
-             f" grids of each of {len(SEEDS)} seeds come from a recording of their own, 24 orbits of 64 nodes: the"
-             " objective `end:<sampler>` alone, and what ART Train's `trial_calls` makes of it, of other readings of"
-             " the objective and of the built-in schedules, by trying them on those orbits ([theory.md](theory.md),"
-             " section 8). w, t, l: wins, tied, loses by the 95 % interval of a paired bootstrap over noises. By"
-             " medians: against the built-in with the least median.",
+             f" [results.md](results.md), RMS over {noises} held-out noises (built-ins that are worse beyond chance:"
+             f" fewer). The grids of each of {len(SEEDS)} seeds come from a recording of their own, 24 orbits of 64"
+             " nodes: the objective `end:<sampler>` alone, and what ART Train's `trial_calls` makes of it, of other"
+             " readings of the objective and of the built-in schedules, by trying them on those orbits"
+             " ([theory.md](theory.md), section 8). w, t, l: wins, tied, loses by the 95 % interval of a paired"
+             " bootstrap over noises. By medians: against the built-in with the least median.",
              as_markdown(summary(found)), as_markdown(spent(jobs, folder))]
     say(as_text(summary(found)) + "\n" + as_text(spent(jobs, folder)))
     for sampler in dict.fromkeys(row[0] for row in summary(found)[1:]):
