@@ -167,3 +167,15 @@ def misses(found: Entries) -> list[list[str]]:
             rows.append([sampler, place.title, str(steps), f"{one.ratio:.2f} ({one.low:.2f}–{one.high:.2f})", one.rival,
                          one.verdict])
     return rows
+
+
+def settled(found: Entries, noises: int) -> list[Place]:
+    """The places where nothing that is tied rests on so many noises, if anything anywhere was measured on more."""
+    more, waiting = set(), set()
+    for (place, sampler, _), column in found.items():
+        one = duel(column, ART + own(sampler) + TRIED)
+        if max(len(entry.errors) for entry in column) > noises:
+            more.add(place)
+        elif one and one.verdict == "tied":
+            waiting.add(place)
+    return [place for place in dict.fromkeys(place for place, _, _ in found) if more and place not in waiting]

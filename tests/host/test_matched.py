@@ -237,6 +237,32 @@ def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path):
     assert matched.contested([*column, tried], tmp_path, 1) == []
 
 
+@pytest.mark.parametrize("sizes, told", [
+    ((2, 2), "`python -m benchmarks matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --ties --docs`"),
+    ((2, 1), "`python -m benchmarks matched --places sdxl-cfg1 --samplers euler --ties` and then `python -m benchmarks "
+             "matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --docs`"),
+    ((1, 1), "`python -m benchmarks matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --docs`")])
+def test_the_page_says_where_ties_had_more_noises(sizes, told):
+    """Chunks of noises at the two places, where ours, tried, is tied; half of the noises that there are without it."""
+    rng = np.random.default_rng(0)
+    found = {(place, "euler", 6): [matched_tables.Entry(name, rng.uniform(0.9, 1.1, size * BATCH)) for name in (
+        "karras", "beta", ART + "end:euler, tried")] for place, size in zip(PLACES, sizes, strict=False)}
+    page = matched_report.markdown(found, "two orbits tried", (1, 1, 2))
+    assert told in page and ("the most only at SDXL, cfg 1 where" in page) == (sizes == (2, 1))
+    assert ("the most only where" in page) == (sizes == (2, 2))
+
+
+def test_control_a_place_that_has_no_ties_asks_for_no_more_noises():
+    """Negative control of the one above: ours wins at the second place on the fewer noises."""
+    few, many = np.random.default_rng(0).uniform(0.9, 1.1, (2, 4 * BATCH))
+    found = {(PLACES[0], "euler", 6): [matched_tables.Entry("karras", few), matched_tables.Entry("beta", many),
+                                       matched_tables.Entry(ART + "end:euler, tried", many[::-1])],
+             (PLACES[1], "euler", 6): [matched_tables.Entry("karras", few[:BATCH]),
+                                       matched_tables.Entry(ART + "end:euler, tried", few[:BATCH] / 2)]}
+    assert matched_tables.settled(found, BATCH) == list(PLACES[:2])
+    assert matched_tables.settled(found, 4 * BATCH) == []
+
+
 def test_a_gpu_is_used_only_where_it_is_asked_for_and_samples_more(monkeypatch):
     monkeypatch.delenv("ART_HOST_GPU", raising=False)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
