@@ -171,11 +171,9 @@ def misses(found: Entries) -> list[list[str]]:
 
 def settled(found: Entries, noises: int) -> list[Place]:
     """The places where nothing that is tied rests on so many noises, if anything anywhere was measured on more."""
-    more, waiting = set(), set()
-    for (place, sampler, _), column in found.items():
-        one = duel(column, ART + own(sampler) + TRIED)
-        if max(len(entry.errors) for entry in column) > noises:
-            more.add(place)
-        elif one and one.verdict == "tied":
-            waiting.add(place)
-    return [place for place in dict.fromkeys(place for place, _, _ in found) if more and place not in waiting]
+    few = {key: column for key, column in found.items() if max(len(entry.errors) for entry in column) <= noises}
+    if len(few) == len(found):
+        return []
+    duels = {key: duel(column, ART + own(key[1]) + TRIED) for key, column in few.items()}
+    waiting = {place for (place, _, _), one in duels.items() if one and one.verdict == "tied"}
+    return [place for place in dict.fromkeys(place for place, _, _ in found) if place not in waiting]

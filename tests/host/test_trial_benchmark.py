@@ -36,9 +36,9 @@ def test_a_trial_is_made_in_the_host_and_keeps_its_budget(comfy, monkeypatch):
                                                    (True, "gaussian", False)])
 def test_many_trials_share_a_compiled_network(comfy, tmp_path, monkeypatch, many, model, compiled):
     """Few are not worth compiling for, and other models have no such network."""
-    calls, network = [], load_network()
+    asked, calls, network = [], [], load_network()
     network.register_forward_hook(lambda *_: calls.append(1))
-    monkeypatch.setattr(trial_cells, "fastest_network", lambda setting: (network, f"batches of {setting.batch}"))
+    monkeypatch.setattr(trial_cells, "fastest_network", lambda setting: asked.append(setting.batch) or (network, ""))
     monkeypatch.setattr(trial_cells, "COMPILED_FROM", 2 if many else 3)
     monkeypatch.setattr(trial_cells, "NODES", 8)
     monkeypatch.setattr(trial_cells, "_grounds", {})
@@ -48,7 +48,7 @@ def test_many_trials_share_a_compiled_network(comfy, tmp_path, monkeypatch, many
     monkeypatch.setattr(Job, "find", lambda job: {"orbits": len(ground().bank.stiffness)})
     jobs = [Job(place, "euler", steps, 0) for steps in (4, 5)]
     assert list(trial_cells.compute(jobs, tmp_path, 1)) == jobs and jobs[0].load(tmp_path) == {"orbits": 2}
-    assert bool(calls) == compiled
+    assert asked == [trial_cells.SIZE] * compiled and bool(calls) == compiled
 
 
 @pytest.fixture
