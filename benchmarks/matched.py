@@ -154,9 +154,10 @@ def contested(column: Sequence[Cell], folder: Path, chunks: int) -> list[Cell]:
 
 
 def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:
-    """Chunks that are still to be computed, those of cheap cells first."""
-    return [(cell, number) for cell in sorted(cells, key=lambda cell: cell.calls) for number in range(chunks)
-            if not cell.path(folder, number).exists()]
+    """Chunks that are still to be computed, those of cheap cells first; schedules with the same grid share theirs."""
+    found = {cell.path(folder, number): (cell, number) for cell in sorted(cells, key=lambda cell: cell.calls)
+             for number in range(chunks)}
+    return [job for path, job in found.items() if not path.exists()]
 
 
 def run(jobs: Sequence[Job], title: str, each: Processes, say) -> None:

@@ -69,6 +69,8 @@ def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
     worker.compute((picture, 0))
     assert picture.load(tmp_path, "features").shape == (BATCH, 96) and picture.folder(tmp_path) != cell.folder(tmp_path)
     assert matched.missing([cell], 2, tmp_path) == [(cell, 1)]
+    namesake = dataclasses.replace(cell, schedule="theirs")  # of the same grid
+    assert [number for _, number in matched.missing([cell, namesake], 3, tmp_path)] == [1, 2]
     other = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.1, 0.0))
     assert other.folder(tmp_path) != cell.folder(tmp_path)
 
