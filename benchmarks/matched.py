@@ -1,18 +1,18 @@
 """Ours against every built-in schedule at matched model calls, in the host; `python -m benchmarks matched`.
 
 End error to a fine reference on held-out noise for the deterministic samplers, in rounds: all schedules on 32 noises,
-on 96, 160 and 256 those that may yet be the best of their column (on the digits all) and of ours those that are meant
-for its sampler, and with --ties on 1,024 where chance still decides; four times as many of the last two on a GPU, with
-ART_HOST_GPU=1. Ours are grids of several objectives, and what a trial on the model makes of the sampler's own
-(benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops cleanly at Ctrl-C or SIGTERM; the same command
-goes on where it stopped.
+on 96, 160 and 256 those that may yet be the best of their column (on the digits all) and of ours what was tried. With
+--more also on 256 ours that is meant for the sampler and was not tried, and on 1,024 where chance still decides; four
+times as many of the last two rounds on a GPU, with ART_HOST_GPU=1. Ours are grids of several objectives, and what a
+trial on the model makes of the sampler's own (benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops
+cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +21,8 @@ import torch
 from art_nodes.core.scores import ratio_interval, total
 from benchmarks import matched_report as report
 from benchmarks import matched_tables as tables
-from benchmarks.chunks import Processes, stop_cleanly
-from benchmarks.comfy.inprocess import on_gpu
+from benchmarks.chunks import Processes, in_processes, stop_cleanly
+from benchmarks.comfy.inprocess import import_host, on_gpu
 from benchmarks.matched_cells import (
     ART,
     BATCH,
@@ -38,6 +38,7 @@ from benchmarks.matched_cells import (
     Stage,
     grids,
     learned,
+    learned_paths,
     own,
     processes,
 )
@@ -53,9 +54,31 @@ QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 1
 QUICK_BATCHES = 12  # of recorded orbits: recording more takes longer than all else
 
 
+def objectives(samplers: Sequence[str]) -> tuple[str, ...]:
+    """What is learned at every place."""
+    return tuple(dict.fromkeys((*FOR_ALL, *map(own, samplers))))
+
+
+def learn(places: Sequence[Place], samplers: Sequence[str], folder: Path, workers: int) -> None:
+    """Learn what `all_cells` asks for and is not there yet, at several places at once."""
+    names = objectives(samplers)
+    new = [place for place in places
+           if not all(path.exists() for path in learned_paths(place, folder, 0, names).values())]
+    jobs = [(place, folder, names) for place in new]
+    for place in in_processes(_learn, jobs, import_host, (), min(workers, len(jobs))) if jobs else ():
+        _say(f"  learned at {place.title}")
+
+
+@torch.no_grad()
+def _learn(job: tuple[Place, Path, tuple[str, ...]]) -> Place:
+    place, folder, names = job
+    learned(Stage(place), folder, names=names)
+    return place
+
+
 def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], folder: Path) -> list[Cell]:
     """Every schedule with a grid in every column."""
-    cells, names = [], tuple(dict.fromkeys((*FOR_ALL, *map(own, samplers))))
+    cells, names = [], objectives(samplers)
     for place in places:
         stage = Stage(place)
         ours = learned(stage, folder, names=names)
@@ -90,6 +113,11 @@ def is_ours(cell: Cell) -> bool:
     return cell.schedule.startswith(ART)
 
 
+def is_tried(cell: Cell) -> bool:
+    """Whether a trial on the model found it."""
+    return cell.schedule.endswith(TRIED)
+
+
 def is_meant(cell: Cell) -> bool:
     """Whether it is of the objective that is meant for its sampler, tried or not."""
     mine = ART + own(cell.sampler)
@@ -121,17 +149,18 @@ def rounds() -> tuple[int, ...]:
     return FIRST, *CULLS, more * SECOND, more * THIRD
 
 
-def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = ()) -> list[Cell]:
+def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = (),
+         of_ours: Callable[[Cell], bool] = is_tried) -> list[Cell]:
     """All cells on the noises of the first round, then on more those that may yet be the best; returns the last ones.
 
-    Of ours only those that are meant for the sampler: to no verdict the others matter.
     each: what computes chunks. also: cells that are measured on all noises of the rounds, whoever is best.
+    of_ours: which of ours go on; to the verdict on what was tried the others do not matter.
     """
     first, *further, _ = rounds()
     run(missing(cells, first, folder), f"{first * BATCH} noises", each, say)
     for before, chunks in zip((first, *further), further, strict=False):
         cells = [cell for column in columns(cells).values() for cell in contenders(column, folder, before)
-                 if is_meant(cell) or not is_ours(cell)]
+                 if of_ours(cell) or not is_ours(cell)]
         more = also if chunks == further[-1] else ()
         run(missing([*cells, *more], chunks, folder), f"{chunks * BATCH} noises", each, say)
     return cells
@@ -183,7 +212,8 @@ def _arguments(argv) -> argparse.Namespace:
                         help=f"of {', '.join(place.name for place in PLACES)}")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place")
-    parser.add_argument("--ties", action="store_true", help=f"what chance decides on {THIRD * BATCH} noises")
+    parser.add_argument("--more", action="store_true", help=f"what chance decides on {THIRD * BATCH} noises, and ours "
+                                                            "untried on as many as ours tried")
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", nargs="?", const=report.PAGE, metavar="PAGE",
                         help=f"also write docs/PAGE, {report.PAGE} if not named, and its pictures")
@@ -210,11 +240,13 @@ def main(argv=None):
         unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
         for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
             _say(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps")
+        if not args.report:
+            learn(args.places, args.samplers, args.folder, args.workers)
         cells = all_cells(args.places, args.samplers, args.steps, args.folder) + tried_cells(jobs, args.folder)
         if not args.report:
             with processes(args.folder, args.workers) as each:
-                close = race(cells, args.folder, each, _say)
-                if args.ties:
+                close = race(cells, args.folder, each, _say, of_ours=is_meant if args.more else is_tried)
+                if args.more:
                     tied = [cell for column in columns(close).values()
                             for cell in contested(column, args.folder, second)]
                     run(missing(tied, third, args.folder), f"{third * BATCH} noises", each, _say)

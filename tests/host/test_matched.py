@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from art_nodes.core import optimal_schedule
 from benchmarks import matched, matched_budgets, matched_cells, matched_report, matched_tables
 from benchmarks.chunks import save_whole
 from benchmarks.comfy import inprocess
@@ -47,6 +48,22 @@ def test_every_built_in_schedule_and_ours_are_compared(stage, ours):
 def test_tables_of_another_range_are_left_out(comfy, ours):
     names = matched_cells.grids(Stage(PLACES[2]), "euler", 6, ours)
     assert "karras" in names and not {"AYS SD1", "AYS SDXL", "GITS"} & set(names)
+
+
+def test_places_learn_what_is_missing_and_no_more(comfy, monkeypatch, tmp_path):
+    monkeypatch.setattr(matched_cells, "ORBITS", 1)
+    monkeypatch.setattr(matched_cells, "NODES", 8)
+    monkeypatch.setattr(matched_cells, "RECORDINGS", 1)
+    monkeypatch.setattr(matched_cells, "learn_schedule", lambda bank, config: optimal_schedule(bank))
+    places = [place for place in PLACES if place.model == "gaussian"]
+    for asked in (places[:1], places):
+        matched.learn(asked, ("heun",), tmp_path, 1)
+        assert {path.name.split("-")[1] for path in tmp_path.iterdir()} == {place.dress.lower() for place in asked}
+    monkeypatch.setattr(matched, "in_processes", lambda *_: pytest.fail("all is there"))
+    matched.learn(places, ("heun",), tmp_path, 1)
+    monkeypatch.setattr(matched_cells, "learn_schedule", lambda *_: pytest.fail("all is there"))
+    names = {cell.schedule for cell in matched.all_cells(places, ("heun",), (4,), tmp_path)}
+    assert names >= {ART + name for name in matched.objectives(("heun",))}
 
 
 def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
@@ -240,8 +257,8 @@ def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path):
 
 
 @pytest.mark.parametrize("sizes, told", [
-    ((2, 2), "`python -m benchmarks matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --ties --docs`"),
-    ((2, 1), "`python -m benchmarks matched --places sdxl-cfg1 --samplers euler --ties` and then `python -m benchmarks "
+    ((2, 2), "`python -m benchmarks matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --more --docs`"),
+    ((2, 1), "`python -m benchmarks matched --places sdxl-cfg1 --samplers euler --more` and then `python -m benchmarks "
              "matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --docs`"),
     ((1, 1), "`python -m benchmarks matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --docs`")])
 def test_the_page_says_where_ties_had_more_noises(sizes, told):
@@ -334,8 +351,12 @@ def test_exact_targets_have_a_finer_reference():
     assert steps == {"demo": 160, "photos": 160, "digits": 640, "gaussian": 640}
 
 
-def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path):
-    """They have the least error here, and are measured on 32 noises; built-ins and the sampler's own on 256."""
+@pytest.mark.parametrize("of_ours", [matched.is_tried, matched.is_meant])
+def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path, of_ours):
+    """They have the least error here, and are measured on 32 noises; built-ins and what was tried on 256.
+
+    The sampler's own, untried, only where it is asked for.
+    """
     base = column[0].load(tmp_path)
 
     def each(jobs):
@@ -344,9 +365,11 @@ def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path):
             yield (cell, number), 0.0
 
     save_whole(column[4].path(tmp_path, 0), errors=0.5 * base)
-    kept = matched.race(column, tmp_path, each, lambda line: None)
-    assert [cell.schedule for cell in kept] == ["karras", "beta", ART + "end:euler"]
-    assert [len(cell.load(tmp_path)) // BATCH for cell in column] == [8, 8, 1, 8, 1]
+    column = [*column, Cell(SDXL, "euler", 6, ART + "end:euler" + matched_cells.TRIED, (10.0, 7.0, 0.0))]
+    untried = of_ours == matched.is_meant
+    kept = matched.race(column, tmp_path, each, lambda line: None, of_ours=of_ours)
+    assert kept == [*column[:2], *([column[3]] if untried else []), column[5]]
+    assert [len(cell.load(tmp_path)) // BATCH for cell in column] == [8, 8, 1, 8 if untried else 1, 1, 8]
 
 
 def test_a_name_that_is_not_known_is_an_error(capsys):
