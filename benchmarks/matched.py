@@ -1,18 +1,18 @@
 """Ours against every built-in schedule at matched model calls, in the host; `python -m benchmarks matched`.
 
 End error to a fine reference on held-out noise for the deterministic samplers, in rounds: all schedules on 32 noises,
-on 96, 160 and 256 those that may yet be the best of their column (on the digits all) and of ours what was tried. With
---more also on 256 ours that is meant for the sampler and was not tried, and on 1,024 where chance still decides; four
-times as many of the last two rounds on a GPU, with ART_HOST_GPU=1. Ours are grids of several objectives, and what a
-trial on the model makes of the sampler's own (benchmarks/trial_cells.py). FID has a command of its own, `fid`. Stops
-cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
+on 96, 160 and 256 those that may yet be the best of their column (on the digits all) and of ours those that are meant
+for its sampler, and with --more on 1,024 where chance still decides; four times as many of the last two on a GPU, with
+ART_HOST_GPU=1. Ours are what a trial on the model makes of the sampler's own objective (benchmarks/trial_cells.py),
+and with --more the grids of several objectives as they are. FID has a command of its own, `fid`. Stops cleanly at
+Ctrl-C or SIGTERM; the same command goes on where it stopped.
 """
 
 import argparse
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,12 +76,13 @@ def _learn(job: tuple[Place, Path, tuple[str, ...]]) -> Place:
     return place
 
 
-def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], folder: Path) -> list[Cell]:
-    """Every schedule with a grid in every column."""
+def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], folder: Path,
+              untried: bool = True) -> list[Cell]:
+    """Every schedule with a grid in every column; untried: whether also those of ours that no trial found."""
     cells, names = [], objectives(samplers)
     for place in places:
         stage = Stage(place)
-        ours = learned(stage, folder, names=names)
+        ours = learned(stage, folder, names=names) if untried else {}
         cells += [Cell(place, sampler, count, name, sigmas) for sampler in samplers for count in steps
                   for name, sigmas in grids(stage, sampler, count, ours).items()]
     return cells
@@ -111,11 +112,6 @@ def columns(cells: Sequence[Cell]) -> dict[tuple[Place, str, int], list[Cell]]:
 def is_ours(cell: Cell) -> bool:
     """And not a schedule of the host."""
     return cell.schedule.startswith(ART)
-
-
-def is_tried(cell: Cell) -> bool:
-    """Whether a trial on the model found it."""
-    return cell.schedule.endswith(TRIED)
 
 
 def is_meant(cell: Cell) -> bool:
@@ -149,18 +145,17 @@ def rounds() -> tuple[int, ...]:
     return FIRST, *CULLS, more * SECOND, more * THIRD
 
 
-def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = (),
-         of_ours: Callable[[Cell], bool] = is_tried) -> list[Cell]:
+def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = ()) -> list[Cell]:
     """All cells on the noises of the first round, then on more those that may yet be the best; returns the last ones.
 
+    Of ours only those that are meant for the sampler: to no verdict the others matter.
     each: what computes chunks. also: cells that are measured on all noises of the rounds, whoever is best.
-    of_ours: which of ours go on; to the verdict on what was tried the others do not matter.
     """
     first, *further, _ = rounds()
     run(missing(cells, first, folder), f"{first * BATCH} noises", each, say)
     for before, chunks in zip((first, *further), further, strict=False):
         cells = [cell for column in columns(cells).values() for cell in contenders(column, folder, before)
-                 if of_ours(cell) or not is_ours(cell)]
+                 if is_meant(cell) or not is_ours(cell)]
         more = also if chunks == further[-1] else ()
         run(missing([*cells, *more], chunks, folder), f"{chunks * BATCH} noises", each, say)
     return cells
@@ -212,8 +207,8 @@ def _arguments(argv) -> argparse.Namespace:
                         help=f"of {', '.join(place.name for place in PLACES)}")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place")
-    parser.add_argument("--more", action="store_true", help=f"what chance decides on {THIRD * BATCH} noises, and ours "
-                                                            "untried on as many as ours tried")
+    parser.add_argument("--more", action="store_true",
+                        help=f"also ours that no trial found; and what chance decides on {THIRD * BATCH} noises")
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", nargs="?", const=report.PAGE, metavar="PAGE",
                         help=f"also write docs/PAGE, {report.PAGE} if not named, and its pictures")
@@ -240,12 +235,13 @@ def main(argv=None):
         unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
         for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
             _say(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps")
-        if not args.report:
+        if args.more and not args.report:
             learn(args.places, args.samplers, args.folder, args.workers)
-        cells = all_cells(args.places, args.samplers, args.steps, args.folder) + tried_cells(jobs, args.folder)
+        cells = all_cells(args.places, args.samplers, args.steps, args.folder, args.more)
+        cells += tried_cells(jobs, args.folder)
         if not args.report:
             with processes(args.folder, args.workers) as each:
-                close = race(cells, args.folder, each, _say, of_ours=is_meant if args.more else is_tried)
+                close = race(cells, args.folder, each, _say)
                 if args.more:
                     tied = [cell for column in columns(close).values()
                             for cell in contested(column, args.folder, second)]

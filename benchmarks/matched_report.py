@@ -74,7 +74,7 @@ def _head(found: Entries, trial: str, rounds: Sequence[int], page: str) -> list[
             " RMS and median over noises that nothing was learned on; labels are the demo model's ten classes, which"
             f" recordings have too. Of those noises a schedule has {_listed(noises)}: fewer than {rounds[-2] * BATCH}"
             " where by RMS as by median it was worse than the best built-in beyond chance, its interval above 1, or"
-            " where it is one of ours that was not tried (with `--more`: that is meant for another sampler)"
+            " where it is one of ours that is meant for another sampler"
             + (f"; the most only{at} where the interval of ours, tried, had 1 in it" if tied else "") + ". On the"
             " digits, where one picture in hundreds decides an RMS, none is left at so few. In brackets: fewer noises"
             " than the column's best has. *Strongest* is the built-in with the least error of that column on the"

@@ -64,6 +64,8 @@ def test_places_learn_what_is_missing_and_no_more(comfy, monkeypatch, tmp_path):
     monkeypatch.setattr(matched_cells, "learn_schedule", lambda *_: pytest.fail("all is there"))
     names = {cell.schedule for cell in matched.all_cells(places, ("heun",), (4,), tmp_path)}
     assert names >= {ART + name for name in matched.objectives(("heun",))}
+    assert {cell.schedule for cell in matched.all_cells(places, ("heun",), (4,), tmp_path / "none", untried=False)} \
+        == {name for name in names if not name.startswith(ART)}
 
 
 def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
@@ -351,12 +353,8 @@ def test_exact_targets_have_a_finer_reference():
     assert steps == {"demo": 160, "photos": 160, "digits": 640, "gaussian": 640}
 
 
-@pytest.mark.parametrize("of_ours", [matched.is_tried, matched.is_meant])
-def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path, of_ours):
-    """They have the least error here, and are measured on 32 noises; built-ins and what was tried on 256.
-
-    The sampler's own, untried, only where it is asked for.
-    """
+def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path):
+    """They have the least error here, and are measured on 32 noises; built-ins and the sampler's own on 256."""
     base = column[0].load(tmp_path)
 
     def each(jobs):
@@ -365,11 +363,9 @@ def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path, o
             yield (cell, number), 0.0
 
     save_whole(column[4].path(tmp_path, 0), errors=0.5 * base)
-    column = [*column, Cell(SDXL, "euler", 6, ART + "end:euler" + matched_cells.TRIED, (10.0, 7.0, 0.0))]
-    untried = of_ours == matched.is_meant
-    kept = matched.race(column, tmp_path, each, lambda line: None, of_ours=of_ours)
-    assert kept == [*column[:2], *([column[3]] if untried else []), column[5]]
-    assert [len(cell.load(tmp_path)) // BATCH for cell in column] == [8, 8, 1, 8 if untried else 1, 1, 8]
+    kept = matched.race(column, tmp_path, each, lambda line: None)
+    assert [cell.schedule for cell in kept] == ["karras", "beta", ART + "end:euler"]
+    assert [len(cell.load(tmp_path)) // BATCH for cell in column] == [8, 8, 1, 8, 1]
 
 
 def test_a_name_that_is_not_known_is_an_error(capsys):
