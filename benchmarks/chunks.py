@@ -52,6 +52,7 @@ class Processes:
             torch.set_num_threads(1)
             self.start(*self.arguments)
         else:  # two processes of one thread beat one of two threads: the network is small
+            os.environ.setdefault("OMP_NUM_THREADS", "1")  # for numpy's algebra too, which torch does not tell
             self.pool = multiprocessing.get_context("spawn").Pool(self.workers, _begin, (self.start, self.arguments))
 
     def __exit__(self, error, *_):
