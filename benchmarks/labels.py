@@ -20,7 +20,7 @@ from art_nodes.core.scores import ratio_interval, total
 from art_nodes.demo.unet import CLASSES
 from benchmarks.chunks import stop_cleanly
 from benchmarks.machine import this_machine
-from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, all_cells, is_ours, missing, run, trials
+from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, DEMO_PLACES, SAMPLERS, TRIED, Cell, Place, processes
 from benchmarks.matched_tables import Entry, duel
 from benchmarks.mnist_report import as_markdown, as_text
@@ -54,8 +54,7 @@ def unseen(errors: Sequence[np.ndarray]) -> np.ndarray:
 
 def rivals(place: Place, sampler: str, steps: int, folder: Path) -> list[Entry]:
     """The built-in schedules on all noises."""
-    found = [(cell.schedule, cell.load(folder)[:NOISES]) for cell in all_cells([place], [sampler], [steps], folder)
-             if not is_ours(cell)]
+    found = [(cell.schedule, cell.load(folder)[:NOISES]) for cell in built_in([(place, sampler, steps)])]
     return [Entry(name, errors) for name, errors in found if len(errors) == NOISES]
 
 

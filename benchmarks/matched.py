@@ -12,7 +12,8 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ import torch
 from art_nodes.core.scores import ratio_interval, total
 from benchmarks import matched_report as report
 from benchmarks import matched_tables as tables
-from benchmarks.chunks import Processes, in_processes, stop_cleanly
-from benchmarks.comfy.inprocess import import_host, on_gpu
+from benchmarks.chunks import Processes, stop_cleanly
+from benchmarks.comfy.inprocess import on_gpu
 from benchmarks.matched_cells import (
     ART,
     BATCH,
@@ -38,7 +39,6 @@ from benchmarks.matched_cells import (
     Stage,
     grids,
     learned,
-    learned_paths,
     own,
     processes,
 )
@@ -54,35 +54,21 @@ QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 1
 QUICK_BATCHES = 12  # of recorded orbits: recording more takes longer than all else
 
 
-def objectives(samplers: Sequence[str]) -> tuple[str, ...]:
-    """What is learned at every place."""
-    return tuple(dict.fromkeys((*FOR_ALL, *map(own, samplers))))
+def built_in(keys: Iterable[tuple[Place, str, int]]) -> list[Cell]:
+    """Every built-in schedule at some places, with some samplers and numbers of steps."""
+    found, stages = [], {}
+    for place, sampler, steps in dict.fromkeys(keys):
+        stage = stages.setdefault(place, Stage(place))
+        found += [Cell(place, sampler, steps, *named) for named in grids(stage, sampler, steps, {}).items()]
+    return found
 
 
-def learn(places: Sequence[Place], samplers: Sequence[str], folder: Path, workers: int) -> None:
-    """Learn what `all_cells` asks for and is not there yet, at several places at once."""
-    names = objectives(samplers)
-    new = [place for place in places
-           if not all(path.exists() for path in learned_paths(place, folder, 0, names).values())]
-    jobs = [(place, folder, names) for place in new]
-    for place in in_processes(_learn, jobs, import_host, (), min(workers, len(jobs))) if jobs else ():
-        _say(f"  learned at {place.title}")
-
-
-@torch.no_grad()
-def _learn(job: tuple[Place, Path, tuple[str, ...]]) -> Place:
-    place, folder, names = job
-    learned(Stage(place), folder, names=names)
-    return place
-
-
-def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], folder: Path,
-              untried: bool = True) -> list[Cell]:
-    """Every schedule with a grid in every column; untried: whether also those of ours that no trial found."""
-    cells, names = [], objectives(samplers)
+def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[int], folder: Path) -> list[Cell]:
+    """Every schedule with a grid in every column."""
+    cells, names = [], tuple(dict.fromkeys((*FOR_ALL, *map(own, samplers))))
     for place in places:
         stage = Stage(place)
-        ours = learned(stage, folder, names=names) if untried else {}
+        ours = learned(stage, folder, names=names)
         cells += [Cell(place, sampler, count, name, sigmas) for sampler in samplers for count in steps
                   for name, sigmas in grids(stage, sampler, count, ours).items()]
     return cells
@@ -235,9 +221,8 @@ def main(argv=None):
         unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
         for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
             _say(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps")
-        if args.more and not args.report:
-            learn(args.places, args.samplers, args.folder, args.workers)
-        cells = all_cells(args.places, args.samplers, args.steps, args.folder, args.more)
+        asked = args.places, args.samplers, args.steps
+        cells = all_cells(*asked, args.folder) if args.more else built_in(product(*asked))
         cells += tried_cells(jobs, args.folder)
         if not args.report:
             with processes(args.folder, args.workers) as each:

@@ -213,7 +213,8 @@ class Stage:
 
 def learned(stage: Stage, folder: Path, seed: int = 0, names: Sequence[str] = OBJECTIVES) -> dict[str, Schedule]:
     """Our schedules at a place, by objective; learned once and kept, so that a run goes on with what it began with."""
-    paths = learned_paths(stage.place, folder, seed, names)
+    mark = f"{RECORDINGS * ORBITS}-orbits-seed{seed}"
+    paths = {name: folder / f"{stage.place.name}-{as_file(name)}-{mark}.safetensors" for name in names}
     missing = {name: path for name, path in paths.items() if not path.exists()}
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
@@ -223,12 +224,6 @@ def learned(stage: Stage, folder: Path, seed: int = 0, names: Sequence[str] = OB
             known = bank.aiming_at(training_pictures()) if name.endswith(AIMED) else bank
             (clock if name == "euler" else with_grids(clock, known, name.removesuffix(AIMED))).save(path)
     return {name: Schedule.load(path) for name, path in paths.items()}
-
-
-def learned_paths(place: Place, folder: Path, seed: int, names: Sequence[str]) -> dict[str, Path]:
-    """The files of what `learned` gives, by objective."""
-    mark = f"{RECORDINGS * ORBITS}-orbits-seed{seed}"
-    return {name: folder / f"{place.name}-{as_file(name)}-{mark}.safetensors" for name in names}
 
 
 def as_file(objective: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.machine import this_machine
 from benchmarks.matched_budgets import budget_table
-from benchmarks.matched_cells import ART, BATCH, FINER, MEASURED, PLACES, REFERENCE_STEPS, SAMPLERS, Place
+from benchmarks.matched_cells import ART, BATCH, FINER, MEASURED, PLACES, REFERENCE_STEPS, SAMPLERS, TRIED, Place
 from benchmarks.matched_tables import (
     Columns,
     Entries,
@@ -19,7 +19,6 @@ from benchmarks.matched_tables import (
     error_table,
     measured,
     misses,
-    settled,
     summary,
 )
 from benchmarks.mnist_report import as_markdown, as_text
@@ -28,15 +27,13 @@ DOCS, PAGE = Path("docs"), "results.md"
 PLOTTED = 4  # built-ins a plot shows
 
 
-def _command(found: Entries, page: str, tied: Collection[Place]) -> str:
-    """What computes the page again: the places and samplers that it has; tied: where with the last round."""
+def _command(found: Entries, page: str) -> str:
+    """What computes the page again: the places and samplers that it has, and ours that no trial found."""
     places, samplers = {place for place, _, _ in found}, {sampler for _, sampler, _ in found}
     of = "" if samplers == set(SAMPLERS) else " --samplers " + ",".join(name for name in SAMPLERS if name in samplers)
-    every, some = (f"python -m benchmarks matched{_asked(which)}{of}" for which in (places, tied))
-    docs = " --docs" + (f" {page}" if page != PAGE else "")
-    if not tied or set(tied) == places:
-        return f"`{every}{' --more' if tied else ''}{docs}`"
-    return f"`{some} --more` and then `{every}{docs}`"
+    ours = {entry.schedule for column in found.values() for entry in column if entry.schedule.startswith(ART)}
+    more = "" if all(name.endswith(TRIED) for name in ours) else " --more"
+    return f"`python -m benchmarks matched{_asked(places)}{of}{more} --docs{f' {page}' if page != PAGE else ''}`"
 
 
 def _asked(places: Collection[Place]) -> str:
@@ -62,10 +59,8 @@ def _head(found: Entries, trial: str, rounds: Sequence[int], page: str) -> list[
     """What was done, and what the words mean."""
     noises = sorted({len(entry.errors) for column in found.values() for entry in column})
     names = dict.fromkeys(place.title for place, _, _ in found)
-    tied = settled(found, rounds[-2] * BATCH)
-    at = "" if len(tied) == len(names) else f" at {'; '.join(place.title for place in tied)}"
     return ["# Against every built-in schedule, at matched model calls",
-            f"{this_machine()}; {_command(found, page, tied)}",
+            f"{this_machine()}; {_command(found, page)}",
             f"In ComfyUI, with its own samplers and schedulers, measured at: {'; '.join(names)}. With a cfg: the demo"
             " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
             " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels.",
@@ -75,7 +70,8 @@ def _head(found: Entries, trial: str, rounds: Sequence[int], page: str) -> list[
             f" recordings have too. Of those noises a schedule has {_listed(noises)}: fewer than {rounds[-2] * BATCH}"
             " where by RMS as by median it was worse than the best built-in beyond chance, its interval above 1, or"
             " where it is one of ours that is meant for another sampler"
-            + (f"; the most only{at} where the interval of ours, tried, had 1 in it" if tied else "") + ". On the"
+            + ("; the most only where the interval of ours, tried, had 1 in it" if noises[-1] > rounds[-2] * BATCH
+               else "") + ". On the"
             " digits, where one picture in hundreds decides an RMS, none is left at so few. In brackets: fewer noises"
             " than the column's best has. *Strongest* is the built-in with the least error of that column on the"
             " noises of ours, for medians that with the least median; the ratio's 95 % interval is a paired"

@@ -167,13 +167,3 @@ def misses(found: Entries) -> list[list[str]]:
             rows.append([sampler, place.title, str(steps), f"{one.ratio:.2f} ({one.low:.2f}–{one.high:.2f})", one.rival,
                          one.verdict])
     return rows
-
-
-def settled(found: Entries, noises: int) -> list[Place]:
-    """The places where nothing that is tied rests on so many noises, if anything anywhere was measured on more."""
-    few = {key: column for key, column in found.items() if max(len(entry.errors) for entry in column) <= noises}
-    if len(few) == len(found):
-        return []
-    duels = {key: duel(column, ART + own(key[1]) + TRIED) for key, column in few.items()}
-    waiting = {place for (place, _, _), one in duels.items() if one and one.verdict == "tied"}
-    return [place for place in dict.fromkeys(place for place, _, _ in found) if place not in waiting]

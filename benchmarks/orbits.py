@@ -14,12 +14,11 @@ import torch
 
 from art_nodes.core import OrbitBank, optimal_schedule, with_grids
 from benchmarks.machine import this_machine
-from benchmarks.matched import columns, race
+from benchmarks.matched import built_in, columns, race
 from benchmarks.matched_cells import ART, DEMO_PLACES, Cell, processes
 from benchmarks.matched_tables import duel, measured
 from benchmarks.mnist_report import as_text
 from benchmarks.targets import DEMO
-from benchmarks.trial import built_in
 from benchmarks.trial_cells import SEEDS, SIZE, Ground
 
 COUNTS = (1, 2, 4, 8, 16)

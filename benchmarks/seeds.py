@@ -10,6 +10,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -17,7 +18,7 @@ import torch
 from art_nodes.core.scores import total
 from benchmarks.chunks import stop_cleanly
 from benchmarks.machine import this_machine
-from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, all_cells, columns, missing, run, trials
+from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, columns, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, MEASURED, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
 from benchmarks.mnist_report import as_markdown, as_text
@@ -131,7 +132,7 @@ def main(argv=None):
     places = [place for place in PLACES if place.name in args.places.split(",")]
     samplers = [name for name in SAMPLERS if name in args.samplers.split(",")]
     steps = tuple(map(int, args.steps.split(",")))
-    cells = [cell for cell in all_cells(places, samplers, steps, args.folder) if not cell.schedule.startswith(ART)]
+    cells = built_in(product(places, samplers, steps))
     for (place, sampler, count), column in columns(cells).items():
         if sum(len(cell.load(args.folder)) >= SECOND * BATCH for cell in column) < 2:
             sys.exit(f"{place.title}, {sampler}, {count} steps: no built-in schedule to compare with in {args.folder}; "

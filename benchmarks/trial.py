@@ -8,15 +8,15 @@ may yet be the strongest, and ours. Stops cleanly at Ctrl-C or SIGTERM; the same
 import argparse
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from benchmarks import trial_report as report
 from benchmarks.chunks import stop_cleanly
-from benchmarks.matched import columns, race
-from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, Place, Stage, grids, processes
+from benchmarks.matched import built_in, columns, race
+from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, processes
 from benchmarks.trial_cells import SEEDS, Job, compute
 
 FOLDER = Path("build/trial")
@@ -27,15 +27,6 @@ def ours(jobs: Sequence[Job], folder: Path) -> list[Cell]:
     """What the trials found, as cells."""
     return [Cell(job.place, job.sampler, job.steps, name, tuple(told["sigmas"]))
             for job in jobs if job.path(folder).exists() for name, told in job.load(folder).items()]
-
-
-def built_in(keys: Iterable[tuple[Place, str, int]]) -> list[Cell]:
-    """Every built-in schedule at some places, with some samplers and numbers of steps."""
-    found, stages = [], {}
-    for place, sampler, steps in dict.fromkeys(keys):
-        stage = stages.setdefault(place, Stage(place))
-        found += [Cell(place, sampler, steps, *named) for named in grids(stage, sampler, steps, {}).items()]
-    return found
 
 
 def _arguments(argv) -> argparse.Namespace:

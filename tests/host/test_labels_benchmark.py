@@ -60,9 +60,9 @@ def save(cell, folder, errors):
 @pytest.mark.parametrize(("size", "verdict"), [(1.0, "wins"), (0.5, "loses")])
 def test_the_page_tells_of_other_labels_only(jobs, tmp_path, monkeypatch, size, verdict):
     """On labels of its own a half would win against anyone."""
-    built_in = Cell(SDXL, "euler", 6, "karras", (14.6, 9.0, 0.0))
-    save(built_in, tmp_path, size * np.random.default_rng(1).uniform(0.9, 1.1, labels.NOISES))
-    monkeypatch.setattr(labels, "all_cells", lambda *_: [built_in])
+    rival = Cell(SDXL, "euler", 6, "karras", (14.6, 9.0, 0.0))
+    save(rival, tmp_path, size * np.random.default_rng(1).uniform(0.9, 1.1, labels.NOISES))
+    monkeypatch.setattr(labels, "built_in", lambda *_: [rival])
     labels.write(jobs, tmp_path, "python -m benchmarks labels")
     [row] = labels.rows_of(jobs, tmp_path)[1:]
     assert row[:4] == ["euler", SDXL.title, "6", "0"] and row[5:7] == ["karras", verdict]
@@ -72,6 +72,6 @@ def test_the_page_tells_of_other_labels_only(jobs, tmp_path, monkeypatch, size, 
 
 
 def test_without_rivals_it_says_what_to_run_first(comfy, tmp_path, monkeypatch):
-    monkeypatch.setattr(labels, "all_cells", lambda *_: [])
+    monkeypatch.setattr(labels, "built_in", lambda *_: [])
     with pytest.raises(SystemExit, match="run `python -m benchmarks matched` with the same"):
         labels.main(["--folder", str(tmp_path)])

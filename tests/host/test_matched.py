@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from art_nodes.core import optimal_schedule
 from benchmarks import matched, matched_budgets, matched_cells, matched_report, matched_tables
 from benchmarks.chunks import save_whole
 from benchmarks.comfy import inprocess
@@ -50,22 +49,12 @@ def test_tables_of_another_range_are_left_out(comfy, ours):
     assert "karras" in names and not {"AYS SD1", "AYS SDXL", "GITS"} & set(names)
 
 
-def test_places_learn_what_is_missing_and_no_more(comfy, monkeypatch, tmp_path):
-    monkeypatch.setattr(matched_cells, "ORBITS", 1)
-    monkeypatch.setattr(matched_cells, "NODES", 8)
-    monkeypatch.setattr(matched_cells, "RECORDINGS", 1)
-    monkeypatch.setattr(matched_cells, "learn_schedule", lambda bank, config: optimal_schedule(bank))
-    places = [place for place in PLACES if place.model == "gaussian"]
-    for asked in (places[:1], places):
-        matched.learn(asked, ("heun",), tmp_path, 1)
-        assert {path.name.split("-")[1] for path in tmp_path.iterdir()} == {place.dress.lower() for place in asked}
-    monkeypatch.setattr(matched, "in_processes", lambda *_: pytest.fail("all is there"))
-    matched.learn(places, ("heun",), tmp_path, 1)
-    monkeypatch.setattr(matched_cells, "learn_schedule", lambda *_: pytest.fail("all is there"))
-    names = {cell.schedule for cell in matched.all_cells(places, ("heun",), (4,), tmp_path)}
-    assert names >= {ART + name for name in matched.objectives(("heun",))}
-    assert {cell.schedule for cell in matched.all_cells(places, ("heun",), (4,), tmp_path / "none", untried=False)} \
-        == {name for name in names if not name.startswith(ART)}
+def test_built_ins_are_what_is_compared_beside_ours(stage, ours):
+    cells = matched.built_in([(SDXL, "heun", 4), (SDXL, "heun", 4)])
+    everything = matched_cells.grids(stage, "heun", 4, ours)
+    assert {cell.schedule: cell.sigmas for cell in cells} == {
+        name: sigmas for name, sigmas in everything.items() if not name.startswith(ART)}
+    assert len(cells) == len({cell.schedule for cell in cells}) > 10 and len(everything) > len(cells)
 
 
 def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
@@ -189,7 +178,7 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
                                                           [ART + "end:heun", *"001", *"001"]]
     matched_report.write(columns, tmp_path / "some.md", "two orbits tried", (1, 8), lambda line: None)
     page = (tmp_path / "some.md").read_text()
-    assert "two orbits tried" in page and "matched --places sdxl-cfg1 --samplers euler --docs some.md`" in page
+    assert "two orbits tried" in page and "matched --places sdxl-cfg1 --samplers euler --more --docs some.md`" in page
     assert "karras, wins" in page and "karras, loses" in page
     assert "| 6 | euler, 6 steps, end:euler | 1." in page
     assert (tmp_path / "images/some-euler.png").exists()
@@ -258,30 +247,16 @@ def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path):
     assert matched.contested([*column, tried], tmp_path, 1) == []
 
 
-@pytest.mark.parametrize("sizes, told", [
-    ((2, 2), "`python -m benchmarks matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --more --docs`"),
-    ((2, 1), "`python -m benchmarks matched --places sdxl-cfg1 --samplers euler --more` and then `python -m benchmarks "
-             "matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --docs`"),
-    ((1, 1), "`python -m benchmarks matched --places sdxl-cfg1,sdxl-cfg3 --samplers euler --docs`")])
-def test_the_page_says_where_ties_had_more_noises(sizes, told):
-    """Chunks of noises at the two places, where ours, tried, is tied; half of the noises that there are without it."""
-    rng = np.random.default_rng(0)
-    found = {(place, "euler", 6): [matched_tables.Entry(name, rng.uniform(0.9, 1.1, size * BATCH)) for name in (
-        "karras", "beta", ART + "end:euler, tried")] for place, size in zip(PLACES, sizes, strict=False)}
+@pytest.mark.parametrize("more", [False, True])
+def test_the_page_says_what_computes_it_again(more):
+    """--more where there are grids of ours that no trial found; of more noises it tells where there are some."""
+    errors = np.random.default_rng(0).uniform(0.9, 1.1, 2 * BATCH if more else BATCH)
+    names = ("karras", "beta", ART + "end:euler, tried", *([ART + "end:euler"] if more else []))
+    found = {(PLACES[0], "euler", 6): [matched_tables.Entry(name, errors) for name in names]}
     page = matched_report.markdown(found, "two orbits tried", (1, 1, 2))
-    assert told in page and ("the most only at SDXL, cfg 1 where" in page) == (sizes == (2, 1))
-    assert ("the most only where" in page) == (sizes == (2, 2))
-
-
-def test_control_a_place_that_has_no_ties_asks_for_no_more_noises():
-    """Negative control of the one above: ours wins at the second place on the fewer noises."""
-    few, many = np.random.default_rng(0).uniform(0.9, 1.1, (2, 4 * BATCH))
-    found = {(PLACES[0], "euler", 6): [matched_tables.Entry("karras", few), matched_tables.Entry("beta", many),
-                                       matched_tables.Entry(ART + "end:euler, tried", many[::-1])],
-             (PLACES[1], "euler", 6): [matched_tables.Entry("karras", few[:BATCH]),
-                                       matched_tables.Entry(ART + "end:euler, tried", few[:BATCH] / 2)]}
-    assert matched_tables.settled(found, BATCH) == list(PLACES[:2])
-    assert matched_tables.settled(found, 4 * BATCH) == []
+    command = "`python -m benchmarks matched --places sdxl-cfg1 --samplers euler --docs`"
+    assert (command.replace(" --docs", " --more --docs") if more else command) in page
+    assert ("the most only where" in page) == more
 
 
 def test_a_gpu_is_used_only_where_it_is_asked_for_and_samples_more(monkeypatch):

@@ -70,6 +70,6 @@ def test_control_a_seed_that_was_not_measured_in_full_is_left_out(cells, tmp_pat
 
 
 def test_without_the_built_in_schedules_it_says_what_to_run(comfy, tmp_path, monkeypatch):
-    monkeypatch.setattr(seeds, "all_cells", lambda *_: [Cell(SDXL, "heun", 6, "karras", (14.6, 2.0, 0.0))])
+    monkeypatch.setattr(seeds, "built_in", lambda *_: [Cell(SDXL, "heun", 6, "karras", (14.6, 2.0, 0.0))])
     with pytest.raises(SystemExit, match="run `python -m benchmarks matched`"):
         seeds.main(["--places", "sdxl-cfg1", "--samplers", "heun", "--steps", "6", "--folder", str(tmp_path)])
