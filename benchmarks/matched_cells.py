@@ -24,6 +24,7 @@ from art_nodes.demo import WEIGHTS, load_network
 from benchmarks import classifier
 from benchmarks.chunks import Processes, save_whole
 from benchmarks.comfy.inprocess import import_host, on_gpu
+from benchmarks.first_calls import FirstCalls
 
 SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 1, "deis": 1}  # calls a step
 STOCHASTIC = ("dpmpp_2m_sde", "euler_ancestral")
@@ -186,6 +187,7 @@ class Stage:
         self.positive, self.negative = class_conditioning(ALL_CLASSES, BATCH), class_conditioning(NO_CLASS)
         self.latent = {"samples": torch.zeros(BATCH, *other.shape)} if other else empty_latent(BATCH)
         self.sampling = self.model.get_model_object("model_sampling")
+        self.model.set_model_unet_function_wrapper(FirstCalls(self.sigma_max))
 
     @property
     def sigma_max(self) -> float:

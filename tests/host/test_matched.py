@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import matched, matched_budgets, matched_cells, matched_report, matched_tables
+from benchmarks import first_calls, matched, matched_budgets, matched_cells, matched_report, matched_tables
 from benchmarks.chunks import save_whole
 from benchmarks.comfy import inprocess
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Stage, Worker
@@ -55,6 +55,37 @@ def test_built_ins_are_what_is_compared_beside_ours(stage, ours):
     assert {cell.schedule: cell.sigmas for cell in cells} == {
         name: sigmas for name, sigmas in everything.items() if not name.startswith(ART)}
     assert len(cells) == len({cell.schedule for cell in cells}) > 10 and len(everything) > len(cells)
+
+
+@pytest.mark.parametrize("place", [PLACES[3], PLACES[4]], ids=lambda place: place.name)
+def test_the_first_call_is_made_once_and_changes_nothing(comfy, monkeypatch, place):
+    """Whatever the sampler and the grid; other noise, another start and later calls are made each time."""
+    stage, plain, made = Stage(place), Stage(place), []
+    del plain.model.model_options["model_function_wrapper"]
+    inner = stage.model.model.apply_model
+    monkeypatch.setattr(stage.model.model, "apply_model", lambda *args, **more: made.append(1) or inner(*args, **more))
+    top = stage.sigma_max
+    for sampler, sigmas, seed, calls in (
+            ("euler", (top, 2.0, 0.0), 1, 2), ("euler", (top, 1.0, 0.0), 1, 1), ("heun", (top, 1.0, 0.0), 1, 2),
+            ("dpmpp_2m", (top, 2.0, 0.5, 0.0), 1, 2), ("euler", (top, 2.0, 0.0), 2, 2),
+            ("euler", (0.97 * top, 2.0, 0.0), 1, 2)):
+        made.clear()
+        assert torch.equal(stage.end(sampler, sigmas, seed), plain.end(sampler, sigmas, seed))
+        assert len(made) == calls
+
+
+def test_few_first_calls_are_kept(comfy, monkeypatch):
+    monkeypatch.setattr(first_calls, "MOST", 2)
+    made, keeper = [], first_calls.FirstCalls(10.0)
+
+    def model(x, _sigma):
+        made.append(int(x[0, 0]))
+        return 2 * x
+
+    for at in (1, 2, 1, 3, 2, 1):
+        given = {"input": torch.full((1, 2), float(at)), "timestep": torch.tensor([10.0]), "c": {}}
+        assert keeper(model, given).tolist() == [[2.0 * at] * 2]
+    assert made == [1, 2, 3, 1]  # the oldest makes room
 
 
 def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
