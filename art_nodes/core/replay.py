@@ -31,8 +31,9 @@ class Replay:
 
     def step(self, there: np.ndarray) -> np.ndarray:
         """Move to `there` (E,), 0 at the last step; returns what that adds to the error, (E, N + 1)."""
+        moved = self.move(there)  # first: it asks the orbits for where it is, whose answers are still kept
         state = self.orbits.state(there)
-        error = self.move(there) - state
+        error = moved - state
         added = error - self.error
         self.sigma, self.state = there, state
         if not self.on_orbit:
