@@ -11,6 +11,14 @@ def _one_blas_thread():
         yield
 
 
+def pytest_collection_modifyitems(items):
+    """For `make test` with its two processes: a file's tests stay together, and so do all with the one running host."""
+    shared = {item.path for item in items if "server" in item.fixturenames}
+    for item in items:
+        group = "host" if item.path in shared else "page" if item.path.parent.name == "browser" else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_makereport(item, call):
     """Turns a test that was skipped or marked xfail into a failed one."""

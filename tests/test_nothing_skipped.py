@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 CASES = {
     "skip": "import pytest\ndef test_it(): pytest.skip('no time')",
     "mark": "import pytest\n@pytest.mark.skipif(True, reason='no time')\ndef test_it(): pass",
@@ -14,12 +16,14 @@ CASES = {
 }
 
 
-def test_left_out_tests_fail_the_run(tmp_path):
+@pytest.mark.parametrize("processes", [(), ("-n", "2", "--dist", "loadgroup")])
+def test_left_out_tests_fail_the_run(tmp_path, processes):
     (tmp_path / "conftest.py").write_text(Path(__file__).with_name("conftest.py").read_text())
     for case, text in {**CASES, "pass": "def test_it(): pass"}.items():
         (tmp_path / f"test_{case}.py").write_text(text)
-    command = [sys.executable, "-m", "pytest", "-q", "--import-mode=importlib", "--continue-on-collection-errors"]
-    # Without the plugins that happen to be installed, it starts in a second.
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "xdist.plugin", *processes, "--import-mode=importlib",
+               "--continue-on-collection-errors"]
+    # Without the other plugins that happen to be installed, it starts in a second.
     quick = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run([*command, f"--rootdir={tmp_path}", str(tmp_path)], capture_output=True, text=True,
                           cwd=tmp_path, env=quick, check=False)
