@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from .adams import ORDER, adams_weights
 from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
 from .exact import Denoiser
+from .files import write_whole
 from .orbits import Orbits
 from .spectrum import Spectrum, bands_of, spectrum_of
 from .stiffness import rounding_noise, rounding_step, stiffness_cells
@@ -156,7 +157,7 @@ class OrbitBank:
         return weights @ gram @ weights.T
 
     def save(self, path) -> None:
-        """Write the bank as safetensors."""
+        """Write the bank as safetensors; the file appears whole or not at all."""
         counts = {"calls": self.calls, "sample_calls": self.sample_calls, "metadata": self.metadata,
                   "elements": self.elements, "share": self.share}
         tensors = {"sigmas": np.ascontiguousarray(self.sigmas), "stiffness": np.ascontiguousarray(self.stiffness)}
@@ -165,7 +166,7 @@ class OrbitBank:
             counts["shape"] = list(self.spectrum.shape)
             tensors |= {PREFIX + name: np.ascontiguousarray(part) for name in PARTS
                         if (part := getattr(self.spectrum, name)) is not None}
-        save_file(tensors, str(path), {"format": FORMAT, "bank": json.dumps(counts)})
+        write_whole(path, save(tensors, {"format": FORMAT, "bank": json.dumps(counts)}))
 
     @classmethod
     def load(cls, path) -> "OrbitBank":
@@ -187,7 +188,7 @@ class OrbitBank:
             raise
         except FileNotFoundError:
             raise ScheduleFileError(f"{path} does not exist; record a bank and save it first") from None
-        except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
             raise ScheduleFileError(f"{Path(path).name} is damaged ({error}); record it afresh") from error
 
 

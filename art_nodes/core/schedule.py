@@ -1,8 +1,6 @@
 """Schedule: a learned clock with its provenance, and the file it lives in."""
 
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from safetensors.torch import save
 from .bank import OrbitBank
 from .checks import ScheduleFileError, check_start, check_steps
 from .clock import grid_cost, read_clock, time_of_sigma
+from .files import write_whole
 
 FORMAT = "art-schedule"
 VERSION, REFINED_VERSION = "1", "2"  # without and with grids; what knows the first only must not drop the grids
@@ -95,17 +94,7 @@ class Schedule:
         header = {"format": FORMAT, "version": version, "provenance": self.provenance}
         tensors = {"clock": torch.from_numpy(self.clock.copy())}
         tensors |= {f"{GRID}{steps}": torch.from_numpy(grid.copy()) for steps, grid in self.grids.items()}
-        data = save(tensors, {HEADER: json.dumps(header)})
-        target = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, target)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+        write_whole(path, save(tensors, {HEADER: json.dumps(header)}))
 
     @classmethod
     def load(cls, path) -> "Schedule":
@@ -132,7 +121,8 @@ class Schedule:
             raise
         except FileNotFoundError:
             raise ScheduleFileError(f"{path} does not exist; learn and save a schedule first") from None
-        except (SafetensorError, ValueError, KeyError, IndexError, TypeError, OSError) as error:
+        # JSON that is nested too deeply ends in a RecursionError.
+        except (SafetensorError, ValueError, KeyError, IndexError, TypeError, OSError, RecursionError) as error:
             raise ScheduleFileError(f"{name} is damaged ({error}); learn it afresh or restore a copy") from error
 
 

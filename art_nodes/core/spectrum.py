@@ -100,7 +100,10 @@ class Bands:
         number = number.flatten()
         counts = number.bincount(minlength=channels * len(edges))
         order = torch.randperm(len(number), generator=torch.Generator().manual_seed(0))
-        held = [order[number[order] == band][:_quota(counts)] for band in counts.nonzero()[:, 0].tolist()]
+        # One stable sort keeps that order within each band; a video latent has millions of coefficients.
+        by_band = order[number[order].argsort(stable=True)]
+        quota = _quota(counts)
+        held = [part[:quota] for part in by_band.split(counts[counts > 0].tolist())]
         self.kept = torch.cat(held)
         self.share = (counts[counts > 0] / len(number)).double().numpy()
         starts = np.cumsum([0, *map(len, held)])

@@ -18,6 +18,7 @@ import torch
 from ..core import Schedule
 from ..core.checks import check_sigma_range
 from ..core.scores import total
+from .caches import check_uncached
 from .comparing_grids import find_entries, parse_steps
 from .comparing_plot import draw_errors
 from .comparing_progress import Meter
@@ -121,9 +122,10 @@ def make_plan(model, sampler_name: str, steps: str | Iterable[int], schedules: s
               sigmas: torch.Tensor | None = None) -> Plan:
     """What to sample, with all grids made and all model calls counted; nothing of the model is called yet.
 
-    Raises ValueError for a sampler that does not solve the ODE, an unknown schedule, bad steps, and a reference
-    that is not FINER times as fine as the finest grid.
+    Raises ValueError for a model with a cache on it, a sampler that does not solve the ODE, an unknown schedule, bad
+    steps, and a reference that is not FINER times as fine as the finest grid.
     """
+    check_uncached(model)
     columns = parse_steps(steps)
     check_sampler(sampler_name)
     sampling = model.get_model_object("model_sampling")

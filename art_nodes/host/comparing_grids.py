@@ -10,6 +10,7 @@ import torch
 
 from ..core import Schedule
 from .dropdown import NAME as ART
+from .dropdown import art_scheduler
 from .host_schedules import AYS, NODES, of_node, starts_at, usable_grid
 from .library import load_schedule, schedule_names
 from .recording import describe_model
@@ -109,7 +110,17 @@ def _of_host(model, sampler_name: str, name: str) -> Entry:
         settings = {"sampler": sampler_name, "scheduler": name, "denoise": 1.0}
         return comfy.samplers.KSampler(model, steps, torch.device("cpu"), **settings).sigmas
 
-    return Entry(name, lambda steps: _tensor(usable_grid(lambda: sigmas(steps))))
+    return Entry(name, lambda steps: _tensor(usable_grid(lambda: sigmas(steps))), warnings=_refusal(model, name))
+
+
+def _refusal(model, name: str) -> tuple[str, ...]:
+    """Why our own entry has no schedule for a model, if it has none."""
+    if name == ART:
+        try:
+            art_scheduler(model.get_model_object("model_sampling"), 1)
+        except ValueError as error:
+            return (f"{name}: {error}",)
+    return ()
 
 
 def _learned(model, name: str, schedule: Schedule) -> Entry:

@@ -15,12 +15,12 @@ TABLES = (*AYS, GITS, *OPTIMAL_STEPS)  # made for one kind of model, whatever th
 
 
 def usable_grid(make: Callable) -> np.ndarray | None:
-    """The grid as float64, or None if it raises, is NaN, rises or does not end at 0."""
+    """The grid as float64, or None if it raises, is NaN, rises or does not end at 0, which it reaches but once."""
     try:
-        grid = np.asarray(torch.as_tensor(make()).detach().double().cpu())
+        grid = np.asarray(torch.as_tensor(make()).detach().cpu().double())  # not every device has float64
     except Exception:  # other packs' schedulers may fail in any way; the report says "no grid"
         return None
-    good = grid.ndim == 1 and len(grid) >= 2 and np.isfinite(grid).all() and grid[-1] == 0 and grid[0] > 0
+    good = grid.ndim == 1 and len(grid) >= 2 and np.isfinite(grid).all() and grid[-1] == 0 and grid[-2] > 0
     return grid if good and (np.diff(grid) <= 0).all() else None
 
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import tempfile
 from pathlib import Path
 
 import folder_paths
@@ -117,6 +118,17 @@ def save_schedule(schedule: Schedule, name: str) -> str:
             schedule.save(path)
             return candidate
         number += 1
+
+
+def check_writable(folder: Path) -> None:
+    """ValueError where no file can be made in a folder, so that it is told before the work; makes a missing folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"the folder {folder} must be one that ComfyUI can write to; got {error.strerror or error}; "
+                         "change its permissions, free some space, or configure another folder") from error
 
 
 def trained_folders() -> list[Path]:

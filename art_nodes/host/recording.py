@@ -15,6 +15,7 @@ import torch
 
 from ..core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
 from ..core.checks import MIN_NODES, check_nodes, check_sigma_range
+from .caches import check_uncached
 from .families import MEANING, SHARE, prediction_of
 
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
@@ -29,11 +30,12 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     progress: called as progress(calls done, calls in all), over all batches.
     A model that knows only a table of noise levels is recorded on entries of that table,
     which may be fewer than `nodes`. Raises ValueError for fewer than 1 orbit or 8 nodes,
-    and what the model itself raises. Keeps nothing of the model.
+    for a model with a cache on it, and what the model itself raises. Keeps nothing of the model.
     """
     if orbits < 1:
         raise ValueError(f"orbits must be at least 1; got {orbits}; 16 is a good start")
     check_nodes(nodes)
+    check_uncached(model)
     grid = recording_nodes(model.get_model_object("model_sampling"), nodes)
     latent = empty_like(model, latent_image)
     sizes = batch_sizes(orbits, latent.shape[0])
@@ -113,7 +115,7 @@ def noise_table(sampling) -> np.ndarray | None:
     table = getattr(sampling, "sigmas", None)
     if table is None or table.ndim != 1 or not hasattr(sampling, "timestep"):
         return None
-    levels = np.unique(table.detach().double().cpu().numpy())[::-1]
+    levels = np.unique(table.detach().cpu().double().numpy())[::-1]
     levels = levels[np.isfinite(levels) & (levels > 0)]
     if len(levels) < MIN_NODES or sampling.timestep(table[-1:]).is_floating_point():
         return None

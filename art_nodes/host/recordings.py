@@ -2,10 +2,12 @@
 
 import os
 import re
+from pathlib import Path
 
 import comfy.utils
 import folder_paths
 
+from .library import check_writable
 from .recording import record
 from .training import check_interrupt
 
@@ -16,12 +18,13 @@ def record_to_file(model, positive, negative, latent_image, cfg: float, seed: in
                    filename_prefix: str) -> tuple[dict, str]:
     """Record orbits and save them as <prefix>_00001_.safetensors; the file as the page names it, and a line about it.
 
-    Nothing is overwritten: the number counts up. Raises ValueError for a bad prefix before the model is called, and
-    the host's own exception when it is interrupted, which leaves no file.
+    Nothing is overwritten: the number counts up. Raises ValueError for a bad prefix, or a folder that cannot be
+    written to, before the model is called, and the host's own exception when it is interrupted, which leaves no file.
     """
     if not PREFIX.fullmatch(filename_prefix):
         raise ValueError("filename_prefix must be letters, digits, '.', '_' and '-', the first a letter or digit; got "
                          f"{filename_prefix!r:.120}; write for example orbits")
+    check_writable(Path(folder_paths.get_output_directory()))
     bar = comfy.utils.ProgressBar(1)
 
     def progress(done: int, total: int) -> None:

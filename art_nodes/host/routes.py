@@ -155,7 +155,7 @@ def _make_sampling(kind: str, known: dict, sigma_max: float):
         elif "shift" in known:
             made.set_parameters(shift=float(known["shift"]))
         return made
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
         return None
 
 

@@ -25,7 +25,7 @@ from ..core.refine import REFINED_STEPS
 from ..core.spectrum import bands_of
 from .comparing_samplers import count_calls
 from .events import TrainingEvents
-from .library import check_name, save_schedule
+from .library import check_name, check_writable, save_schedule, trained_folders
 from .plot import draw_plot
 from .recording import empty_like, record
 from .report import bank_lines, comparison_lines, fitting_lines, host_grids, learning_lines, saved_lines, trial_lines
@@ -37,6 +37,7 @@ UPDATE_SECONDS = 0.2  # at least, between updates of the bar
 PLOTTED = ("karras", "normal")
 # Learning is timed on this many iterations, or for this many seconds, before recording starts.
 TIMED_ITERATIONS, TIMED_SECONDS = 8, 0.5
+OBJECTIVE = "end:euler"  # where nothing else is said, in the node as in a workflow that comes over HTTP
 # What fitting grids to a sampler takes, for the bar only.
 FITTING_SECONDS = 10.0
 MOST_FITTED = max(REFINED_STEPS)  # steps; more than that differ little, and fitting them takes long
@@ -59,7 +60,7 @@ class Trained:
 
 
 def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits: int, nodes: int, steps: int,
-          name: str, method: str = METHODS[0], objective: str = "euler", trial_calls: int = 0,
+          name: str, method: str = METHODS[0], objective: str = OBJECTIVE, trial_calls: int = 0,
           references: dict | None = None, events: TrainingEvents | None = None, **settings) -> Trained:
     """Learn a schedule on a MODEL and save it in the library under `name`, or name_2 ... if that is taken.
 
@@ -68,8 +69,8 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     trying grids of `steps` steps with that sampler on the model; 0 tries none. references: LATENT of pictures, of the
     size of latent_image, whose power at each frequency an objective "spectrum:<sampler>" aims at instead of that of the
     model's own. settings: further fields of TrainConfig.
-    Raises ValueError for bad input before the model is called, and the host's own exception
-    when it is interrupted.
+    Raises ValueError for bad input, or a library that cannot be written to, before the model is called, and the host's
+    own exception when it is interrupted.
     """
     check_name(name)
     check_steps(steps)
@@ -80,6 +81,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     check_trial(trial_calls, objective, steps)
     check_pictures(model, latent_image, nodes, objective, references)
     config = TrainConfig(seed=seed, **settings)
+    check_writable(trained_folders()[0])
     learns = method == METHODS[0]
     events = events or TrainingEvents(None)
     progress = _Progress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
@@ -104,6 +106,10 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
             schedule, tried = try_steps(schedule, bank, runs, objective, steps, trial_calls)
     trying_seconds = progress.phase_seconds()
 
+    # The last chance to stop: what was saved is never reported as interrupted, and is not lost if what follows fails.
+    progress.show(PROGRESS_TOTAL)
+    saved = save_schedule(schedule, name)
+
     grids = host_grids(model.get_model_object("model_sampling"), steps)
     sigmas = schedule.sigmas(steps)
     plotted = {other: grids[other] for other in PLOTTED if grids.get(other) is not None}
@@ -113,9 +119,6 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
         *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds),
         *comparison_lines(bank, sigmas, grids, steps, objective),
     ]
-    # The last chance to stop: what was saved is never reported as interrupted.
-    progress.show(PROGRESS_TOTAL)
-    saved = save_schedule(schedule, name)
     events.finished(saved, schedule)
     return Trained(saved, schedule, sigmas, plot, "\n".join([*saved_lines(saved, name), *lines]))
 

@@ -46,9 +46,11 @@ class HostRuns:
         self.sizes = batch_sizes(len(bank.ends), self.latent.shape[0])
         self.ends = torch.from_numpy(bank.ends).split(self.sizes)
         self.spectral = _Spectral(bank) if kind == "spectrum" else None
-        self.pool, self.floor = (self.spectral.pool, 0.0) if self.spectral else \
-            (None, ends_error(bank, "detail" if kind == "detail" else "end"))
-        self.calls = functools.cache(lambda steps: count_calls(self.sampler_name, steps))
+        self.pool = self.spectral.pool if self.spectral else None
+        # Ends of nested latents stay in the host's units, in which the recording's own error is not known.
+        nested = getattr(self.latent, "is_nested", False)
+        self.floor = 0.0 if self.spectral or nested else ends_error(bank, "detail" if kind == "detail" else "end")
+        self.calls = functools.cache(functools.partial(count_calls, self.sampler_name))
         self.kept = kept_elements(bank.ends.shape[1])
         # A bank without details is none of pictures, and its objective has been refused before.
         self.weigh = weigh_frequencies if kind == "detail" else lambda difference: difference

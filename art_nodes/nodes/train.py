@@ -7,7 +7,7 @@ from comfy_api.latest import io, ui
 from ..core.learn import BUDGETS
 from ..core.objectives import OBJECTIVES, split_objective
 from ..host.events import TrainingEvents
-from ..host.training import METHODS, config_fields, train
+from ..host.training import METHODS, OBJECTIVE, config_fields, train
 
 DEFAULTS = config_fields()
 # RK4 is for the paper's tables; the host has no such sampler.
@@ -100,7 +100,7 @@ def advanced_inputs() -> list:
         advanced(io.Combo, "budget", options=list(BUDGETS), optional=True,
                  tooltip="What keeps the time budget: feedback on the time left, which is the more accurate, or the "
                          "paper's price alone."),
-        io.Combo.Input("objective", options=HOST_OBJECTIVES, default="end:euler", optional=True,
+        io.Combo.Input("objective", options=HOST_OBJECTIVES, default=OBJECTIVE, optional=True,
                        tooltip="What the schedule is to be good at. euler is the paper's: one clock for every number "
                                "of steps. end:<sampler> also fits grids to the error where that sampler ends, "
                                "detail:<sampler> to that error with fine structure counting for more, "

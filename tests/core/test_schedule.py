@@ -136,6 +136,7 @@ def write(path, clock, **header):
     ([3.0, 0.0], {"text": "{"}),
     ([3.0, 0.0], {"text": "[]"}),
     ([3.0, 0.0], {"text": "null"}),
+    ([3.0, 0.0], {"text": "[" * 100_000}),
 ])
 def test_hostile_content_is_refused_by_name(tmp_path, clock, header):
     path = tmp_path / "evil.safetensors"

@@ -58,6 +58,18 @@ def test_of_large_latents_a_part_tells_the_power_of_every_band():
     assert (np.abs(powers(pictures, bands) / 4 - 1) < 5 * np.sqrt(2 / counts)).all()
 
 
+@pytest.mark.parametrize("shape", [(1, 28, 28), (2, 7, 6), (16, 3, 30, 52), (4, 128, 128)])
+def test_a_band_keeps_the_first_of_its_coefficients_in_a_random_order(shape):
+    bands, count = Bands(shape), int(np.prod(shape))
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
+    place = torch.empty(count, dtype=torch.long)
+    place[order] = torch.arange(count)
+    for part in bands.parts:
+        places = place[bands.kept[part]]
+        assert (places.diff() > 0).all()
+    assert len(bands.kept.unique()) == len(bands.kept)
+
+
 def test_matrices_stay_small(monkeypatch):
     """64 bands of SDXL's latents at 64 nodes take 2 MB; so many nodes that they would not fit leave them out."""
     assert 64 * 65**2 * 8 < MAX_BYTES / 25

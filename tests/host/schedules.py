@@ -10,7 +10,7 @@ from benchmarks.comfy import install
 
 PREFIX = "art-test-"  # of every schedule that a test saves in the running host
 # Small enough for a second or two; the schedules are poor and that is all right.
-QUICK = {"orbits": 2, "nodes": 8, "iterations": 10, "episodes": 8, "clock_nodes": 16}
+QUICK = {"orbits": 2, "nodes": 8, "iterations": 10, "episodes": 8, "clock_nodes": 16, "objective": "euler"}
 BAD_NAMES = ["../x", "a/b", "a\\b", "<img>", "", " ", "x" * 300, "CON", "nul.x", ".hidden", "a b", "x.", "x\n",
              "x.safetensors", "ü", "..", "/etc/x", "C:x"]
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from art_nodes.core import Schedule
+from benchmarks.comfy.install import ROOT
 from tests.host import schedules, workflows
 
 pytestmark = pytest.mark.host
@@ -292,6 +293,16 @@ def test_schedulers_without_a_grid_are_left_out(comparing, model):
     assert ("kl_optimal", 1) not in {(job.name, job.steps) for job in plan.jobs} and len(plan.jobs) == 3
     with pytest.raises(ValueError, match=r"must have a grid on this model; got none at \[1\]"):
         comparing.make_plan(model, "euler", "1", "kl_optimal")
+
+
+def test_our_own_entry_says_why_it_has_no_schedule(comfy, comparing, library, model, monkeypatch):
+    from art_nodes.host import dropdown
+
+    assert dropdown.register_scheduler()
+    [warning] = comparing.make_plan(model, "euler", "4", "art, karras").warnings
+    assert warning.startswith("art: ") and "ART Train" in warning
+    monkeypatch.setattr(library, "BUNDLED", ROOT / "learned_schedules")
+    assert comparing.make_plan(model, "euler", "4", "art, karras").warnings == ()
 
 
 def test_starts_elsewhere_are_told(comparing, model):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import types
 import weakref
 
 import numpy as np
@@ -377,6 +378,108 @@ def test_leaves_no_memory_behind(comfy, training):
     assert all(reference() is None for reference in references)
 
 
+def test_a_trial_frees_the_model_at_once(comfy, training):
+    """Without the garbage collector: the host may load the next checkpoint before it runs."""
+    from art_nodes.host.demo_model import demo_outputs
+
+    inputs = demo_outputs(workflows.EDM, "sneaker", 2)[:4]
+    held = weakref.ref(inputs[0])
+    gc.collect()
+    gc.disable()
+    try:
+        quick(training, inputs, orbits=4, nodes=16, objective="end:euler", trial_calls=100)
+        del inputs
+        assert held() is None
+    finally:
+        gc.enable()
+
+
+def test_a_library_that_cannot_be_written_to_is_told_before_the_model_is_called(training, tmp_path):
+    (tmp_path / "trained").write_text("a file where the folder should be")
+    with pytest.raises(ValueError, match="trained must be one that ComfyUI can write to; got .*another folder"):
+        quick(training, (None, None, None, None))
+
+
+def test_what_fails_after_learning_loses_no_schedule(training, demo, tmp_path, monkeypatch):
+    def fails(*_):
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr(training, "draw_plot", fails)
+    with pytest.raises(RuntimeError, match="no font"):
+        quick(training, demo[workflows.EDM])
+    assert files(tmp_path) == ["s.safetensors"]
+
+
+def test_a_workflow_without_an_objective_gets_the_nodes_default(training, demo):
+    settings = {name: value for name, value in schedules.QUICK.items() if name != "objective"}
+    with torch.inference_mode():
+        trained = training.train(*demo[workflows.EDM], cfg=3.0, seed=1, steps=6, name="s", **settings)
+    assert trained.schedule.provenance["objective"] == "end:euler"
+
+
+# Caches
+
+@pytest.mark.parametrize("node", ["EasyCacheNode", "LazyCacheNode"])
+def test_a_model_that_answers_from_a_cache_is_refused(training, recording, demo, tmp_path, node):
+    """As a control, the network is called less often than it is asked."""
+    import comfy_extras.nodes_easycache as caches
+
+    model, *others = demo[workflows.EDM]
+    cached = getattr(caches, node).execute(model, 0.2, 0.15, 0.95, False).result[0]
+    with pytest.raises(ValueError, match=f"a cache on it .*{node.removesuffix('Node').lower()}.* here only"):
+        quick(training, (cached, *others))
+    assert files(tmp_path) == []
+    if node == "LazyCacheNode":
+        calls = []
+        hook = model.model.diffusion_model.register_forward_hook(lambda *_: calls.append(1))
+        sigmas = torch.tensor([*np.geomspace(80.0, 0.002, 40), 0.0], dtype=torch.float32)
+        from art_nodes.host.comparing_samplers import sample
+
+        with torch.inference_mode():
+            latent = others[2]["samples"]
+            sample(cached, *others[:2], 1.0, recording.gaussian(latent, 1), latent, "euler", sigmas, 1, lambda _: None)
+        hook.remove()
+        assert 0 < len(calls) < 40
+
+
+@pytest.mark.parametrize("name", ["teacache", "rel_l1_thresh", "magcache_ratios"])
+def test_caches_of_other_packs_are_known_by_what_they_leave(demo, name):
+    from art_nodes.host.caches import check_uncached
+
+    model = demo[workflows.EDM][0].clone()
+    check_uncached(model)
+    model.model_options.setdefault("transformer_options", {})[name] = 0.3
+    with pytest.raises(ValueError, match=name):
+        check_uncached(model)
+
+
+# Devices
+
+class OnDevice:
+    """A buffer on a device that has no float64, as Apple's."""
+
+    def __init__(self, values):
+        self.values, self.ndim = values, values.ndim
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return self.values
+
+    def __getitem__(self, key):
+        return self.values[key]
+
+    def double(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64.")
+
+
+def test_noise_levels_are_read_off_a_device_without_float64(recording):
+    own = sampling("ModelSamplingDiscrete")
+    there = types.SimpleNamespace(sigmas=OnDevice(own.sigmas), timestep=own.timestep)
+    np.testing.assert_array_equal(recording.noise_table(there), recording.noise_table(own))
+
+
 # The comparison
 
 def test_grids_of_the_host(comfy, report, monkeypatch):
@@ -386,9 +489,11 @@ def test_grids_of_the_host(comfy, report, monkeypatch):
     handlers = comfy.samplers.SCHEDULER_HANDLERS
     monkeypatch.setitem(handlers, "broken", comfy.samplers.SchedulerHandler(fails))
     monkeypatch.setitem(handlers, "rising", comfy.samplers.SchedulerHandler(lambda _, n: torch.tensor([1.0, 2.0, 0.0])))
-    monkeypatch.setattr(comfy.samplers, "SCHEDULER_NAMES", [*comfy.samplers.SCHEDULER_NAMES, "broken", "rising"])
+    monkeypatch.setitem(handlers, "twice", comfy.samplers.SchedulerHandler(lambda _, n: torch.tensor([2.0, 0.0, 0.0])))
+    names = [*comfy.samplers.SCHEDULER_NAMES, "broken", "rising", "twice"]
+    monkeypatch.setattr(comfy.samplers, "SCHEDULER_NAMES", names)
     grids = report.host_grids(sampling("ModelSamplingDiscrete"), 1000)
-    assert grids["broken"] is grids["rising"] is None
+    assert grids["broken"] is grids["rising"] is grids["twice"] is None
     assert len(grids["karras"]) == 1001 and len(grids["beta"]) < 1001
     assert {"AYS SD1", "AYS SDXL"} <= set(grids) and "AYS SVD" not in grids
     assert report.host_grids(sampling("ModelSamplingDiscrete"), 1)["kl_optimal"] is None
