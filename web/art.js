@@ -1,7 +1,7 @@
 /** ComfyUI-ART on the page: this file registers, the modules beside it do the work. */
 
 import { addSidebarTab, app, loadStyle, loadTexts, selectedNodes, undoable } from './art/host.mjs';
-import { useSchedule } from './art/library.mjs';
+import { offerChoices, useSchedule } from './art/library.mjs';
 import { menuItems } from './art/menu.mjs';
 import { pickSchedule } from './art/picker.mjs';
 import { redrawRecords } from './art/records.mjs';
@@ -32,7 +32,10 @@ app.registerExtension({
     followTrainings();
     addSidebarTab(panelTab());
   },
-  nodeCreated: addPlot,
+  nodeCreated(node) {
+    offerChoices(node);
+    addPlot(node);
+  },
   getNodeMenuItems: menuItems,
   afterConfigureGraph() {
     leaveLost();

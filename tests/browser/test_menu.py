@@ -57,9 +57,9 @@ def test_use_art_sigmas_and_undo(tab):
     assert (old["seed"], old["steps"], old["sampler_name"], old["scheduler"]) == (77, 9, "heun", "karras")
 
 
-@pytest.mark.parametrize(("sampler", "graph", "cfg"), [
-    ("KSampler", graphs.sampling(), 1.5), ("SamplerCustom", graphs.custom_sampling(), 2.5)])
-def test_learn_a_schedule_and_undo(tab, sampler, graph, cfg):
+@pytest.mark.parametrize(("sampler", "graph", "cfg", "objective"), [
+    ("KSampler", graphs.sampling(), 1.5, "end:heun"), ("SamplerCustom", graphs.custom_sampling(), 2.5, "end:euler")])
+def test_learn_a_schedule_and_undo(tab, sampler, graph, cfg, objective):
     tab.open_graph(graph)
     tab.view()
     choose(tab, 2, "Learn a schedule for this model")
@@ -68,6 +68,6 @@ def test_learn_a_schedule_and_undo(tab, sampler, graph, cfg):
     assert tab.page.evaluate(TYPES) == sorted([*before, "ARTTrain"])
     train = tab.page.evaluate(OF_TRAIN)
     assert [train[name] for name in ("model", "positive", "negative", "latent_image")] == [["1", i] for i in range(4)]
-    assert (train["cfg"], train["name"]) == (cfg, "my_schedule")
+    assert (train["cfg"], train["name"], train["objective"]) == (cfg, "my_schedule", objective)
     undo(tab, "() => app.graph.nodes.length === 3")
     assert tab.page.evaluate(TYPES) == sorted(before)

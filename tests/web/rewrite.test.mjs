@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import {
-  addTrain, canLearn, canReplace, findCheckpoint, proposeName, replaceKSampler,
+  addTrain, canLearn, canReplace, findCheckpoint, findSampler, objectiveFor, proposeName, replaceKSampler,
 } from '../../web/art/rewrite.mjs';
 
 function ksampler(changes = {}) {
@@ -70,6 +70,21 @@ test('ART Train is wired as the sampler is', () => {
     [[4, 'model'], [6, 'positive'], [7, 'negative'], [5, 'latent_image']]);
   assert.deepEqual(plan.remove, []);
   assert.ok(plan.add[0].pos[1] > 200 + 262);
+});
+
+test('ART Train gets the objective of the sampler that there is', () => {
+  const nodes = { 9: { widgets: { sampler_name: 'deis' }, inputs: {} }, 8: { widgets: {}, inputs: {} } };
+  const nodeOf = (id) => nodes[id] ?? null;
+  const custom = (id) => ({ widgets: {}, inputs: { sampler: [id, 0] } });
+  assert.deepEqual([ksampler(), custom(9), custom(8), custom(7), { widgets: {}, inputs: {} }]
+    .map((node) => findSampler(nodeOf, node)), ['dpmpp_2m', 'deis', null, null, null]);
+  assert.equal(findSampler(nodeOf, ksampler({ inputs: { sampler_name: [24, 0] } })), null);
+  const offered = ['euler', 'end:euler', 'end:heun', 'spectrum:heun', 'spectrum:euler_ancestral'];
+  assert.deepEqual(['heun', 'euler', 'euler_ancestral', 'lcm', null].map((name) => objectiveFor(name, offered)),
+    ['end:heun', 'end:euler', 'spectrum:euler_ancestral', null, null]);
+  assert.equal(objectiveFor('heun', []), null);
+  assert.deepEqual(addTrain(ksampler(), 'mine', 'end:dpmpp_2m').add[0].widgets,
+    { name: 'mine', objective: 'end:dpmpp_2m', cfg: 6.5, steps: 13 });
 });
 
 test('what a schedule can be learned for', () => {

@@ -113,6 +113,13 @@ export function createNode(type) {
   return globalThis.LiteGraph?.createNode(type) ?? null;
 }
 
+/** @returns {string[]} what a widget of a new node offers; empty if the host does not say */
+export function choicesOf(type, name) {
+  const input = globalThis.LiteGraph?.registered_node_types?.[type]?.nodeData?.input;
+  const [kind, options] = { ...input?.required, ...input?.optional }[name] ?? [];
+  return Array.isArray(kind) ? kind : options?.options ?? [];
+}
+
 /** Wire an output, or a subgraph's own input, to an input of a node. */
 export function connect(graph, [originId, slot], node, inputName) {
   const index = node.inputs?.findIndex((input) => input.name === inputName) ?? -1;

@@ -5,6 +5,7 @@ import { Listeners } from './listeners.mjs';
 import { describe, readList } from './schedules.mjs';
 
 const WIDGET = 'schedule_name';
+const READERS = ['ARTSigmas', 'ARTLoadSchedule', 'ARTScheduleInfo', 'ARTExportSchedule'];
 /** The choice that stands for the schedule of the connected model's family; it is no schedule's name. */
 export const AUTO = 'auto';
 let list = [];
@@ -29,7 +30,7 @@ export function refresh() {
     if (answer === null) return list;
     list = readList(answer);
     whole.clear();
-    nodesOf('ARTSigmas').forEach(offerChoices);
+    READERS.flatMap(nodesOf).forEach(offerChoices);
     listeners.call();
     return list;
   });
@@ -51,9 +52,9 @@ export function schedule(name) {
   return whole.get(name);
 }
 
-/** Give an ART Sigmas node's combo the present names, each with what is known of it. */
+/** Give the combo of a node that reads schedules the present names, each with what is known of it. */
 export function offerChoices(node) {
-  const widget = node.widgets?.find((each) => each.name === WIDGET);
+  const widget = READERS.includes(node.comfyClass) && node.widgets?.find((each) => each.name === WIDGET);
   if (!widget?.options) return;
   widget.options.getOptionLabel = labelOf;
   // Only the node itself says whether it knows auto.

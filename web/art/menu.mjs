@@ -1,9 +1,11 @@
 /** What a right click on a sampler offers. */
 
 import { carryOut, describeNode, neighbours } from './graph.mjs';
-import { app, tell } from './host.mjs';
+import { app, choicesOf, tell } from './host.mjs';
 import { AUTO, offerChoices, refresh, schedules } from './library.mjs';
-import { addTrain, canLearn, canReplace, findCheckpoint, proposeName, replaceKSampler } from './rewrite.mjs';
+import {
+  addTrain, canLearn, canReplace, findCheckpoint, findSampler, objectiveFor, proposeName, replaceKSampler,
+} from './rewrite.mjs';
 import { say } from './words.mjs';
 
 /**
@@ -21,9 +23,10 @@ export function menuItems(node) {
 }
 
 function learnHere(node) {
-  const plain = describeNode(node);
-  const name = proposeName(findCheckpoint(neighbours(node), plain));
-  finish(carryOut(addTrain(plain, name), node.graph));
+  const [plain, nodeOf] = [describeNode(node), neighbours(node)];
+  const name = proposeName(findCheckpoint(nodeOf, plain));
+  const objective = objectiveFor(findSampler(nodeOf, plain), choicesOf('ARTTrain', 'objective'));
+  finish(carryOut(addTrain(plain, name, objective), node.graph));
 }
 
 async function replaceHere(node) {

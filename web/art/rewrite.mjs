@@ -97,10 +97,12 @@ function withMode(node) {
  * ART Train beside a sampler, wired to the same model, conditionings and latent.
  * @param {PlainNode} node
  * @param {string} name proposed for the schedule
+ * @param {string | null} objective null leaves ART Train's own
  * @returns {Plan}
  */
-export function addTrain(node, name) {
+export function addTrain(node, name, objective = null) {
   const widgets = { name };
+  if (objective) widgets.objective = objective;
   if (typeof node.widgets.cfg === 'number') widgets.cfg = node.widgets.cfg;
   if (Number.isInteger(node.widgets.steps)) widgets.steps = node.widgets.steps;
   return {
@@ -110,6 +112,28 @@ export function addTrain(node, name) {
     outputs: [],
     remove: [],
   };
+}
+
+/**
+ * The sampler that a node samples with: its own, or that of the node wired to its `sampler`.
+ * @param {(id: string | number) => PlainNode | null} nodeOf
+ * @param {PlainNode} node
+ * @returns {string | null} null where no widget says it
+ */
+export function findSampler(nodeOf, node) {
+  const from = node.inputs.sampler ? nodeOf(node.inputs.sampler[0]) : node;
+  const name = from?.inputs.sampler_name ? null : from?.widgets.sampler_name;
+  return typeof name === 'string' ? name : null;
+}
+
+/**
+ * What to learn for a sampler: the error where it ends, or, where it adds noise, how sharp its pictures come out.
+ * @param {string | null} sampler
+ * @param {string[]} objectives that ART Train offers
+ * @returns {string | null} null if none of them is for this sampler
+ */
+export function objectiveFor(sampler, objectives) {
+  return ['end', 'spectrum'].map((kind) => `${kind}:${sampler}`).find((each) => objectives.includes(each)) ?? null;
 }
 
 /**

@@ -3,7 +3,7 @@
 import { compareChart, emptyChart, ladderChart, trainingChart } from './charts.mjs';
 import { sourceOf } from './graph.mjs';
 import { allGraphs, executionIds, getJson, isDragged, passWheel, undoable, workflowId } from './host.mjs';
-import { AUTO, chosen, offerChoices, onSchedules, schedule, useSchedule } from './library.mjs';
+import { AUTO, chosen, onSchedules, schedule, useSchedule } from './library.mjs';
 import { isOver } from './live.mjs';
 import { morph } from './paths.mjs';
 import { pickSchedule } from './picker.mjs';
@@ -118,7 +118,6 @@ function plotSigmas(node, plot) {
     const name = await pickSchedule();
     if (name !== null) undoable(() => useSchedule(node, name));
   }));
-  offerChoices(node);
   node.widgets.filter((widget) => widget.type !== 'art_plot').forEach((widget) => after(widget, 'callback', soon));
   after(node, 'onExecuted', (output) => readOutput(output?.art_sigmas, ({ name }) => {
     keepRecord(node, { name, asked: asked(node) });
