@@ -69,6 +69,8 @@ class ActorCritic:
             if self.base.stepwise:  # |Q| where a long step starts says little of it; |Q| mu^2 = 1 at the optimum
                 q = mean_q = mean**-2
             variance = policy.variance(q, mean_q)
+            if self.base.curved:  # far from the best clock, |Q| may allow for noise of many times the speed
+                variance = np.minimum(variance, policy.lam * mean**2)
             noise = self.rng.standard_normal(episodes // 2)
             speed = mean + np.sqrt(variance) * np.concatenate([noise, -noise])
             push, curvature = (speed - mean) * mean / variance, env.curving * policy.lam / variance * mean**2
@@ -76,7 +78,8 @@ class ActorCritic:
                 speed = np.minimum(speed, (1 - position) * steps)
                 if k == steps - 1:
                     speed, push, curvature = (1 - position) * steps, 0.0 * push, 0.0 * curvature
-            position = position + speed / steps
+            home = self.base.curved and self.arrives and k == steps - 1
+            position = np.ones(episodes) if home else self.base.follow(position, speed / steps)
             reward = -env.advance(position, 1 / steps)
             columns.append((known, judged, push, curvature, mean, reward))
             path.append(position.mean())
@@ -154,6 +157,6 @@ class ActorCritic:
             step = self.policy.mean(position, k / steps, known) / steps
             if self.base.stepwise:  # the last of a few long steps goes to the end, as in a roll-out
                 step = 1 - position if k == steps - 1 else np.minimum(step, MOST_OF_THE_WAY * (1 - position))
-            position = position + step
+            position = self.base.follow(position, step)
             path.append(position[0])
         return np.array(path)

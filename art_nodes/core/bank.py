@@ -27,6 +27,7 @@ MOST_ADDED = 400.0  # noise added to a picture, in units of the picture, that co
 # Elements of a sample kept for the secants. The norm of a random subset of n elements
 # is unbiased in its square and off by about 1/sqrt(2n): 0.6 % here.
 MAX_ELEMENTS = 16384
+ALIKE = 1e-3  # relative distance of nodes that count as the same
 GRAMS = ("gram", "detail")
 PARTS, PREFIX = ("gram", "share", "aim"), "spectrum_"  # of a Spectrum, as files name them
 
@@ -48,6 +49,8 @@ class OrbitBank:
     ends: (B, elements) float32: where the orbits end, to try grids on the model itself. Not kept in files.
     spectrum: the predictions' inner products in bands of frequencies; None where `detail` is, and of so many nodes
         that it would take too much memory.
+    rounding: (N + 1,) squares of the noise that rounding to half precision leaves in what `gram` is made of, already
+        taken off it; None where there is none.
     """
 
     sigmas: np.ndarray
@@ -61,6 +64,7 @@ class OrbitBank:
     detail: np.ndarray | None = None
     ends: np.ndarray | None = None
     spectrum: Spectrum | None = None
+    rounding: np.ndarray | None = None
 
     def __post_init__(self):
         sigmas, q = self.sigmas, self.stiffness
@@ -112,16 +116,20 @@ class OrbitBank:
         if any(b.share != first.share for b in banks):
             raise ValueError("banks to merge must mean the same by sigma; got a rectified flow's and others; "
                              "record them on one kind of model")
-        same = all(np.array_equal(b.sigmas, first.sigmas) for b in banks)
-        sigmas = first.sigmas if same else np.unique(np.concatenate([b.sigmas for b in banks]))[::-1].copy()
+        sigmas = _common_nodes([b.sigmas for b in banks])
         stiffness = np.concatenate([b._on(sigmas) for b in banks])
         gram, detail = (None if any(getattr(b, name) is None for b in banks) else
                         np.concatenate([b._on_nodes(getattr(b, name), sigmas) for b in banks])
                         for name in GRAMS)
-        known = all(b.ends is not None and b.elements == first.elements for b in banks)
+        if gram is not None and any(b.elements != first.elements for b in banks):
+            sizes = sorted({b.elements for b in banks})
+            raise ValueError(f"banks to merge must be of samples of one size; got {sizes} elements; record them on "
+                             "latents of one size")
+        known = all(b.ends is not None for b in banks)
         ends = np.concatenate([b.ends for b in banks]) if known else None
         return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata,
-                   gram, first.elements, first.share, detail, ends, cls._merged_spectrum(banks, sigmas))
+                   gram, first.elements, first.share, detail, ends, cls._merged_spectrum(banks, sigmas),
+                   cls._merged_rounding(banks, sigmas))
 
     @staticmethod
     def _merged_spectrum(banks: list["OrbitBank"], sigmas: np.ndarray) -> Spectrum | None:
@@ -131,6 +139,12 @@ class OrbitBank:
             return None
         gram = sum(len(b.stiffness) * b._on_nodes(b.spectrum.gram, sigmas) for b in banks)
         return replace(first, gram=gram / sum(len(b.stiffness) for b in banks))
+
+    @staticmethod
+    def _merged_rounding(banks: list["OrbitBank"], sigmas: np.ndarray) -> np.ndarray | None:
+        """The largest at each node; None if no bank has any."""
+        known = [np.interp(-sigmas, -b.sigmas, b.rounding[1:]) for b in banks if b.rounding is not None]
+        return np.append(0.0, np.max(known, axis=0)) if known else None
 
     def aiming_at(self, pictures: torch.Tensor) -> "OrbitBank":
         """The same bank, whose objectives "spectrum:<sampler>" want the power of `pictures` at each frequency.
@@ -162,6 +176,8 @@ class OrbitBank:
                   "elements": self.elements, "share": self.share}
         tensors = {"sigmas": np.ascontiguousarray(self.sigmas), "stiffness": np.ascontiguousarray(self.stiffness)}
         tensors |= {name: np.ascontiguousarray(gram) for name in GRAMS if (gram := getattr(self, name)) is not None}
+        if self.rounding is not None:
+            tensors["rounding"] = self.rounding
         if self.spectrum is not None:
             counts["shape"] = list(self.spectrum.shape)
             tensors |= {PREFIX + name: np.ascontiguousarray(part) for name in PARTS
@@ -183,13 +199,24 @@ class OrbitBank:
                 if shape:
                     parts = {name: held[PREFIX + name] for name in PARTS if PREFIX + name in held}
                     spectrum = Spectrum(shape=tuple(shape), **parts)
-                return cls(held["sigmas"], held["stiffness"], **counts, **grams, spectrum=spectrum)
+                return cls(held["sigmas"], held["stiffness"], **counts, **grams, spectrum=spectrum,
+                           rounding=held.get("rounding"))
         except ScheduleFileError:
             raise
         except FileNotFoundError:
             raise ScheduleFileError(f"{path} does not exist; record a bank and save it first") from None
-        except (SafetensorError, ValueError, KeyError, TypeError, OSError, RecursionError) as error:
+        except (SafetensorError, ValueError, KeyError, TypeError, AttributeError, OSError, RecursionError) as error:
             raise ScheduleFileError(f"{Path(path).name} is damaged ({error}); record it afresh") from error
+
+
+def _common_nodes(grids: list[np.ndarray]) -> np.ndarray:
+    """The first grid, if all are alike; else the nodes of all, of those next to each other one."""
+    first = grids[0]
+    if all(len(grid) == len(first) and np.allclose(grid, first, rtol=ALIKE) for grid in grids):
+        return first
+    every = np.unique(np.concatenate(grids))[::-1]
+    apart = np.append(True, every[1:] < (1 - ALIKE) * every[:-1])
+    return every[apart]
 
 
 def recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray:
@@ -286,7 +313,7 @@ def record_orbits(
         spectrum = spectrum_of(bands.coefficients(start), waves, bands, noise.shape[1:], rounding)
     return OrbitBank(grid, stiffness_cells(grid, predictions), len(grid), len(grid) * len(noise), gram=gram,
                      elements=noise[0].numel(), share=share, detail=detail, ends=denoised.flatten(1).cpu().numpy(),
-                     spectrum=spectrum)
+                     spectrum=spectrum, rounding=rounding if rounding.any() else None)
 
 
 def is_picture(samples: torch.Tensor) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .checks import check_denoised, check_nodes, check_noise, check_start, check_step_grid
+from .checks import check_denoised, check_nodes, check_noise, check_sigma_range, check_step_grid
 from .exact import Denoiser
 from .stiffness import rms
 
@@ -71,8 +71,8 @@ def compare(
     grids: name -> (K + 1,) descending sigmas ending at 0.
     sigma_min: the least sigma that the reference asks the model at, as the model's own; by default half the least one
         of the grids, or a thousandth of the first.
-    Raises ValueError for no grid, one that does not fall to 0, grids that start at different sigmas, an unknown
-    solver, or fewer than 8 reference_nodes.
+    Raises ValueError for no grid, one that does not fall to 0, grids that start at different sigmas, a sigma_min that
+    is not below them, an unknown solver, or fewer than 8 reference_nodes.
     """
     check_noise(noise)
     run, reference_nodes = find_solver(solver), check_nodes(reference_nodes)
@@ -83,7 +83,7 @@ def compare(
     if any(abs(start / top - 1) > 1e-4 for start in starts.values()):
         raise ValueError(f"grids to compare must start at the same sigma; got {starts}; pass sigma_max to .sigmas(...)")
     smallest = min(float(sigmas[-2]) for sigmas in grids.values())
-    least = min(0.5 * smallest, 1e-3 * top) if sigma_min is None else check_start(sigma_min)
+    least = min(0.5 * smallest, 1e-3 * top) if sigma_min is None else check_sigma_range(top, sigma_min)[1]
     reference = heun(denoiser, noise, _reference_grid(top, least, reference_nodes))
     rows = []
     for name, sigmas in grids.items():

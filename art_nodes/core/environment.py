@@ -114,6 +114,9 @@ class ReplayEnvironment(BankEnvironment):
         self.steepness = STEEPNESS
         self.curving = CURVING * REPLAYS[self.error.sampler].order ** 2
         self.optimum = float(self.error(best_grid(self.error, steps)[None])[0])
+        if not self.optimum > 0:
+            raise ValueError("orbits must change on their way to say anything of a sampler; got predictions that are "
+                             f"constant, or not finite; record them on a trained model; objective {objective}")
 
     def start(self, episodes: int, rng: np.random.Generator) -> None:
         """The same, and a run of the sampler for each episode."""

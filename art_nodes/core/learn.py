@@ -18,6 +18,9 @@ WARM_UP = 5  # iterations in which only the critic learns
 RENEW_EVERY = 10  # iterations between renewals of the base clock
 RENEW_UNTIL, AVERAGE_FROM = 0.8, 0.5  # shares of the run
 BUDGETS = ("feedback", "price")
+# sigma_max, in units of the data, from which on all that matters lies in the last hundredth of the way: SVD, and models
+# with zero terminal SNR.
+WIDE = 200.0
 
 
 @dataclass(frozen=True)
@@ -121,8 +124,10 @@ def prepare(env: OrbitBank | LiveModel, config: TrainConfig) -> ActorCritic:
         world = BankEnvironment(env)
     else:
         world = ReplayEnvironment(env, config.objective, config.clock_nodes)
+    stepwise = config.objective != "euler"
     sees_state = world.sees_state if config.state_dependent is None else config.state_dependent
-    return ActorCritic(world, config, BaseClock(clock, config.objective != "euler"), sees_state)
+    return ActorCritic(world, config, BaseClock(clock, stepwise, not stepwise and env.sigma_max > WIDE),
+                       sees_state)
 
 
 def run(learner: ActorCritic) -> Iterator[TrainRecord]:

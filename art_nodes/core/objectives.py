@@ -18,6 +18,7 @@ from .orbits import Orbits
 from .replay import Replay
 from .samplers import REPLAYS
 from .spectrum import Spectrum
+from .stiffness import SIGNAL_TO_NOISE
 
 KINDS = ("residual", "end", "detail", "spectrum")
 # Samplers that add noise leave every orbit at once. Their spectrum is foretold as that of the sampler they step like,
@@ -35,6 +36,8 @@ LARGEST_GROWTH = 1.0  # of the square of an error that may turn one picture into
 # What an error counts, as a share of each band's power and of all power, beside how far powers are off: enough to keep
 # to the picture where spectra hardly tell grids apart; docs/theory.md, eq. (17).
 KEEPING, WHOLE = 0.3, 1.0
+LEAST_SPREAD = 1e-9
+LEAST_OF_MEAN = 0.1  # that a square on one orbit counts, where rounding may have made it
 LEAST_FALL = 1e-6  # of a sigma from one node to the next
 
 
@@ -215,9 +218,13 @@ def spread(bank: OrbitBank) -> float:
     whole = change.sum(axis=0)
     along = np.einsum("in,bnm,m->bi", change, bank.gram, whole)
     size = np.maximum(np.einsum("in,bnm,im->bi", change, bank.gram, change), 1e-300)
-    variance = (along**2 / size).mean(axis=0) * max(bank.elements, 1)
+    clear = slice(None)
+    if bank.rounding is not None:
+        clear, size = _stand_out(size, bank.rounding[1:-1] + bank.rounding[2:])
+    variance = (along**2 / size).mean(axis=0)[clear] * max(bank.elements, 1)
     window = np.ones(min(5, len(variance)))
-    return float(np.sqrt((np.convolve(variance, window, mode="valid") / len(window)).max()))
+    found = np.sqrt((np.convolve(variance, window, mode="valid") / len(window)).max())
+    return max(float(found), LEAST_SPREAD)  # 0 where nothing changes
 
 
 def growth_of(bank: OrbitBank) -> float:
@@ -235,6 +242,21 @@ def growth_of(bank: OrbitBank) -> float:
                     for rows in (np.diff(nodes, axis=0), slope))
     folds = -np.diff(np.log(noise))
     told = folds > 0  # near a share of 1 all noise counts as the same
+    if bank.rounding is not None:
+        noisy = bank.rounding[1:]
+        clear, size = _stand_out(size, noisy / bank.sigmas**2)
+        told = told & clear[1:] & clear[:-1] & _stand_out(change, noisy[1:] + noisy[:-1])[0]
     mean_size = np.maximum(np.sqrt(size[:, 1:] * size[:, :-1]), 1e-300)
     rate = (change[:, told] / mean_size[:, told] / folds[told]).sum(axis=1)
     return float(min(rate.var(ddof=1) / max(rate.mean() ** 2, 1e-300), LARGEST_GROWTH))
+
+
+def _stand_out(squares: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Where squares (B, N) are well above the `noise` (N,) that was taken off them, at least where most are; and they.
+
+    (N,) on the average of orbits, and (B, N), none less than a share of that average: a single one may be all noise.
+    """
+    mean = squares.mean(axis=0)
+    clear = mean > SIGNAL_TO_NOISE**2 * noise
+    clear[np.argmax(mean / np.maximum(noise, 1e-300))] = True
+    return clear, np.maximum(squares, LEAST_OF_MEAN * mean)

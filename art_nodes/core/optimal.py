@@ -3,7 +3,7 @@
 import dataclasses
 
 from .bank import OrbitBank
-from .clock import grid_cost, optimal_clock
+from .clock import STARTS_ALIKE, grid_cost, optimal_clock
 from .objectives import split_objective
 from .refine import REFINED_STEPS, refined_grids
 from .schedule import Schedule
@@ -39,8 +39,11 @@ def with_grids(schedule: Schedule, bank: OrbitBank, objective: str, steps=REFINE
                growth: float | None = None) -> Schedule:
     """The schedule with the best grids of an exact-step objective for several numbers of steps.
 
-    bank: recorded on the model that the schedule is for, over the same range; see `refined_grids`.
+    bank: recorded on the model that the schedule is for; see `refined_grids`. ValueError where its range is another.
     """
+    if abs(schedule.sigma_max / bank.sigma_max - 1) > STARTS_ALIKE:
+        raise ValueError(f"a bank must start where the schedule does, at sigma {schedule.sigma_max:g}; got "
+                         f"{bank.sigma_max:g}; record it on the model that the schedule is for")
     grids = refined_grids(bank, objective, steps, progress, growth)
     for grid in grids.values():
         grid[0] = schedule.sigma_max

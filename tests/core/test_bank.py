@@ -7,8 +7,16 @@ import numpy as np
 import pytest
 import torch
 
-from art_nodes.core import OrbitBank, ScheduleFileError, flow_recording_grid, record_orbits, recording_grid
+from art_nodes.core import (
+    OrbitBank,
+    ScheduleFileError,
+    flow_recording_grid,
+    optimal_schedule,
+    record_orbits,
+    recording_grid,
+)
 from art_nodes.core.exact import gaussian
+from art_nodes.core.objectives import SamplerError
 from tests.core import targets
 
 
@@ -105,6 +113,43 @@ def test_merge_refuses_other_ranges_and_nothing():
         OrbitBank.merge([small_bank(), small_bank(sigma_max=5.0)])
     with pytest.raises(ValueError, match="record at least one"):
         OrbitBank.merge([])
+
+
+@pytest.mark.parametrize("off", [1e-15, 1e-6, 5e-5])
+def test_merge_of_almost_equal_nodes_keeps_the_objectives(off):
+    """Nodes a hair apart would make cells whose slope is noise."""
+    def recorded(top, seed):
+        return record_orbits(targets.two_modes(), targets.noise((16, 1), top, seed), top, 0.01, nodes=48)
+
+    plain = OrbitBank.merge([recorded(20.0, 0), recorded(20.0, 1)])
+    near = OrbitBank.merge([recorded(20.0, 0), recorded(20.0 * (1 + off), 1)])
+    other = OrbitBank.merge([recorded(20.0, 0), recorded(20.0 * (1 + off), 1), record_orbits(
+        targets.two_modes(), targets.noise((16, 1), 20.0, 2), 20.0, 0.01, nodes=40)])
+    grid = optimal_schedule(plain).sigmas(6).double().numpy()[None]
+    for objective in ("end:euler", "end:dpmpp_2m"):
+        wanted = SamplerError(plain, objective)(grid)
+        np.testing.assert_allclose(SamplerError(near, objective)(grid), wanted, rtol=1e-3)
+        np.testing.assert_allclose(SamplerError(other, objective)(grid), wanted, rtol=0.2)
+
+
+def test_merge_refuses_samples_of_other_sizes():
+    wide = record_orbits(gaussian(), targets.noise((4, 8), 3.0), 3.0, 0.01, nodes=16)
+    with pytest.raises(ValueError, match=r"samples of one size; got \[2, 8\] elements"):
+        OrbitBank.merge([small_bank(), wide])
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_rounding_is_kept_with_the_bank(tmp_path, dtype):
+    def rounded(x, sigma):
+        return gaussian()(x, sigma).to(dtype).float()
+
+    banks = [record_orbits(rounded, targets.noise((4, 2), 3.0, seed), 3.0, 0.01, nodes=nodes)
+             for seed, nodes in ((0, 16), (1, 16), (2, 20))]
+    merged = OrbitBank.merge([*banks, small_bank()])
+    assert small_bank().rounding is None and merged.rounding.shape == (len(merged.sigmas) + 1,)
+    assert OrbitBank.merge(banks[:2]).rounding[1:] == pytest.approx(np.maximum(*(b.rounding[1:] for b in banks[:2])))
+    banks[0].save(tmp_path / "half.safetensors")
+    assert np.array_equal(OrbitBank.load(tmp_path / "half.safetensors").rounding, banks[0].rounding)
 
 
 def test_merge_refuses_flows_among_others():

@@ -72,6 +72,8 @@ def test_refuses_unfair_comparisons():
         compare(gaussian(), START, {})
     with pytest.raises(ValueError, match="nodes must be a whole number >= 8; got 0"):
         compare(gaussian(), START, grids(), reference_nodes=0)
+    with pytest.raises(ValueError, match="0 < sigma_min < sigma_max"):
+        compare(gaussian(), START, grids(), sigma_min=1000.0)
 
 
 @pytest.mark.parametrize("sigmas", [[3.0, 1.0], [3.0, 1.0, 2.0, 0.0], [3.0], [3.0, 0.0, 0.0], [3.0, float("nan"), 0.0]])

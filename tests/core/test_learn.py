@@ -2,15 +2,17 @@
 
 import dataclasses
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from art_nodes.core import TrainConfig, grid_cost, learn, learn_schedule, optimal_schedule, record_orbits
+from art_nodes.core import OrbitBank, TrainConfig, grid_cost, learn, learn_schedule, optimal_schedule, record_orbits
 from art_nodes.core.actor_critic import ActorCritic
 from art_nodes.core.environment import BankEnvironment
 from art_nodes.core.exact import gaussian
+from art_nodes.core.learn import prepare
 from art_nodes.core.policy import edm_clock
 from tests.core import targets
 
@@ -24,6 +26,27 @@ def test_mean_clock_reaches_the_closed_form(target, seed):
     bank = targets.bank(target)
     schedule = learn_schedule(bank, TrainConfig(seed=seed))
     assert 1.0 <= schedule.cost(bank) <= BOUND
+
+
+def wide_bank(target, high, low) -> OrbitBank:
+    shape = (16, 1, 64, 64) if target == "image" else (64, 1)
+    model = targets.image_gaussian(64) if target == "image" else targets.two_modes()
+    return record_orbits(model, targets.noise(shape, high), high, low)
+
+
+@pytest.mark.parametrize("high, low", [(4518.76, 0.0292), (700.0, 0.002)], ids=["zero terminal SNR", "SVD"])
+@pytest.mark.parametrize("target", ["two modes", "image"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_wide_range_is_learned_too(target, high, low, seed):
+    """All that matters lies in the last hundredth of the way."""
+    bank = wide_bank(target, high, low)
+    assert 1.0 <= learn_schedule(bank, TrainConfig(seed=seed)).cost(bank) <= BOUND
+
+
+def test_control_straight_steps_do_not_learn_a_wide_range(monkeypatch):
+    monkeypatch.setattr(sys.modules[prepare.__module__], "WIDE", np.inf)
+    bank = wide_bank("two modes", 4518.76, 0.0292)
+    assert learn_schedule(bank).cost(bank) > 2
 
 
 @pytest.mark.parametrize("target", targets.TARGETS)

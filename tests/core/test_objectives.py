@@ -1,5 +1,6 @@
 """Objectives that replay a sampler: against true end errors, brute force, and what ART-RL learns from them."""
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -293,6 +294,37 @@ def test_a_bank_of_stiffness_alone_cannot_be_replayed(bank):
     bare = OrbitBank(bank.sigmas, bank.stiffness)
     with pytest.raises(ValueError, match="needs the predictions' inner products, which this bank lacks"):
         optimal_schedule(bare, objective="end:euler")
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("high, low", [(14.6146, 0.0292), (80.0, 0.002)])
+@pytest.mark.parametrize("objective", ["end:euler", "end:dpmpp_2m"])
+def test_half_precision_leads_to_the_same_grids(dtype, high, low, objective):
+    """Of a mixture on which rounding hides how predictions change at large and at small sigma."""
+    def rounded(x, sigma):
+        return targets.two_modes()(x, sigma).to(dtype).float()
+
+    full, half = (record_orbits(model, targets.noise((64, 1), high), high, low)
+                  for model in (targets.two_modes(), rounded))
+    wanted, found = (optimal_schedule(bank, objective=objective).sigmas(6)[:-1].log() for bank in (full, half))
+    assert (wanted - found).abs().max() < 0.1
+    # control: taken for exact, what rounding left says nothing
+    careless = dataclasses.replace(half, rounding=None)
+    with np.errstate(all="ignore"):
+        assert not 0.1 < growth_of(careless) <= 1 or spread(careless) > 100 * spread(full)
+
+
+@pytest.mark.parametrize("objective", ["end:euler", "residual:euler", "end:dpmpp_2m"])
+def test_orbits_on_which_nothing_changes_are_refused(objective):
+    constant = record_orbits(lambda x, sigma: torch.ones_like(x), targets.noise((4, 2), 3.0), 3.0, 0.01, nodes=16)
+    with pytest.raises(ValueError, match="predictions that are constant"):
+        learn_schedule(constant, TrainConfig(objective=objective, clock_nodes=4, iterations=10))
+
+
+def test_grids_are_made_for_the_range_of_the_schedule(bank):
+    other = record_orbits(targets.two_modes(), targets.noise((4, 1), 3.0), 3.0, 0.01, nodes=16)
+    with pytest.raises(ValueError, match="bank must start where the schedule does, at sigma"):
+        with_grids(optimal_schedule(bank), other, "end:euler")
 
 
 def test_the_spread_is_that_of_the_leading_directions():

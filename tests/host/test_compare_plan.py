@@ -298,7 +298,9 @@ def test_schedulers_without_a_grid_are_left_out(comparing, model):
 def test_our_own_entry_says_why_it_has_no_schedule(comfy, comparing, library, model, monkeypatch):
     from art_nodes.host import dropdown
 
-    assert dropdown.register_scheduler()
+    handlers, names = comfy.samplers.SCHEDULER_HANDLERS, [*comfy.samplers.SCHEDULER_NAMES, "art"]
+    monkeypatch.setitem(handlers, "art", comfy.samplers.SchedulerHandler(dropdown.art_scheduler))
+    monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", names)
     [warning] = comparing.make_plan(model, "euler", "4", "art, karras").warnings
     assert warning.startswith("art: ") and "ART Train" in warning
     monkeypatch.setattr(library, "BUNDLED", ROOT / "learned_schedules")
