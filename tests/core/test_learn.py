@@ -34,8 +34,8 @@ def wide_bank(target, high, low) -> OrbitBank:
     return record_orbits(model, targets.noise(shape, high), high, low)
 
 
-@pytest.mark.parametrize("high, low", [(4518.76, 0.0292), (700.0, 0.002)], ids=["zero terminal SNR", "SVD"])
-@pytest.mark.parametrize("target", ["two modes", "image"])
+@pytest.mark.parametrize("target, high, low", [("two modes", 4518.76, 0.0292), ("image", 700.0, 0.002)],
+                         ids=["zero terminal SNR", "SVD"])
 @pytest.mark.parametrize("seed", range(3))
 def test_a_wide_range_is_learned_too(target, high, low, seed):
     """All that matters lies in the last hundredth of the way."""
