@@ -2,7 +2,6 @@
 
 import dataclasses
 import gc
-import types
 import weakref
 
 import numpy as np
@@ -415,69 +414,6 @@ def test_a_workflow_without_an_objective_gets_the_nodes_default(training, demo):
     with torch.inference_mode():
         trained = training.train(*demo[workflows.EDM], cfg=3.0, seed=1, steps=6, name="s", **settings)
     assert trained.schedule.provenance["objective"] == "end:euler"
-
-
-# Caches
-
-@pytest.mark.parametrize("node", ["EasyCacheNode", "LazyCacheNode"])
-def test_a_model_that_answers_from_a_cache_is_refused(training, recording, demo, tmp_path, node):
-    """As a control, the network is called less often than it is asked."""
-    import comfy_extras.nodes_easycache as caches
-
-    model, *others = demo[workflows.EDM]
-    cached = getattr(caches, node).execute(model, 0.2, 0.15, 0.95, False).result[0]
-    with pytest.raises(ValueError, match=f"a cache on it .*{node.removesuffix('Node').lower()}.* here only"):
-        quick(training, (cached, *others))
-    assert files(tmp_path) == []
-    if node == "LazyCacheNode":
-        calls = []
-        hook = model.model.diffusion_model.register_forward_hook(lambda *_: calls.append(1))
-        sigmas = torch.tensor([*np.geomspace(80.0, 0.002, 40), 0.0], dtype=torch.float32)
-        from art_nodes.host.comparing_samplers import sample
-
-        with torch.inference_mode():
-            latent = others[2]["samples"]
-            sample(cached, *others[:2], 1.0, recording.gaussian(latent, 1), latent, "euler", sigmas, 1, lambda _: None)
-        hook.remove()
-        assert 0 < len(calls) < 40
-
-
-@pytest.mark.parametrize("name", ["teacache", "rel_l1_thresh", "magcache_ratios"])
-def test_caches_of_other_packs_are_known_by_what_they_leave(demo, name):
-    from art_nodes.host.caches import check_uncached
-
-    model = demo[workflows.EDM][0].clone()
-    check_uncached(model)
-    model.model_options.setdefault("transformer_options", {})[name] = 0.3
-    with pytest.raises(ValueError, match=name):
-        check_uncached(model)
-
-
-# Devices
-
-class OnDevice:
-    """A buffer on a device that has no float64, as Apple's."""
-
-    def __init__(self, values):
-        self.values, self.ndim = values, values.ndim
-
-    def detach(self):
-        return self
-
-    def cpu(self):
-        return self.values
-
-    def __getitem__(self, key):
-        return self.values[key]
-
-    def double(self):
-        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64.")
-
-
-def test_noise_levels_are_read_off_a_device_without_float64(recording):
-    own = sampling("ModelSamplingDiscrete")
-    there = types.SimpleNamespace(sigmas=OnDevice(own.sigmas), timestep=own.timestep)
-    np.testing.assert_array_equal(recording.noise_table(there), recording.noise_table(own))
 
 
 # The comparison

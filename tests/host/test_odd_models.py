@@ -1,0 +1,105 @@
+"""Models that do not answer for themselves, and devices that lack something."""
+
+import types
+
+import numpy as np
+import pytest
+import torch
+
+from tests.host import workflows
+
+pytestmark = pytest.mark.host
+
+
+@pytest.fixture(scope="module")
+def recording(comfy):
+    from art_nodes.host import recording
+
+    return recording
+
+
+@pytest.fixture(scope="module")
+def demo(comfy):
+    """Model, positive, negative, latent of two pictures."""
+    from art_nodes.host.demo_model import demo_outputs
+
+    return demo_outputs(workflows.EDM, "sneaker", 2)[:4]
+
+
+# Caches
+
+@pytest.mark.parametrize("node", ["EasyCacheNode", "LazyCacheNode"])
+def test_a_model_that_answers_from_a_cache_is_refused(recording, demo, node):
+    import comfy_extras.nodes_easycache as caches
+
+    from art_nodes.host.comparing import make_plan
+
+    model, *others = demo
+    cached = getattr(caches, node).execute(model, 0.2, 0.15, 0.95, False).result[0]
+    words = f"a cache on it .*{node.removesuffix('Node').lower()}.* here only"
+    with pytest.raises(ValueError, match=words):
+        recording.record(cached, *others, cfg=1.0, seed=1, orbits=2, nodes=8)
+    with pytest.raises(ValueError, match=words):
+        make_plan(cached, "euler", "4", "karras")
+
+
+def test_what_a_cache_does(recording, demo):
+    """The network is called less often than it is asked, which a recording would not notice."""
+    import comfy_extras.nodes_easycache as caches
+
+    from art_nodes.host.comparing_samplers import sample
+
+    model, positive, negative, latent = demo
+    cached = caches.LazyCacheNode.execute(model, 0.2, 0.15, 0.95, False).result[0]
+    sigmas = torch.tensor([*np.geomspace(80.0, 0.002, 40), 0.0]).float()
+    noise = recording.gaussian(latent["samples"], 1)
+
+    def network_calls(asked) -> int:
+        calls = []
+        hook = model.model.diffusion_model.register_forward_hook(lambda *_: calls.append(1))
+        with torch.inference_mode():
+            sample(asked, positive, negative, 1.0, noise, latent["samples"], "euler", sigmas, 1, lambda _: None)
+        hook.remove()
+        return len(calls)
+
+    assert network_calls(model) == 40 > network_calls(cached) > 0
+
+
+@pytest.mark.parametrize("name", ["teacache", "rel_l1_thresh", "magcache_ratios"])
+def test_caches_of_other_packs_are_known_by_what_they_leave(demo, name):
+    from art_nodes.host.caches import check_uncached
+
+    model = demo[0].clone()
+    check_uncached(model)
+    model.model_options.setdefault("transformer_options", {})[name] = 0.3
+    with pytest.raises(ValueError, match=name):
+        check_uncached(model)
+
+
+# Devices
+
+class OnDevice:
+    """A buffer on a device that has no float64, as Apple's."""
+
+    def __init__(self, values):
+        self.values, self.ndim = values, values.ndim
+
+    def detach(self):
+        return self
+
+    def cpu(self):
+        return self.values
+
+    def __getitem__(self, key):
+        return self.values[key]
+
+    def double(self):
+        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64.")
+
+
+def test_noise_levels_are_read_off_a_device_without_float64(recording):
+    import comfy.model_sampling
+
+    own = comfy.model_sampling.ModelSamplingDiscrete()
+    there = types.SimpleNamespace(sigmas=OnDevice(own.sigmas), timestep=own.timestep)
+    np.testing.assert_array_equal(recording.noise_table(there), recording.noise_table(own))
