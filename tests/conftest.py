@@ -14,6 +14,18 @@ def pytest_configure():
         os.environ["COMFYUI_BASE"] = str(Path(__file__).parents[1] / ".comfyui" / f"base-{worker}")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Whole files go to a process, and all files of the page to one: two browsers would keep both cores busy."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return "tests/browser" if nodeid.startswith("tests/browser/") else super()._split_scope(nodeid)
+
+    return Scheduling(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_blas_thread():
     """On a busy machine the threads of numpy's BLAS wait for each other: learning takes ten times as long."""
