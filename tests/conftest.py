@@ -1,4 +1,7 @@
-"""No test may be left out unseen: a skipped test, an expected failure and a surprise pass all count as failed."""
+"""How tests run: each process with a host of its own, and no test left out unseen.
+
+A skipped test, an expected failure and a surprise pass all count as failed.
+"""
 
 import os
 from pathlib import Path

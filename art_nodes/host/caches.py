@@ -1,7 +1,8 @@
 """Caches on a MODEL that answer in the model's place: no schedule may be learned on, or judged by, their guesses."""
 
-# What such nodes leave on a model: the host's EasyCache and LazyCache, and those of other packs.
-MARKS = ("easycache", "lazycache", "teacache", "rel_l1_thresh", "magcache", "fbcache", "block_cache", "blockcache")
+# What such nodes leave on a model: the host's EasyCache and LazyCache; TeaCache and MagCache of other packs.
+# First-block caches leave nothing to know them by.
+MARKS = ("easycache", "lazycache", "teacache", "rel_l1_thresh", "magcache")
 
 
 def check_uncached(model) -> None:

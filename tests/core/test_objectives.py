@@ -309,9 +309,7 @@ def test_half_precision_leads_to_the_same_grids(dtype, high, low, objective):
     wanted, found = (np.log(best_grid(SamplerError(bank, objective), 6)[:-1]) for bank in (full, half))
     assert np.abs(wanted - found).max() < 0.1
     # control: taken for exact, what rounding left says nothing
-    careless = dataclasses.replace(half, rounding=None)
-    with np.errstate(all="ignore"):
-        assert not 0.1 < growth_of(careless) <= 1 or spread(careless) > 100 * spread(full)
+    assert spread(half) < 2 * spread(full) < 1e6 < spread(dataclasses.replace(half, rounding=None))
 
 
 @pytest.mark.parametrize("objective", ["end:euler", "residual:euler", "end:dpmpp_2m"])

@@ -65,7 +65,7 @@ def test_what_a_cache_does(recording, demo):
     assert network_calls(model) == 40 > network_calls(cached) > 0
 
 
-@pytest.mark.parametrize("name", ["teacache", "rel_l1_thresh", "magcache_ratios"])
+@pytest.mark.parametrize("name", ["enable_teacache", "rel_l1_thresh", "magcache_thresh"])
 def test_caches_of_other_packs_are_known_by_what_they_leave(demo, name):
     from art_nodes.host.caches import check_uncached
 
