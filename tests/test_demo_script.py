@@ -112,7 +112,7 @@ def test_workflow_fills_in_defaults_and_keeps_training_noise_apart():
     settings = flow.Settings(check_reference=True)
     workflow = flow.build(settings, known)
     train = workflow["train"]["inputs"]
-    assert train["budget"] == "feedback" and "references" not in train and train["objective"] == "euler"
+    assert train["budget"] == "feedback" and "references" not in train and train["objective"] == settings.objective
     assert (train["trace"], train["cfg"], train["method"]) == (0.9, settings.cfg, "ART-RL")
     assert workflow["ART-6-sigmas"]["inputs"]["schedule_name"] == "one"
     assert [workflow[f"ART-{k}-sigmas"]["inputs"]["steps"] for k in settings.steps] == list(settings.steps)
