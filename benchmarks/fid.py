@@ -1,10 +1,10 @@
 """FID of ours and of every built-in schedule at matched model calls, in the host; `python -m benchmarks fid`.
 
 On the demo model in SDXL's dress at cfg 1, in the features of the bundled classifier. Two rounds: every schedule on
-256 samples, then of each column the three built-ins and the one of ours with the least FID on 5,024, and the grids that
+280 samples, then of each column the three built-ins and the one of ours with the least FID on 5,040, and the grids that
 trials found (benchmarks/fid_trials.py). Beside them a fine solution of the ODE, which is what the model itself can do.
-The noise is one that nothing was learned on; labels are the ten classes. Stops cleanly at Ctrl-C or SIGTERM; the same
-command goes on where it stopped.
+The noise is one that nothing was learned on; labels are the ten classes, as often each. Stops cleanly at Ctrl-C or
+SIGTERM; the same command goes on where it stopped.
 """
 
 import argparse
@@ -41,7 +41,7 @@ from benchmarks.trial_cells import compute as make_trials
 
 PLACE, STEPS, RIVALS = PLACES[0], (5, 8, 12, 20), 3
 FINE_SAMPLER, FINE_STEPS = "dpmpp_2m", 40
-FIRST, SECOND = 8, 157  # chunks of the two rounds: 256 and 5,024 samples, on a GPU twice as many
+FIRST, SECOND = 7, 126  # chunks of the two rounds: 280 and 5,040 samples, on a GPU twice as many
 SUPPORTED = (*SAMPLERS, *STOCHASTIC)
 MEASURED = ("euler", "heun", "dpmpp_2m", "euler_ancestral")
 Columns = dict[tuple[str, int], list[FidCell]]

@@ -11,7 +11,7 @@ from art_nodes.core.objectives import NOISY, SamplerError
 from benchmarks import frechet
 from benchmarks.fid_trials import BATCHES, BUDGET
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import AIMS, ART, BATCH, FidCell
+from benchmarks.matched_cells import AIMS, ART, FID_BATCH, FidCell
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.pages import write_page
 from benchmarks.trial_cells import SIZE
@@ -29,8 +29,8 @@ def target() -> frechet.Moments:
 
 def value(cell: FidCell, chunks: int, real: frechet.Moments, folder: Path) -> float:
     """FID of a cell's first `chunks` chunks; NaN where they are not all there, or not finite."""
-    features = cell.load(folder, "features")[:chunks * BATCH]
-    if len(features) < chunks * BATCH or not np.isfinite(features).all():
+    features = cell.load(folder, "features")[:chunks * FID_BATCH]
+    if len(features) < chunks * FID_BATCH or not np.isfinite(features).all():
         return float("nan")
     return frechet.fid(features, real)
 
@@ -81,7 +81,7 @@ class Table:
                   if steps == count and not name.startswith(ART)}
         if (ours, count) not in self.values or not others:
             return None
-        pair = [self.cells[name, count].load(self.folder, "features")[:self.chunks * BATCH]
+        pair = [self.cells[name, count].load(self.folder, "features")[:self.chunks * FID_BATCH]
                 for name in (ours, min(others, key=others.get))]
         return frechet.paired_interval(*pair, self.real)
 
@@ -128,12 +128,12 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
     first, second = ({sampler: Table(part, sampler, chunks, real, folder) for sampler in samplers}
                      for part, chunks in zip((columns, final), rounds, strict=True))
     done = {sampler: table for sampler, table in second.items() if table.values}
-    few, many = (f"{chunks * BATCH:,d}" for chunks in rounds)
+    few, many = (f"{chunks * FID_BATCH:,d}" for chunks in rounds)
     parts = ["# FID at matched model calls",
              f"{this_machine()}; `python -m benchmarks fid --samplers {','.join(samplers)} --docs`",
              "The demo model in SDXL's dress, cfg 1, sampled in ComfyUI with its own samplers and schedulers; same"
-             " noise and labels for all. No schedule was learned on that noise; labels are the ten classes, which"
-             " recordings have too. Features: those of the bundled classifier; target:"
+             " noise and labels for all. No schedule was learned on that noise; labels are the ten classes, as often"
+             " each, and those recordings have. Features: those of the bundled classifier; target:"
              f" Fashion-MNIST's test images. {many} samples of the three built-in schedules and of the one of ours"
              f" that had the least FID of {few} samples in their column; the round before is at the end. The 95 %"
              " interval is a paired bootstrap over samples. On a processor that has it, sampled in bfloat16, which"

@@ -172,10 +172,10 @@ def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:
 
 def run(jobs: Sequence[Job], title: str, each: Processes, say) -> None:
     """Compute the jobs, with a line a minute."""
-    say(f"{title}: {len(jobs)} chunks of {BATCH}")
-    left, done, began, told = sum(cell.calls for cell, _ in jobs) * BATCH, 0, time.perf_counter(), 0.0
+    say(f"{title}: {len(jobs)} chunks of {jobs[0][0].batch if jobs else BATCH}")
+    left, done, began, told = sum(cell.calls * cell.batch for cell, _ in jobs), 0, time.perf_counter(), 0.0
     for (cell, _), _ in each(jobs):
-        done += cell.calls * BATCH
+        done += cell.calls * cell.batch
         now = time.perf_counter() - began
         if now - told > 60 or done == left:
             told = now

@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -37,6 +38,7 @@ TRIED = ", tried"  # after the objective of a grid that a trial found
 DEMO = "demo"
 HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
 BATCH, ORBITS, NODES = 32, 20, 64
+FID_BATCH = 40  # a multiple of the ten classes: uneven labels alone are an FID of 0.5
 AIMS = 256  # training pictures to aim at
 RECORDINGS = 4  # of so many orbits each: rare orbits decide the RMS at many steps
 REFERENCE_STEPS, FINER = 160, 4  # of the fine solution; times as many where the denoiser is exact
@@ -95,10 +97,12 @@ class Cell:
     steps: int
     schedule: str
     sigmas: tuple[float, ...]
+    batch: ClassVar[int] = BATCH  # noises of a chunk
 
     def folder(self, root: Path) -> Path:
         """Where its chunks are; whatever decides their content decides its name."""
-        told = [self.place.mark, HELD_OUT, BATCH, self.place.reference_steps, [f"{sigma:.9g}" for sigma in self.sigmas]]
+        told = [self.place.mark, HELD_OUT, self.batch, self.place.reference_steps,
+                [f"{sigma:.9g}" for sigma in self.sigmas]]
         mark = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
         return root / self.place.name / f"{self.sampler}-{self.steps:02d}-{mark}"
 
@@ -122,6 +126,8 @@ class Cell:
 
 class FidCell(Cell):
     """A cell whose pictures only are kept, in a precision that their FID does not feel."""
+
+    batch: ClassVar[int] = FID_BATCH
 
     def folder(self, root: Path) -> Path:
         """As for end errors, and after the precision."""
@@ -169,7 +175,7 @@ def photo_hash() -> str:
 class Stage:
     """A place as the host sees it: MODEL, conditionings and an empty latent of one batch."""
 
-    def __init__(self, place: Place, network=None):
+    def __init__(self, place: Place, network=None, batch: int = BATCH):
         import_host()
         from art_nodes.host.demo_model import (
             ALL_CLASSES,
@@ -184,8 +190,8 @@ class Stage:
         dress = next(name for name in DRESSES if name.startswith(place.dress))
         self.place, other = place, OTHERS.get(place.model)
         self.model = build_other(place.model, dress) if other else build_model(dress, network)
-        self.positive, self.negative = class_conditioning(ALL_CLASSES, BATCH), class_conditioning(NO_CLASS)
-        self.latent = {"samples": torch.zeros(BATCH, *other.shape)} if other else empty_latent(BATCH)
+        self.positive, self.negative = class_conditioning(ALL_CLASSES, batch), class_conditioning(NO_CLASS)
+        self.latent = {"samples": torch.zeros(batch, *other.shape)} if other else empty_latent(batch)
         self.sampling = self.model.get_model_object("model_sampling")
         self.model.set_model_unet_function_wrapper(FirstCalls(self.sigma_max))
 
@@ -204,7 +210,7 @@ class Stage:
 
     @torch.inference_mode()
     def end(self, sampler: str, sigmas: Sequence[float], seed: int) -> torch.Tensor:
-        """Where a sampler ends from the noise of a seed; (BATCH, C, H, W)."""
+        """Where a sampler ends from the noise of a seed; (batch, C, H, W)."""
         from art_nodes.host.comparing_samplers import sample
         from art_nodes.host.recording import gaussian
 
@@ -278,16 +284,18 @@ class Worker:
 
         self.root, self.stages = root, {}
         self.network, word = (None, "eager") if on_gpu() else fastest_network(Setting(root, 250, 1))
+        self.compiles = word.startswith("compiled")
         self.judge = classifier.load_classifier()
         print(f"worker {os.getpid()}: {word}", flush=True)
 
-    def stage(self, place: Place, half: bool = False) -> Stage:
+    def stage(self, place: Place, batch: int = BATCH, half: bool = False) -> Stage:
         """A place, made ready once."""
-        if (place, half) not in self.stages:
-            network = torch.compile(InHalf(load_network().to(memory_format=torch.channels_last)), dynamic=False) \
-                if half else self.network
-            self.stages[place, half] = Stage(place, network)
-        return self.stages[place, half]
+        if (place, batch) not in self.stages:
+            network = InHalf(load_network().to(memory_format=torch.channels_last)) if half else self.network
+            if half and self.compiles:
+                network = torch.compile(network, dynamic=False)
+            self.stages[place, batch] = Stage(place, network, batch)
+        return self.stages[place, batch]
 
     @torch.no_grad()
     def compute(self, job: Job) -> tuple[Job, float]:
@@ -297,7 +305,7 @@ class Worker:
         cell, number = job
         began = time.perf_counter()
         fid = isinstance(cell, FidCell)
-        stage = self.stage(cell.place, half=fid and precision() == "bfloat16")
+        stage = self.stage(cell.place, cell.batch, half=fid and precision() == "bfloat16")
         end = stage.end(cell.sampler, cell.sigmas, noise_of(number)).clone()
         if fid:
             save_whole(cell.path(self.root, number), features=self.judge.features(as_picture(end)).half().numpy())

@@ -8,7 +8,7 @@ from art_nodes.core import record_orbits
 from art_nodes.core.objectives import SamplerError
 from benchmarks import fid, fid_report, fid_trials, frechet
 from benchmarks.chunks import save_whole
-from benchmarks.matched_cells import ART, BATCH, FidCell
+from benchmarks.matched_cells import ART, FID_BATCH, FidCell
 from tests.core import targets
 
 FEATURES, MANY = 4, 12  # chunks of the second round here
@@ -21,7 +21,7 @@ def _real():
 @pytest.fixture
 def column(tmp_path):
     """Five built-ins and two of ours, off by 0.5 to 5; the nearest is ours, the nearest built-in is off by 1."""
-    noise, cells = np.random.default_rng(0).normal(size=(MANY, BATCH, FEATURES)), []
+    noise, cells = np.random.default_rng(0).normal(size=(MANY, FID_BATCH, FEATURES)), []
     for off, name in ((3, "karras"), (1, "beta"), (5, "laplace"), (2, "simple"), (4, "normal"),
                       (0.5, ART + "end:euler"), (2.5, ART + "detail:euler")):
         cells.append(FidCell(fid.PLACE, "euler", 5, name, (10.0, 1.0 + off, 0.0)))
@@ -56,7 +56,7 @@ def test_fid_is_that_of_the_first_chunks_only(column, tmp_path):
     real = frechet.moments(_real())
     assert fid_report.value(column[0], MANY, real, tmp_path) == pytest.approx(FEATURES * 3**2, rel=0.1)
     assert np.isnan(fid_report.value(column[0], MANY + 1, real, tmp_path))
-    save_whole(column[0].path(tmp_path, MANY), features=np.full((BATCH, FEATURES), np.nan))
+    save_whole(column[0].path(tmp_path, MANY), features=np.full((FID_BATCH, FEATURES), np.nan))
     assert np.isnan(fid_report.value(column[0], MANY + 1, real, tmp_path))
     assert np.isfinite(fid_report.value(column[0], MANY, real, tmp_path))
 
@@ -74,7 +74,7 @@ def test_the_page_says_who_wins_and_leaves_out_what_was_not_measured(column, tmp
     foretold = SamplerError(bank, "end:euler")(np.array([cell.sigmas for cell in column]))
     rank = spearmanr([cell.sigmas[1] for cell in column], foretold).statistic  # FID rises with that sigma here
     assert f"| euler | end:euler | {rank:.2f} |" in page and "| euler | spectrum:euler |" in page
-    assert f"{BATCH * MANY:,d} samples of the three" in page and f"### euler, {2 * BATCH} samples" in page
+    assert f"{FID_BATCH * MANY:,d} samples of the three" in page and f"### euler, {2 * FID_BATCH} samples" in page
 
 
 def test_the_page_says_what_the_model_itself_scores(column, tmp_path):
