@@ -14,7 +14,7 @@ from benchmarks.carry_over import as_flow, rescaled, size_factor, smoothed, stif
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.digits import kernel_denoiser
 from benchmarks.digits import load as load_digits
-from benchmarks.matched_cells import DEMO_PLACES, Stage
+from benchmarks.matched_cells import DEMO_PLACES, Stage, host_grids
 from benchmarks.targets import IMAGE, PATCH, demo_denoiser_of_all_classes, photo_denoiser
 
 FLOW_SHIFT = 3.0  # Stable Diffusion 3's
@@ -150,13 +150,8 @@ class _Model:
 
 def built_in(dress: Dress, sampler: str, steps: int) -> dict[str, np.ndarray]:
     """Name -> sigmas (steps + 1,) of the host's schedules in a dress, started at its top; ends at 0."""
-    sampling = _sampling(dress)
-    from art_nodes.host.comparing_grids import find_entries
-
-    found = {}
-    for entry in find_entries(_Model(sampling), sampler, "all"):
-        grid = entry.grid(steps)
-        if grid is not None and len(grid) == steps + 1 and grid.isfinite().all() and grid[-1] == 0:
-            found[entry.name] = grid.double().numpy()
-            found[entry.name][0] = dress.high
+    found = {name: grid.double().numpy() for name, grid in host_grids(
+        _Model(_sampling(dress)), sampler, steps, dress.high).items() if grid[-1] == 0}
+    for grid in found.values():
+        grid[0] = dress.high
     return found

@@ -257,18 +257,23 @@ def for_pictures(sampler: str) -> tuple[str, ...]:
     return f"detail:{sampler}", f"spectrum:{sampler}", f"spectrum:{sampler}{AIMED}"
 
 
-def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> dict[str, tuple[float, ...]]:
-    """Name -> sigmas (steps + 1,) of every schedule that has a grid of so many steps at this place."""
+def host_grids(model, sampler: str, steps: int, sigma_max: float) -> dict[str, torch.Tensor]:
+    """Name -> sigmas (steps + 1,) of the host's schedulers, and of its nodes' schedules where they fit the range."""
     from art_nodes.host.comparing_grids import find_entries
     from art_nodes.host.host_schedules import NODES, TABLES, starts_at
 
-    found = {entry.name: entry.grid(steps) for entry in find_entries(stage.model, sampler, ["all", *NODES])}
-    found = {name: grid for name, grid in found.items()
-             if grid is not None and (name not in TABLES or starts_at(grid, stage.sigma_max))}
+    found = {entry.name: entry.grid(steps) for entry in find_entries(model, sampler, ["all", *NODES])}
+    return {name: grid for name, grid in found.items()
+            if grid is not None and len(grid) == steps + 1 and torch.as_tensor(grid).isfinite().all()
+            and (name not in TABLES or starts_at(grid, sigma_max))}
+
+
+def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> dict[str, tuple[float, ...]]:
+    """Name -> sigmas (steps + 1,) of every schedule that has a grid of so many steps at this place."""
+    found = host_grids(stage.model, sampler, steps, stage.sigma_max)
     found |= {ART + name: ours[name].sigmas(steps, sigma_max=stage.sigma_max)
               for name in dict.fromkeys((*FOR_ALL, own(sampler), *for_pictures(sampler))) if name in ours}
-    return {name: tuple(float(sigma) for sigma in grid) for name, grid in found.items()
-            if len(grid) == steps + 1 and torch.as_tensor(grid).isfinite().all()}
+    return {name: tuple(float(sigma) for sigma in grid) for name, grid in found.items()}
 
 
 def noise_of(number: int) -> int:

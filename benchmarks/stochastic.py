@@ -16,7 +16,7 @@ from art_nodes.core.exact import power_spectrum
 from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid, descend
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import PLACES, Stage
+from benchmarks.matched_cells import PLACES, Stage, host_grids
 from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.pages import write_page
 from benchmarks.targets import EXACT
@@ -92,12 +92,10 @@ def distance(variances: np.ndarray) -> np.ndarray:
 
 def built_in(stage: Stage, steps: int) -> dict[str, np.ndarray]:
     """The host's schedules on the SDXL noise table."""
-    from art_nodes.host.comparing_grids import find_entries
-
-    found = {entry.name: entry.grid(steps) for entry in find_entries(stage.model, "euler_ancestral", "all")}
-    # Both start short of the model's range, and so from less noise than there is.
+    found = host_grids(stage.model, "euler_ancestral", steps, TARGET.sigma_max)
+    # Some start short of the model's range, and so from less noise than there is.
     return {name: grid.double().numpy() for name, grid in found.items()
-            if grid is not None and len(grid) == steps + 1 and abs(float(grid[0]) / TARGET.sigma_max - 1) < 1e-3}
+            if abs(float(grid[0]) / TARGET.sigma_max - 1) < 1e-3}
 
 
 def ours(bank, steps: int) -> dict[str, np.ndarray]:
