@@ -152,8 +152,8 @@ def main(argv=None):
         rows.append(row(column, found))
     text = ["# How good any grid could be", f"{this_machine()}; `python -m benchmarks attainable --docs`",
             "Scikit-learn's digits with their exact denoiser, SDXL's range. Ratios to the built-in with the least RMS /"
-            f" the least median of the end error, on {NOISES:,} held-out noises. *Ours, tried*: as trials found them by"
-            " then; later ones are in [results-exact.md](results-exact.md). *Found*: the least true error on"
+            f" the least median of the end error, on {NOISES:,} held-out noises. *Ours, tried*: what a trial then"
+            " found. *Found*: the least true error on"
             f" {NOISES:,} other noises that {TRIES} tries find from the best of all schedules there, ours included, a"
             " search that no user could pay; once by the RMS, which the few pictures rule that turn into another one,"
             " and once by the mean.",

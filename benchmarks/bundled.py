@@ -23,6 +23,7 @@ from benchmarks import bundled_report as report
 from benchmarks.bundled_places import PLACES, SOURCES, Place, Source, built_in, carried_bank
 from benchmarks.carry_over import GROWTH
 from benchmarks.machine import this_machine
+from benchmarks.options import chosen, no_page_of_a_look
 from benchmarks.transfer_scores import two_step
 
 FOLDER = Path("build/bundled")
@@ -130,10 +131,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--docs", action="store_true", help="also write docs/bundled.md and its plots")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
-    if args.quick and args.docs:
-        parser.error("--docs needs the figures of a full run; leave out --quick")
+    no_page_of_a_look(parser, args)
+    names = chosen(parser, args.places, (place.name for place in PLACES), ";")
     torch.set_num_threads(1)
-    folder, names = args.folder / "quick" if args.quick else args.folder, [n.strip() for n in args.places.split(";")]
+    folder = args.folder / "quick" if args.quick else args.folder
     folder.mkdir(parents=True, exist_ok=True)
     sources, results = tuple(map(smaller, SOURCES)) if args.quick else SOURCES, {}
     for place in PLACES:

@@ -248,7 +248,7 @@ def demo(settings: flow.Settings) -> None:
 
 
 def _settings(arguments: list[str] | None) -> flow.Settings:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.demo", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks demo", description=__doc__.splitlines()[0])
     parser.add_argument("--pictures", type=int, default=flow.Settings.pictures,
                         help="pictures rendered with each schedule (default %(default)s)")
     parser.add_argument("--cfg", type=float, default=flow.Settings.cfg, help="guidance scale (default %(default)s)")

@@ -37,6 +37,7 @@ from benchmarks.matched_cells import (
     own,
     processes,
 )
+from benchmarks.options import chosen
 from benchmarks.trial_cells import compute as make_trials
 
 PLACE, STEPS, RIVALS = PLACES[0], (5, 8, 12, 20), 3
@@ -106,9 +107,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--docs", action="store_true", help="also write docs/fid.md")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
-    args.samplers = args.samplers.split(",")
-    if unknown := set(args.samplers) - set(SUPPORTED):
-        parser.error(f"unknown samplers {', '.join(sorted(unknown))}; choose of {', '.join(SUPPORTED)}")
+    args.samplers = chosen(parser, args.samplers, SUPPORTED)
     args.steps = tuple(int(steps) for steps in args.steps.split(","))
     return args
 

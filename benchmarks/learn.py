@@ -27,6 +27,7 @@ from art_nodes.core import OrbitBank, TrainConfig, learn, optimal_schedule
 from art_nodes.core.actor_critic import ActorCritic
 from benchmarks import learn_report as report
 from benchmarks.learn_report import MARKS, Point, Result
+from benchmarks.options import no_page_of_a_look
 from benchmarks.targets import DEMO, EXACT, Target
 
 FOLDER, DOCS = Path("build/learn"), Path("docs")
@@ -205,8 +206,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", action="store_true", help="also write docs/learn.md and its picture")
     args = parser.parse_args(argv)
-    if args.quick and args.docs:
-        parser.error("--docs needs the figures of a full run; leave out --quick")
+    no_page_of_a_look(parser, args)
     args.seeds = args.seeds or (2 if args.quick else 5)
     return args
 

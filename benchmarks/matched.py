@@ -42,6 +42,7 @@ from benchmarks.matched_cells import (
     own,
     processes,
 )
+from benchmarks.options import chosen, no_page_of_a_look
 from benchmarks.trial_cells import SIZE, Trial
 from benchmarks.trial_cells import compute as make_trials
 
@@ -200,11 +201,10 @@ def _arguments(argv) -> argparse.Namespace:
                         help=f"also write docs/PAGE, {report.PAGE} if not named, and its pictures")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
-    for asked, known in ((args.places, [place.name for place in PLACES]), (args.samplers, SAMPLERS)):
-        if unknown := set(asked.split(",")) - set(known):
-            parser.error(f"unknown: {', '.join(sorted(unknown))}; choose of {', '.join(known)}")
-    args.places = tuple(place for place in PLACES if place.name in args.places.split(","))
-    args.samplers = tuple(name for name in SAMPLERS if name in args.samplers.split(","))
+    no_page_of_a_look(parser, args)
+    places = chosen(parser, args.places, (place.name for place in PLACES))
+    args.places = tuple(place for place in PLACES if place.name in places)
+    args.samplers = tuple(chosen(parser, args.samplers, SAMPLERS))
     args.steps = tuple(int(steps) for steps in args.steps.split(","))
     if args.quick:
         args.places, args.samplers, args.steps = QUICK.values()
@@ -235,8 +235,7 @@ def main(argv=None):
         sys.exit("stopped; what is complete is saved, the same command goes on")
     trial = f"a trial of at most {BUDGET} sample calls on {batches * SIZE} recorded orbits, one seed"
     page = args.docs or report.PAGE
-    report.write(columns(cells), args.folder / page, trial, rounds(), _say)
-    if args.docs:
+    if report.write(columns(cells), args.folder / page, trial, rounds(), _say) and args.docs:
         report.copy_to_docs(args.folder / page)
 
 

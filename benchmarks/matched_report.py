@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.machine import this_machine
 from benchmarks.matched_budgets import budget_table
-from benchmarks.matched_cells import ART, BATCH, FINER, MEASURED, PLACES, REFERENCE_STEPS, SAMPLERS, TRIED, Place
+from benchmarks.matched_cells import ART, BATCH, FINER, MEASURED, PLACES, REFERENCE_STEPS, SAMPLERS, STEPS, TRIED, Place
 from benchmarks.matched_tables import (
     Columns,
     Entries,
@@ -33,7 +33,9 @@ def _command(found: Entries, page: str) -> str:
     of = "" if samplers == set(SAMPLERS) else " --samplers " + ",".join(name for name in SAMPLERS if name in samplers)
     ours = {entry.schedule for column in found.values() for entry in column if entry.schedule.startswith(ART)}
     more = "" if all(name.endswith(TRIED) for name in ours) else " --more"
-    return f"`python -m benchmarks matched{_asked(places)}{of}{more} --docs{f' {page}' if page != PAGE else ''}`"
+    counts = sorted({count for _, _, count in found})
+    at = "" if counts == list(STEPS) else " --steps " + ",".join(map(str, counts))
+    return f"`python -m benchmarks matched{_asked(places)}{of}{at}{more} --docs{f' {page}' if page != PAGE else ''}`"
 
 
 def _asked(places: Collection[Place]) -> str:
@@ -148,13 +150,16 @@ def _shown(here: Mapping[int, Sequence[Entry]]) -> dict[str, list[tuple[int, flo
     return {name: lines[name] for name in (*built_in[:PLOTTED], *(name for name in lines if name.startswith(ART)))}
 
 
-def write(columns: Columns, path: Path, trial: str, rounds: Sequence[int], say=print) -> None:
-    """Print the tables, and write the page at `path`, in the folder of what was measured.
+def write(columns: Columns, path: Path, trial: str, rounds: Sequence[int], say=print) -> bool:
+    """Print the tables, and write the page at `path`, in the folder of what was measured; False where nothing was.
 
     trial: says what trials were. rounds: chunks of each, as for `measured`.
     """
     folder = path.parent
-    found = measured(columns, folder, rounds)
+    found = {key: column for key, column in measured(columns, folder, rounds).items() if column}
+    if not found:
+        say(f"nothing measured yet in {folder}; run it without --report")
+        return False
     for place, sampler in dict.fromkeys((place, sampler) for place, sampler, _ in found):
         say(f"\n{sampler}, {place.title}: RMS / median end error, * least\n"
             + as_text(error_table(found, place, sampler)))
@@ -164,6 +169,7 @@ def write(columns: Columns, path: Path, trial: str, rounds: Sequence[int], say=p
         plot(found, sampler, folder / "images" / picture(path.name, sampler))
     path.write_text(markdown(found, trial, rounds, path.name))
     say(f"{path}")
+    return True
 
 
 def picture(page: str, sampler: str) -> str:

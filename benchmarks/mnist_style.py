@@ -19,6 +19,7 @@ from benchmarks import fashion, frechet, mnist_report
 from benchmarks.chunks import stop_cleanly
 from benchmarks.classifier import load_classifier
 from benchmarks.mnist_cells import ART, NFE, Cell, Setting, all_cells, art_schedules, compute, missing, schedule_path
+from benchmarks.options import chosen, no_page_of_a_look
 
 FOLDER = Path("build/mnist-style")
 QUICK_SAMPLES, QUICK_CALLS = 500, 9
@@ -71,9 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 def _arguments(argv) -> argparse.Namespace:
     parser = _parser()
     args = parser.parse_args(argv)
-    args.only = args.only.split(",")
-    if unknown := set(args.only) - set(NFE):
-        parser.error(f"--only takes {', '.join(NFE)}; got {', '.join(sorted(unknown))}")
+    no_page_of_a_look(parser, args)
+    args.only = chosen(parser, args.only, NFE)
     if args.seed == args.train_seed:
         parser.error("--seed must differ from --train-seed: the samples are to be held out")
     if args.workers < 1:

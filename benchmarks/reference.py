@@ -12,6 +12,7 @@ from art_nodes.core.scores import total
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import BATCH, MEASURED, Place, Stage, noise_of
 from benchmarks.mnist_report import as_text
+from benchmarks.options import chosen
 
 STEPS, FINEST = (160, 640), 1280
 OTHER = "res_multistep"
@@ -36,7 +37,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     rows = [["place", *(f"{steps} steps" for steps in STEPS), f"{OTHER}, {FINEST}", "measured by"]]
-    for place in (place for place in MEASURED if place.name in args.places.split(",")):
+    names = chosen(parser, args.places, (place.name for place in MEASURED))
+    for place in (place for place in MEASURED if place.name in names):
         found = (f"{one:.6f}" for one in drift(place))
         rows.append([place.title, *found, f"{place.reference_steps} steps"])
         print("  ".join(rows[-1]), flush=True)

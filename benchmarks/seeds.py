@@ -19,9 +19,10 @@ from art_nodes.core.scores import total
 from benchmarks.chunks import stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, columns, missing, run, trials
-from benchmarks.matched_cells import ART, BATCH, MEASURED, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
+from benchmarks.matched_cells import ART, BATCH, MEASURED, NODES, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
 from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.options import chosen
 from benchmarks.pages import write_page
 from benchmarks.trial_cells import SEEDS, SIZE, Trial
 from benchmarks.trial_cells import compute as make_trials
@@ -102,8 +103,8 @@ def write(cells: Sequence[Cell], folder: Path, to_docs: bool = False) -> None:
              f" {','.join(samplers)} --docs`, after `matched` for the same",
              "End error in ComfyUI of what a trial makes of `end:<sampler>`, as a ratio to the strongest built-in"
              f" schedule of the column ([results.md](results.md)), on {SECOND * BATCH} held-out noises. Each seed has a"
-             f" recording of its own, {BATCHES * SIZE} orbits of 64 nodes, and at most {BUDGET} sample calls. w, t, l:"
-             " wins, tied, loses by the 95 % interval of a paired bootstrap over noises. By medians: against the"
+             f" recording of its own, {BATCHES * SIZE} orbits of {NODES} nodes, and at most {BUDGET} sample calls. w,"
+             " t, l: wins, tied, loses by the 95 % interval of a paired bootstrap over noises. By medians: against the"
              " built-in with the least median.",
              as_markdown(summary(found)), "In how many columns seeds agree, by RMS:", as_markdown(agreement(found))]
     print(as_text(summary(found)) + "\n\n" + as_text(agreement(found)))
@@ -129,8 +130,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    places = [place for place in PLACES if place.name in args.places.split(",")]
-    samplers = [name for name in SAMPLERS if name in args.samplers.split(",")]
+    names = chosen(parser, args.places, (place.name for place in PLACES))
+    places, samplers = [place for place in PLACES if place.name in names], chosen(parser, args.samplers, SAMPLERS)
     steps = tuple(map(int, args.steps.split(",")))
     cells = built_in(product(places, samplers, steps))
     for (place, sampler, count), column in columns(cells).items():

@@ -21,6 +21,7 @@ from art_nodes.core.grids import power_grid
 from art_nodes.core.learn import prepare, run
 from art_nodes.core.stiffness import rms
 from benchmarks.machine import this_machine
+from benchmarks.options import no_page_of_a_look
 from benchmarks.targets import DEMO, EXACT, Target
 
 matplotlib.use("Agg")
@@ -167,6 +168,7 @@ def main(argv=None):
     parser.add_argument("--quick", action="store_true", help="exact targets only")
     parser.add_argument("--docs", action="store_true", help=f"also write {PAGE} and {PLOT}")
     args = parser.parse_args(argv)
+    no_page_of_a_look(parser, args)
     targets = [WIDE_AND_NARROW, EXACT[1], EXACT[0]] + ([] if args.quick else [DEMO[1]])
     rows = {}
     for target in targets:
@@ -176,7 +178,7 @@ def main(argv=None):
     if args.docs:
         plot(WIDE_AND_NARROW, PLOT)
         head = ["# What an actor that sees x is worth", "",
-                f"`python -m benchmarks state-dependence --docs`, {this_machine()};",
+                f"`python -m benchmarks state-dependence --seeds {args.seeds} --docs`, {this_machine()};",
                 f"medians over {args.seeds} seeds, on orbits not learned on. Objective J in units of the best shared "
                 "clock's:", ""]
         PAGE.write_text("\n".join([*head, *table(rows), "", f"![{WIDE_AND_NARROW.name}](images/{PLOT.name})", ""]))

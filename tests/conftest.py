@@ -6,8 +6,13 @@ A skipped test, an expected failure and a surprise pass all count as failed.
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 from threadpoolctl import threadpool_limits
+
+# The same examples each time, and no time limit for one: a busy machine is no error.
+hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("steady")
 
 
 def pytest_configure():

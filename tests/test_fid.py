@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from scipy.stats import spearmanr
 
 from art_nodes.core import record_orbits
 from art_nodes.core.objectives import SamplerError
-from benchmarks import fid, fid_report, fid_trials, frechet
+from benchmarks import classifier, fashion, fid, fid_report, fid_trials, frechet
 from benchmarks.chunks import save_whole
 from benchmarks.matched_cells import ART, FID_BATCH, FidCell
 from tests.core import targets
@@ -97,3 +98,19 @@ def test_sampler_names_are_checked(capsys):
     with pytest.raises(SystemExit):
         fid.main(["--samplers", "euler,hune"])
     assert "hune" in capsys.readouterr().err
+
+
+def test_uneven_labels_alone_are_an_fid():
+    """Real pictures against themselves: with as many of every class none, in rows of 32 with labels in turn 0.5."""
+    pictures, labels = fashion.load("t10k")
+    judge = classifier.load_classifier()
+    with torch.no_grad():
+        features = torch.cat([judge.features(part) for part in pictures.split(1000)]).numpy()
+    classes, real = np.asarray(labels), frechet.moments(features)
+
+    def shares(batch):
+        return np.bincount(np.arange(batch) % 10, minlength=10) / batch
+
+    found = {batch: frechet.distance(frechet.moments(features, shares(batch)[classes]), real)
+             for batch in (32, FID_BATCH)}
+    assert found[FID_BATCH] < 1e-3 and 0.3 < found[32] < 0.7

@@ -370,7 +370,7 @@ def test_page_and_plot_are_written_and_copied(scored, tmp_path):
 
 
 @pytest.mark.parametrize(("arguments", "complaint"), [
-    (["--seed", "0"], "held out"), (["--only", "rk4,dpm"], "got dpm"), (["--workers", "0"], "got 0")])
+    (["--seed", "0"], "held out"), (["--only", "rk4,dpm"], "unknown: dpm"), (["--workers", "0"], "got 0")])
 def test_arguments_that_make_no_sense_are_refused(arguments, complaint, capsys):
     with pytest.raises(SystemExit):
         mnist_style.main(arguments)

@@ -17,7 +17,7 @@ from safetensors.numpy import save
 from .adams import ORDER, adams_weights
 from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
 from .exact import Denoiser
-from .files import write_whole
+from .files import as_json, write_whole
 from .orbits import Orbits
 from .spectrum import Spectrum, bands_of, spectrum_of
 from .stiffness import rounding_noise, rounding_step, stiffness_cells
@@ -32,7 +32,7 @@ GRAMS = ("gram", "detail")
 PARTS, PREFIX = ("gram", "share", "aim"), "spectrum_"  # of a Spectrum, as files name them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OrbitBank:
     """Stiffness along B recorded orbits.
 
@@ -82,6 +82,12 @@ class OrbitBank:
                                      or not np.isfinite(gram).all()):
                 raise ValueError(f"a bank's {name} must be finite, (orbits, nodes + 1, nodes + 1); got {gram.shape}; "
                                  "record it afresh")
+        wide = len(sigmas) + 1
+        if self.rounding is not None and self.rounding.shape != (wide,):
+            raise ValueError(f"a bank's rounding must be (nodes + 1,); got {self.rounding.shape}; record it afresh")
+        if self.spectrum is not None and self.spectrum.gram.shape != (len(self.spectrum.share), wide, wide):
+            raise ValueError("a bank's spectrum must be (bands, nodes + 1, nodes + 1); got "
+                             f"{self.spectrum.gram.shape}; record it afresh")
 
     @property
     def sigma_max(self) -> float:
@@ -125,7 +131,8 @@ class OrbitBank:
             sizes = sorted({b.elements for b in banks})
             raise ValueError(f"banks to merge must be of samples of one size; got {sizes} elements; record them on "
                              "latents of one size")
-        known = all(b.ends is not None for b in banks)
+        # What is foretold of a recording's own error would not hold for orbits of fewer nodes.
+        known = all(b.ends is not None and b.sigmas.shape == first.sigmas.shape for b in banks)
         ends = np.concatenate([b.ends for b in banks]) if known else None
         return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata,
                    gram, first.elements, first.share, detail, ends, cls._merged_spectrum(banks, sigmas),
@@ -182,7 +189,7 @@ class OrbitBank:
             counts["shape"] = list(self.spectrum.shape)
             tensors |= {PREFIX + name: np.ascontiguousarray(part) for name in PARTS
                         if (part := getattr(self.spectrum, name)) is not None}
-        write_whole(path, save(tensors, {"format": FORMAT, "bank": json.dumps(counts)}))
+        write_whole(path, save(tensors, {"format": FORMAT, "bank": as_json(counts)}))
 
     @classmethod
     def load(cls, path) -> "OrbitBank":
@@ -266,11 +273,13 @@ def record_orbits(
 ) -> OrbitBank:
     """Follow the ODE from `noise` and record |Q|; one model call a node.
 
+    denoiser: D(x, sigma) -> x0. It is given x as float32 on noise's device, whatever noise's dtype is, and sigma
+        (B,) float32; a network in half precision is to convert them itself. x0 is to be on that device.
     noise: (B, ...) start states, already scaled by sigma_max.
     progress: called as progress(calls done, calls in all) after each model call.
     sigmas: the nodes themselves, descending from sigma_max to sigma_min, instead of a count; for models
         that know only a table of noise levels.
-    share: whether sigma is the share of noise of a rectified flow; the bank remembers it.
+    share: whether sigma is the share of noise of a rectified flow (SD3, Flux), so at most 1; the bank remembers it.
     The orbit is integrated by the third-order Adams-Bashforth scheme in ln sigma, which
     needs no calls beyond those at the nodes; its error is O(spacing^3), but for the first
     step, of first order, where D hardly changes yet.
@@ -278,8 +287,12 @@ def record_orbits(
     NaN or another shape.
     """
     high, low = check_sigma_range(sigma_max, sigma_min)
+    if share and high > 1:
+        raise ValueError(f"sigma_max must be 1 or less where sigma is a share of noise; got {high:g}; leave out share "
+                         "for models with added noise")
     check_noise(noise)
-    grid = recording_grid(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
+    even = flow_recording_grid if share else recording_grid
+    grid = even(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
     kept = kept_elements(noise[0].numel())
     dither = _Dither()
     x, recent, recorded, weighed, waves = noise.float(), [], [], [], []

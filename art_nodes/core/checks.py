@@ -92,9 +92,12 @@ def check_denoised(denoised, x: torch.Tensor, sigma: float) -> torch.Tensor:
 
 def check_noise(noise) -> torch.Tensor:
     """Return the start states (B, ...) if there is at least one and all are finite, or raise ValueError."""
-    if not isinstance(noise, torch.Tensor) or noise.ndim < 2 or noise.shape[0] < 1 or noise[0].numel() < 1:
-        got = tuple(noise.shape) if isinstance(noise, torch.Tensor) else type(noise).__name__
-        raise ValueError(f"noise must be a tensor (batch, ...) of one sample or more; got {got}; add a batch dimension")
+    if not isinstance(noise, torch.Tensor):
+        raise ValueError(f"noise must be a torch tensor (batch, ...); got {type(noise).__name__}; "
+                         "pass torch.from_numpy(...)")
+    if noise.ndim < 2 or noise.shape[0] < 1 or noise[0].numel() < 1:
+        raise ValueError("noise must be a tensor (batch, ...) of one sample or more; got "
+                         f"{tuple(noise.shape)}; add a batch dimension")
     if not torch.isfinite(noise).all():
         raise ValueError("noise must be finite; got NaN or infinity; draw it afresh and scale it by sigma_max")
     return noise

@@ -49,6 +49,11 @@ def heun(denoiser: Denoiser, x: torch.Tensor, sigmas: torch.Tensor) -> torch.Ten
 SOLVERS: dict[str, Solver] = {"euler": euler, "heun": heun}
 
 
+def start_states(noise: torch.Tensor) -> torch.Tensor:
+    """Noise (B, ...) in a precision whose rounding is no part of a sampler's error: float32, or float64 if it is."""
+    return check_noise(noise) if noise.dtype == torch.float64 else check_noise(noise).float()
+
+
 def find_solver(solver: str | Solver) -> Solver:
     """The solver of a name, or the function itself; ValueError lists the names."""
     if isinstance(solver, str) and solver not in SOLVERS:
@@ -67,17 +72,19 @@ def compare(
 ) -> list[Row]:
     """Error of each grid at sigma = 0 against a fine Heun solution from the same noise; best first.
 
-    noise: (B, ...) start states, already scaled by the first sigma, which all grids must share.
-    grids: name -> (K + 1,) descending sigmas ending at 0.
+    noise: (B, ...) start states, already scaled by the first sigma, which all grids must share; sampled from in
+        float32, or float64 if it is.
+    grids: name -> (K + 1,) descending sigmas ending at 0: tensors, arrays or lists.
     sigma_min: the least sigma that the reference asks the model at, as the model's own; by default half the least one
         of the grids, or a thousandth of the first.
     Raises ValueError for no grid, one that does not fall to 0, grids that start at different sigmas, a sigma_min that
     is not below them, an unknown solver, or fewer than 8 reference_nodes.
     """
-    check_noise(noise)
+    noise = start_states(noise)
     run, reference_nodes = find_solver(solver), check_nodes(reference_nodes)
     if not grids:
         raise ValueError("grids must hold at least one grid to compare; got none")
+    grids = {name: torch.as_tensor(sigmas) for name, sigmas in grids.items()}
     starts = {name: check_step_grid(sigmas, f"grid {name!r}")[0] for name, sigmas in grids.items()}
     top = max(starts.values())
     if any(abs(start / top - 1) > 1e-4 for start in starts.values()):

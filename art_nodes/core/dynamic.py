@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from .objectives import SamplerError
+from .objectives import NormLedger, SamplerError
 from .samplers import REPLAYS
 
+AT_ONCE = 1 << 14  # steps that are replayed together: a long recording has hundreds of thousands
 MOST_PAIRS = 65  # nodes, 0 among them, that triples are made of: each needs a replay at once
 
 
@@ -75,10 +76,15 @@ def _step_costs(error: SamplerError, sigmas: np.ndarray, *nodes: np.ndarray) -> 
     """E|r| of the last of the steps along `nodes`, arrays of indices of one shape; inf where they do not ascend."""
     cost = np.full(nodes[0].shape, np.inf)
     valid = np.all([a < b for a, b in zip(nodes[:-1], nodes[1:], strict=True)], axis=0)
-    way = [sigmas[index[valid]] for index in nodes]
+    way = np.stack([sigmas[index[valid]] for index in nodes])
+    found = [_mean_norms(error, way[:, first:first + AT_ONCE]) for first in range(0, way.shape[1], AT_ONCE)]
+    cost[valid] = np.concatenate(found)
+    return cost
+
+
+def _mean_norms(error: SamplerError, way: np.ndarray) -> np.ndarray:
+    """E|r| of the last steps along E ways (nodes, E) of sigma, each begun on the orbits; (E,)."""
     runs = REPLAYS[error.sampler](error.orbits, way[0], on_orbit=True)
     for there in way[1:]:
         residual = runs.step(there)
-    charges = [error.ledger(gram[None]).charge(residual, way[-2], way[-1]) for gram in error.bank.gram]
-    cost[valid] = np.mean(charges, axis=0)
-    return cost
+    return np.mean([NormLedger(gram).charge(residual, way[-2], way[-1]) for gram in error.bank.gram], axis=0)

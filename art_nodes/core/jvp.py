@@ -61,9 +61,10 @@ def denoised_and_stiffness(
 
 def _check_point(x: torch.Tensor, sigma: torch.Tensor) -> None:
     """Raise ValueError unless sigma holds one value > 0 for each sample of x (B, ...)."""
-    if sigma.shape != x.shape[:1] or not (sigma > 0).all():
+    if not isinstance(sigma, torch.Tensor) or sigma.shape != x.shape[:1] or not (sigma > 0).all():
+        got = sigma.tolist() if isinstance(sigma, torch.Tensor) else sigma
         raise ValueError(
-            f"sigma must hold one value > 0 for each of {len(x)} samples; got {sigma.tolist()}; "
+            f"sigma must hold one value > 0 for each of {len(x)} samples; got {got}; "
             "fill a tensor of shape (batch,) and stop at sigma_min"
         )
 

@@ -13,6 +13,7 @@ from .clock import grid_cost, optimal_cost
 from .exact import Denoiser, _column
 from .jvp import CALLS, denoised_and_stiffness
 from .stiffness import rms
+from .version import ART_VERSION
 
 PROFILE_CELLS = 64
 STIFFNESS = ("secant", "jvp")
@@ -29,7 +30,8 @@ class LiveModel:
 
     denoiser: D(x, sigma) -> x0.
     noise_fn: noise_fn(batch, generator) -> start states (batch, ...), already scaled by sigma_max; drawing
-        with the torch.Generator makes runs repeatable. A function of the batch size alone is fine too.
+        with the torch.Generator, of the CPU, makes runs repeatable. A function of the batch size alone is fine too;
+        a second parameter that has a default is taken for something else, unless it is called generator.
     stiffness: "secant" takes |Q| from consecutive predictions, at no further call; "jvp" from a
         Jacobian-vector product, at one more and dearer call a step. Both want a float32 denoiser;
         for one in half precision record a bank.
@@ -48,15 +50,22 @@ class LiveModel:
 
     def noise(self, batch: int, generator: torch.Generator) -> torch.Tensor:
         """Start states (batch, ...), checked."""
-        try:
-            inspect.signature(self.noise_fn).bind(batch, generator)
-        except TypeError:
-            noise = self.noise_fn(batch)
-        else:
-            noise = self.noise_fn(batch, generator)
+        noise = self.noise_fn(batch, generator) if _takes_generator(self.noise_fn) else self.noise_fn(batch)
         if len(check_noise(noise)) != batch:
             raise ValueError(f"noise_fn must answer {batch} start states; got {len(noise)}; use its first argument")
         return noise
+
+
+def _takes_generator(noise_fn: Callable) -> bool:
+    """Whether the function's second positional parameter is to be the generator."""
+    try:
+        known = inspect.signature(noise_fn).parameters.values()
+    except ValueError:  # some builtins tell of none
+        return False
+    if any(one.kind is one.VAR_POSITIONAL for one in known):
+        return True
+    ordered = [one for one in known if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    return len(ordered) > 1 and (ordered[1].default is ordered[1].empty or ordered[1].name == "generator")
 
 
 class LiveEnvironment:
@@ -163,8 +172,9 @@ class LiveEnvironment:
 
     def describe(self) -> dict:
         """What the provenance of a schedule says about this environment."""
-        return {"environment": "live", "stiffness": self.model.stiffness, "model_calls": self.calls,
-                "sample_calls": self.sample_calls, "sigma_max": self.sigma_max, "sigma_min": self.sigma_min}
+        return {"art_version": ART_VERSION, "environment": "live", "stiffness": self.model.stiffness,
+                "model_calls": self.calls, "sample_calls": self.sample_calls,
+                "sigma_max": self.sigma_max, "sigma_min": self.sigma_min}
 
     def _look(self) -> None:
         """Call the model where the episodes stand."""

@@ -38,6 +38,7 @@ LARGEST_GROWTH = 1.0  # of the square of an error that may turn one picture into
 KEEPING, WHOLE = 0.3, 1.0
 LEAST_SPREAD = 1e-9
 LEAST_OF_MEAN = 0.1  # that a square on one orbit counts, where rounding may have made it
+LEAST_CHANGE = 1e-13  # of a prediction's square: what float64 leaves of the difference of two equal ones is less
 LEAST_FALL = 1e-6  # of a sigma from one node to the next
 
 
@@ -208,6 +209,11 @@ def inner(a: np.ndarray, gram: np.ndarray, b: np.ndarray) -> np.ndarray:
     return ((a @ (gram[:, 0] if gram.ndim == 4 else gram)) * b).sum(axis=-1)
 
 
+def squares(rows: np.ndarray, gram: np.ndarray) -> np.ndarray:
+    """row . gram . row of all rows (M, N) on each orbit's gram (B, N, N); (B, M), none below 0."""
+    return np.maximum(((rows @ gram) * rows).sum(axis=-1), 0.0)
+
+
 def spread(bank: OrbitBank) -> float:
     """Standard deviation of the data, in units of sigma, along the way the predictions change; > 0.
 
@@ -216,12 +222,14 @@ def spread(bank: OrbitBank) -> float:
     """
     change = np.diff(np.eye(len(bank.sigmas) + 1), axis=0)[1:]  # (N - 1, N + 1): D_{i+1} - D_i
     whole = change.sum(axis=0)
-    along = np.einsum("in,bnm,m->bi", change, bank.gram, whole)
-    size = np.maximum(np.einsum("in,bnm,im->bi", change, bank.gram, change), 1e-300)
+    along, size = bank.gram @ whole @ change.T, squares(change, bank.gram)
+    # Where the score has settled on one picture nothing changes, and what is left has no direction.
+    changes = size > LEAST_CHANGE * bank.gram[:, -1, -1, None]
     clear = slice(None)
     if bank.rounding is not None:
         clear, size = _stand_out(size, bank.rounding[1:-1] + bank.rounding[2:])
-    variance = (along**2 / size).mean(axis=0)[clear] * max(bank.elements, 1)
+    told = np.divide(along**2, size, out=np.zeros_like(size), where=changes)
+    variance = told.mean(axis=0)[clear] * max(bank.elements, 1)
     window = np.ones(min(5, len(variance)))
     found = np.sqrt((np.convolve(variance, window, mode="valid") / len(window)).max())
     return max(float(found), LEAST_SPREAD)  # 0 where nothing changes
@@ -238,16 +246,18 @@ def growth_of(bank: OrbitBank) -> float:
     nodes, sigmas = np.eye(len(bank.sigmas) + 1)[1:], bank.sigmas[:, None]
     noise = added_noise(bank.sigmas, bank.share)
     slope = ((1 - sigmas * bank.share) * nodes - Orbits(bank.sigmas).state(bank.sigmas)) / sigmas  # F at the nodes
-    change, size = (np.maximum(np.einsum("in,bnm,im->bi", rows, bank.gram, rows), 0.0)
-                    for rows in (np.diff(nodes, axis=0), slope))
+    change, size = squares(np.diff(nodes, axis=0), bank.gram), squares(slope, bank.gram)
     folds = -np.diff(np.log(noise))
     told = folds > 0  # near a share of 1 all noise counts as the same
     if bank.rounding is not None:
         noisy = bank.rounding[1:]
         clear, size = _stand_out(size, noisy / bank.sigmas**2)
         told = told & clear[1:] & clear[:-1] & _stand_out(change, noisy[1:] + noisy[:-1])[0]
-    mean_size = np.maximum(np.sqrt(size[:, 1:] * size[:, :-1]), 1e-300)
-    rate = (change[:, told] / mean_size[:, told] / folds[told]).sum(axis=1)
+    # Where x and D differ by more than rounding.
+    heard = size * bank.sigmas**2 > LEAST_CHANGE * bank.gram[:, -1, -1, None]
+    heard = heard[:, 1:] & heard[:, :-1] & told
+    rate = np.divide(change, np.sqrt(size[:, 1:] * size[:, :-1]) * np.where(told, folds, 1.0),
+                     out=np.zeros_like(change), where=heard).sum(axis=1)
     return float(min(rate.var(ddof=1) / max(rate.mean() ** 2, 1e-300), LARGEST_GROWTH))
 
 

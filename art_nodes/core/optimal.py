@@ -7,9 +7,9 @@ from .clock import STARTS_ALIKE, grid_cost, optimal_clock
 from .objectives import split_objective
 from .refine import REFINED_STEPS, refined_grids
 from .schedule import Schedule
+from .version import ART_VERSION
 
 CLOCK_NODES = 64
-ART_VERSION = "0.1.0"  # of this pack, as in pyproject.toml
 
 
 def describe_bank(bank: OrbitBank) -> dict:
@@ -21,18 +21,20 @@ def describe_bank(bank: OrbitBank) -> dict:
     }
 
 
-def optimal_schedule(bank: OrbitBank, *, objective: str = "euler") -> Schedule:
+def optimal_schedule(bank: OrbitBank, *, objective: str = "euler", steps=REFINED_STEPS, progress=None) -> Schedule:
     """The clock that minimises E integral |Q| theta^2 dt under the time budget (docs/theory.md, eq. 8).
 
     objective: "euler", the paper's surrogate, needs no more; with one that replays a sampler the
-    schedule also holds the best grid for each of REFINED_STEPS. Raises ValueError for any other.
+        schedule also holds the best grid for each of `steps`, which takes seconds to a minute, by sampler.
+    progress: called as progress(grids done, grids in all).
+    Raises ValueError for any other objective.
     """
     split_objective(objective)
     clock = optimal_clock(bank, CLOCK_NODES)
     schedule = Schedule(clock, {
         "method": "closed form", "objective": "euler", "cost": grid_cost(bank, clock), **describe_bank(bank),
     })
-    return schedule if objective == "euler" else with_grids(schedule, bank, objective)
+    return schedule if objective == "euler" else with_grids(schedule, bank, objective, steps, progress)
 
 
 def with_grids(schedule: Schedule, bank: OrbitBank, objective: str, steps=REFINED_STEPS, progress=None,

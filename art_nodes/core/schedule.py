@@ -12,7 +12,7 @@ from safetensors.torch import save
 from .bank import OrbitBank
 from .checks import ScheduleFileError, check_start, check_steps
 from .clock import grid_cost, read_clock, time_of_sigma
-from .files import write_whole
+from .files import as_json, write_whole
 
 FORMAT = "art-schedule"
 VERSION, REFINED_VERSION = "1", "2"  # without and with grids; what knows the first only must not drop the grids
@@ -21,9 +21,10 @@ MAX_GRIDS = 256
 HEADER = "art_schedule"  # the metadata entry that holds format, version and provenance as JSON
 MAX_CLOCK_NODES = 4096
 MAX_HEADER_BYTES = 1 << 20
+LEAST_DENOISE = 1e-9  # less is no step of any clock
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Schedule:
     """Where a sampler should step, learned once and read at any number of steps.
 
@@ -48,6 +49,16 @@ class Schedule:
         object.__setattr__(self, "clock", clock)
         object.__setattr__(self, "grids", grids)
 
+    def __eq__(self, other) -> bool:
+        """Whether it steps at the same sigmas and came about in the same way."""
+        if not isinstance(other, Schedule):
+            return NotImplemented
+        return (np.array_equal(self.clock, other.clock) and self.provenance == other.provenance
+                and self.grids.keys() == other.grids.keys()
+                and all(np.array_equal(grid, other.grids[steps]) for steps, grid in self.grids.items()))
+
+    __hash__ = None  # its tables may change
+
     @property
     def sigma_max(self) -> float:
         """The sigma at which the clock starts."""
@@ -63,7 +74,7 @@ class Schedule:
         Raises ValueError for steps < 1, denoise outside (0, 1] or a sigma_max that is not finite and > 0.
         """
         steps = check_steps(steps)
-        if not 0 < denoise <= 1:
+        if not LEAST_DENOISE <= denoise <= 1:
             raise ValueError(f"denoise must lie in (0, 1]; got {denoise}; use 1 to sample from pure noise")
         total = int(steps / denoise)
         clock, start, top = self.clock_for(total), 0.0, self.sigma_max
@@ -84,7 +95,10 @@ class Schedule:
         return self.grids[min(self.grids, key=lambda known: abs(np.log(known / steps)))]
 
     def cost(self, bank: OrbitBank) -> float:
-        """The objective J of this clock on a bank, as a multiple of the optimum J* (1 is best)."""
+        """The paper's objective J of this clock on a bank, as a multiple of its optimum J* (1 is best).
+
+        Of the clock alone: not of the grids, nor by the objective that those were fitted to.
+        """
         return grid_cost(bank, self.clock)
 
     def save(self, path) -> None:
@@ -94,7 +108,7 @@ class Schedule:
         header = {"format": FORMAT, "version": version, "provenance": self.provenance}
         tensors = {"clock": torch.from_numpy(self.clock.copy())}
         tensors |= {f"{GRID}{steps}": torch.from_numpy(grid.copy()) for steps, grid in self.grids.items()}
-        write_whole(path, save(tensors, {HEADER: json.dumps(header)}))
+        write_whole(path, save(tensors, {HEADER: as_json(header)}))
 
     @classmethod
     def load(cls, path) -> "Schedule":

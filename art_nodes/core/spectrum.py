@@ -19,7 +19,7 @@ NEGLIGIBLE = 1e-10  # of a band's largest eigenvalue
 LEAST_SHARE = 1e-6  # of the mean power, that a band is taken to have at least
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Spectrum:
     """What a bank knows of its orbits in each of F bands: channels, and in each rings of frequencies.
 

@@ -15,10 +15,10 @@ import numpy as np
 import torch
 
 from .adams import ORDER, Adams
-from .bank import OrbitBank
+from .bank import OrbitBank, kept_elements
 from .checks import check_step_grid
 from .clock import STARTS_ALIKE
-from .compare import Counted, Solver, find_solver
+from .compare import Counted, Solver, find_solver, start_states
 from .exact import Denoiser
 from .objectives import SamplerError
 from .policy import hats
@@ -36,6 +36,7 @@ TRUSTED = 2 / 3  # share of what choosing may spend, at most, for choosing among
 ENOUGH_TO_DROP = 4  # orbits, before one of those is dropped
 ENOUGH_FITTED = 4  # orbits, before a second round is worth more than further ones
 UNSEEN = 3  # one batch in so many is kept to judge the improvement on; MOST_JUDGED orbits do where that takes too much
+SAME_NOISE = 1e-3  # relative difference of the squares of noise that counts as the same
 CLEAR = 2.0  # times the error of the recorded ends themselves: smaller errors cannot be told apart
 MODES = 6  # hat functions over the steps that the improvement moves
 ROUNDS, ATTEMPTS = 4, 4  # of Gauss-Newton, and of its damping in each
@@ -65,7 +66,8 @@ class SolverRuns:
     """A solver on the orbits of `record_orbits(denoiser, noise, ...)`, without a host.
 
     noise (B, ...) is what was recorded from; solver one of compare.SOLVERS or a function like them; batch: orbits
-    that run together. Raises ValueError for a bank without ends or of other orbits, and for an unknown solver.
+    that run together. Raises ValueError for a bank without ends or of other orbits, for an unknown solver, and for a
+    batch of none.
     """
 
     def __init__(self, denoiser: Denoiser, noise: torch.Tensor, bank: OrbitBank, solver: str | Solver = "euler",
@@ -74,6 +76,13 @@ class SolverRuns:
             raise ValueError("a trial needs the bank that was just recorded from this noise (its ends are not kept in "
                              f"files); got {'no ends' if bank.ends is None else bank.ends.shape} for noise "
                              f"{tuple(noise.shape)}; record it with record_orbits(...)")
+        kept = noise.flatten(1)[:, kept_elements(noise[0].numel())].cpu().double()
+        if not np.allclose(kept.square().mean(dim=1).numpy(), bank.gram[:, 0, 0], rtol=SAME_NOISE):
+            raise ValueError("a trial needs the noise that the bank was recorded from, scaled by sigma_max; got other "
+                             "noise of that shape; pass what record_orbits was given")
+        if batch < 1:
+            raise ValueError(f"batch must be at least 1; got {batch}; 4 is a good start")
+        noise = start_states(noise)
         self.denoiser, self.noise, self.solver = denoiser, noise.split(batch), find_solver(solver)
         self.sizes, self.ends = [len(part) for part in self.noise], np.split(bank.ends, range(batch, len(noise), batch))
         self.floor, self.top = ends_error(bank), bank.sigma_max

@@ -235,3 +235,37 @@ def test_refuses_an_empty_bank():
         OrbitBank(recording_grid(3.0, 0.1, 8), np.zeros((2, 8)))
     with pytest.raises(ValueError, match="strictly descending"):
         OrbitBank(np.linspace(0.1, 3.0, 8), np.ones((2, 8)))
+
+
+def test_merging_recordings_of_other_nodes_drops_the_ends():
+    """Trials take errors below what the recording itself leaves for nothing, and tell that by the nodes."""
+    coarse, fine = small_bank(0), small_bank(1, nodes=32)
+    assert OrbitBank.merge([coarse, small_bank(1)]).ends is not None
+    assert OrbitBank.merge([coarse, fine]).ends is None
+
+
+@pytest.mark.parametrize("part", ["rounding", "spectrum"])
+def test_damaged_parts_are_refused(part):
+    noise = 3 * torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    bank = record_orbits(gaussian(), noise, 3.0, 0.03, nodes=8)
+    short = {"rounding": np.zeros(4), "spectrum": dataclasses.replace(bank.spectrum, share=bank.spectrum.share[:-1])}
+    with pytest.raises(ValueError, match=f"a bank's {part} must be .*record it afresh"):
+        dataclasses.replace(bank, **{part: short[part]})
+
+
+def test_noise_must_be_a_tensor():
+    with pytest.raises(ValueError, match="noise must be a torch tensor .*got ndarray; pass torch.from_numpy"):
+        record_orbits(gaussian(), np.ones((2, 4)), 3.0, 0.03)
+
+
+def test_numbers_of_numpy_are_kept_as_plain_ones(tmp_path):
+    bank = dataclasses.replace(small_bank(0), metadata={"cfg": np.float32(3), "levels": np.arange(2)})
+    bank.save(tmp_path / "bank.safetensors")
+    assert OrbitBank.load(tmp_path / "bank.safetensors").metadata == {"cfg": 3.0, "levels": [0, 1]}
+    with pytest.raises(ValueError, match="must be text, numbers, lists and tables; got object"):
+        dataclasses.replace(bank, metadata={"cfg": object()}).save(tmp_path / "other.safetensors")
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match="the folder .*nowhere does not exist, so bank.safetensors cannot"):
+        small_bank(0).save(tmp_path / "nowhere" / "bank.safetensors")

@@ -30,6 +30,7 @@ def test_errors_of_the_normal_distribution_are_exact():
             factor *= float(1 - (1 - there / here) * here**2 / (1 + here**2))
         truth = START.double() * (factor - 10**-0.5)
         assert row.rms == pytest.approx(float(truth.square().mean().sqrt()), rel=1e-3)
+        assert row.median == pytest.approx(float(truth.square().mean(dim=1).sqrt().median()), rel=1e-3)
         assert row.calls == row.steps == 8 and row.errors.shape == (32,)
     assert [row.name for row in rows][0] == "ours" and rows[0].rms <= rows[1].rms <= rows[2].rms
 
@@ -102,3 +103,21 @@ def test_the_reference_asks_no_smaller_sigma_than_the_model_has():
     assert min(asked) == pytest.approx(0.03)
     compare(denoiser, START, coarse)
     assert min(asked) == pytest.approx(0.003)
+
+
+def test_noise_in_half_precision_is_sampled_in_single():
+    """Else what is compared is rounding; the denoiser answers in the precision it is asked in."""
+    def denoise(x, sigma):
+        return gaussian()(x.float(), sigma).to(x.dtype)
+
+    half = START.bfloat16()
+    for here, there in zip(compare(denoise, half, grids()), compare(denoise, half.float(), grids()), strict=True):
+        assert (here.name, here.rms) == (there.name, there.rms)
+
+
+def test_grids_may_be_lists_and_arrays():
+    as_lists = {name: grid.tolist() for name, grid in grids().items()}
+    as_arrays = {name: grid.numpy() for name, grid in grids().items()}
+    for given in (as_lists, as_arrays):
+        assert [row.rms for row in compare(gaussian(), START, given)] == [
+            row.rms for row in compare(gaussian(), START, grids())]

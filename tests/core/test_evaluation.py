@@ -182,3 +182,15 @@ def test_control_a_step_along_anything_else_does_harm(wrong):
         changes = np.array([one_step(bank, rho, bend, seed, wrong) for seed in range(4)])
         worse += changes.mean() > 3 * changes.std(ddof=1) / 2
     assert worse > len(STARTS) / 2
+
+
+def test_missing_the_budget_is_charged_at_the_end():
+    """By the price, and by half the penalty times the square of the miss; negative control: neither is 0 here."""
+    learner = agent(one_orbit(), budget="price", episodes=16, penalty=7.0)
+    learner.multiplier = 0.3
+    rollout = learner.roll_out()
+    miss = rollout.end - 1
+    last = learner.critic.value(rollout.critic_features)[-1]
+    charged = rollout.reward[-1] - last - learner.td_errors(rollout)[-1]
+    np.testing.assert_allclose(charged, 0.3 * miss + 3.5 * miss**2, rtol=1e-9, atol=1e-12)
+    assert min(np.abs(0.3 * miss).max(), (3.5 * miss**2).max()) > 1e-4

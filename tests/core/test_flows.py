@@ -9,7 +9,7 @@ from scipy.stats import spearmanr
 
 from art_nodes.core import OrbitBank, flow_recording_grid, record_orbits
 from art_nodes.core.compare import euler, heun
-from art_nodes.core.exact import image_gaussian
+from art_nodes.core.exact import image_gaussian, mixture
 from art_nodes.core.objectives import SamplerError, growth_of
 from art_nodes.core.refine import best_grid
 from art_nodes.core.spectrum import Bands
@@ -102,3 +102,50 @@ def test_recordings_of_a_flow_are_those_of_added_noise(bank):
     """The orbits are the same, so the last predictions are, within what 64 nodes leave."""
     fine = record_orbits(flow, noise(16, 0), 1.0, LOW, sigmas=flow_recording_grid(1.0, LOW, 256), share=True)
     np.testing.assert_allclose(bank.gram[:, -1, -1], fine.gram[:, -1, -1], rtol=0.03)
+
+
+def test_the_spectrum_of_a_flow_counts_what_each_step_leaves_of_the_picture():
+    """Eq. (17) worked out on pictures: an error at a share s of noise is 1/(1 - s) times as large in the picture."""
+    seen = [noise(6, 3)]
+
+    def spying(x, share):
+        seen.append(flow(x, share))
+        return seen[-1]
+
+    known = record_orbits(spying, seen[0], 1.0, LOW, share=True)
+    pictures, grid = torch.stack(seen).double().numpy(), np.array([1.0, 0.93, 0.8, 0.55, 0.25, 0.0])
+    error = SamplerError(known, "spectrum:euler")
+    runs = error.replay(1, len(grid) - 1)
+    residuals = [np.tensordot(runs.step(np.array([there]))[0], pictures, 1) for there in grid[1:]]
+    bands = Bands((1, SIZE, SIZE))
+
+    def distance(off):
+        got, lost, want = (bands.powers(torch.from_numpy(part)).mean(axis=0)
+                           for part in (pictures[-1] + off, off, pictures[-1]))
+        share = bands.share
+        return (np.log(got / want) ** 2 + 0.3 * lost / want) @ share + (lost @ share) / (want @ share)
+
+    scaled = sum(part / (1 - there) for part, there in zip(residuals, grid[1:], strict=True))
+    assert error(grid[None])[0] ** 2 == pytest.approx(distance(scaled), rel=1e-4)
+    assert error(grid[None])[0] ** 2 != pytest.approx(distance(sum(residuals)), rel=0.05)  # negative control
+
+
+def test_errors_of_a_flow_grow_as_those_of_the_same_data_under_added_noise():
+    """Two narrow modes, of which pictures may choose the other; the range of noise is nearly the same."""
+    plain = mixture([-1.0, 1.0], [1.0, 1.0], [0.5, 0.5])
+
+    def as_flow(x, share):
+        column = share.reshape(-1, 1).clamp(max=0.9975)
+        return plain(x / (1 - column), (share / (1 - share)).clamp(max=400))
+
+    start = torch.randn(64, 1, generator=torch.Generator().manual_seed(0))
+    added = growth_of(record_orbits(plain, 400 * start, 400.0, LOW))
+    assert growth_of(record_orbits(as_flow, start, 1.0, LOW, share=True)) == pytest.approx(added, rel=0.3)
+    assert added > 0.05
+
+
+def test_a_share_of_noise_is_recorded_on_nodes_of_its_own(bank):
+    again = record_orbits(flow, noise(16, 0), 1.0, LOW, share=True)
+    assert np.array_equal(again.sigmas, bank.sigmas) and np.array_equal(again.gram, bank.gram)
+    with pytest.raises(ValueError, match="sigma_max must be 1 or less where sigma is a share of noise; got 14.6"):
+        record_orbits(flow, noise(2, 0), 14.6, LOW, share=True)

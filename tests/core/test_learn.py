@@ -164,3 +164,25 @@ def test_refuses_bad_settings(field, value):
 def test_refuses_what_is_no_bank():
     with pytest.raises(ValueError, match="learn needs an OrbitBank or a LiveModel; got list"):
         learn([1, 2, 3])
+
+
+@pytest.mark.parametrize("field, other", [("trace", 0.5), ("penalty", 40.0), ("knots", 8), ("learning_rate", 0.1),
+                                          ("lam", 0.1), ("seed", 1)])
+def test_every_setting_counts(field, other):
+    """Another value, another clock; the same one, the same."""
+    plain = {"budget": "price", "iterations": 30, "episodes": 16}
+    clocks = [learn_schedule(targets.bank("normal"), TrainConfig(**settings)).clock
+              for settings in (plain, plain, {**plain, field: other})]
+    assert np.array_equal(clocks[0], clocks[1]) and not np.allclose(clocks[0], clocks[2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("field, value", [("seed", -1), ("seed", 1.5), ("iterations", "200"), ("lam", None),
+                                          ("episodes", True)])
+def test_refuses_what_is_no_such_number(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be .*got {value!r}"):
+        TrainConfig(**{field: value})
+
+
+def test_refuses_a_table_of_settings():
+    with pytest.raises(ValueError, match="config must be a TrainConfig; got dict; write"):
+        next(learn(targets.bank("normal"), {"iterations": 20}))

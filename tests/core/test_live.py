@@ -9,7 +9,7 @@ import torch
 
 from art_nodes.core import LiveModel, TrainConfig, learn, learn_schedule, optimal_schedule, record_orbits
 from art_nodes.core.exact import gaussian
-from art_nodes.core.live import LiveEnvironment
+from art_nodes.core.live import LiveEnvironment, _takes_generator
 from art_nodes.core.policy import edm_clock
 from tests.core import targets
 
@@ -117,11 +117,19 @@ def test_noise_may_be_a_function_of_the_batch_size_alone():
     assert schedule.sigmas(5).shape == (6,)
 
 
+@pytest.mark.parametrize("noise_fn, given", [
+    (lambda batch, scale=2.0: torch.full((batch, 1), scale), False), (lambda batch, generator=None: generator, True),
+    (lambda batch, source: source, True), (lambda *both: both[1], True), (torch.randn, False)])
+def test_a_second_parameter_with_a_default_is_not_the_generators(noise_fn, given):
+    assert _takes_generator(noise_fn) == given
+
+
 def test_records_and_schedules_are_those_of_a_bank():
     records = list(learn(live(), dataclasses.replace(SMALL, iterations=30)))
     assert [record.iteration for record in records] == list(range(1, 31))
     last = records[-1]
     assert last.schedule.provenance["config"]["iterations"] == 30
+    assert last.schedule.provenance["art_version"] == optimal_schedule(targets.bank("normal")).provenance["art_version"]
     assert last.end_point == pytest.approx(1.0) and np.isfinite(last.multiplier) and last.cost >= 1.0
 
 

@@ -1,9 +1,11 @@
 """Schedule: the promises of .sigmas(...), and a file that nobody can be hurt by."""
 
+import dataclasses
 import json
 import math
 import pickle
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +16,7 @@ from safetensors.torch import save_file
 
 from art_nodes.core import Schedule, ScheduleFileError
 from art_nodes.core.schedule import FORMAT, HEADER, VERSION
+from art_nodes.core.version import ART_VERSION
 
 
 def schedule_from(weights, sigma_max=14.6146) -> Schedule:
@@ -74,7 +77,7 @@ def test_refuses_bad_steps(steps):
         EVEN.sigmas(steps)
 
 
-@pytest.mark.parametrize("denoise", [0.0, -0.5, 1.5, math.nan])
+@pytest.mark.parametrize("denoise", [0.0, -0.5, 1.5, math.nan, 1e-320])
 def test_refuses_bad_denoise(denoise):
     with pytest.raises(ValueError, match=r"denoise must lie in \(0, 1\]; got"):
         EVEN.sigmas(5, denoise=denoise)
@@ -169,3 +172,17 @@ def test_damage_is_refused_by_name(tmp_path):
     assert not trap.exists()
     with pytest.raises(ScheduleFileError, match="does not exist"):
         Schedule.load(tmp_path / "none.safetensors")
+
+
+def test_schedules_are_equal_where_all_they_hold_is():
+    first = Schedule(np.array([3.0, 1.0, 0.0]), {"method": "mine"}, {1: np.array([3.0, 0.0])})
+    assert first == Schedule(first.clock.copy(), {"method": "mine"}, {1: np.array([3.0, 0.0])})
+    for other in ({"clock": np.array([3.0, 1.1, 0.0])}, {"provenance": {}}, {"grids": {}},
+                  {"grids": {2: np.array([3.0, 1.0, 0.0])}}):
+        assert first != dataclasses.replace(first, **other)
+    assert first != "mine"
+
+
+def test_the_version_in_schedules_is_that_of_the_pack():
+    project = (Path(__file__).parents[2] / "pyproject.toml").read_text()
+    assert f'version = "{ART_VERSION}"' in project

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from art_nodes.demo.unet import CLASSES
 from benchmarks import first_calls, matched, matched_budgets, matched_cells, matched_report, matched_tables
 from benchmarks.chunks import save_whole
 from benchmarks.comfy import inprocess
-from benchmarks.matched_cells import ART, BATCH, PLACES, Cell, Stage, Worker
+from benchmarks.matched_cells import ART, BATCH, FID_BATCH, PLACES, Cell, Stage, Worker
 
 pytestmark = pytest.mark.host
 SDXL = PLACES[0]
@@ -94,8 +95,8 @@ def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
     worker = Worker.__new__(Worker)
     from benchmarks.classifier import load_classifier
 
-    worker.root, worker.judge = tmp_path, load_classifier()
-    worker.stages = {(SDXL, half): stage for half in (False, True)}
+    worker.root, worker.judge, worker.network, worker.compiles = tmp_path, load_classifier(), None, False
+    worker.stages = {(SDXL, BATCH): stage}
     cell = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.0, 0.0))
     worker.compute((cell, 3))
     assert len(cell.load(tmp_path)) == 0  # chunks count from the first
@@ -106,7 +107,10 @@ def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
     np.testing.assert_allclose(errors, (end - truth).flatten(1).double().square().mean(1).sqrt(), rtol=1e-5)
     picture = matched_cells.FidCell(SDXL, cell.sampler, cell.steps, cell.schedule, cell.sigmas)
     worker.compute((picture, 0))
-    assert picture.load(tmp_path, "features").shape == (BATCH, 96) and picture.folder(tmp_path) != cell.folder(tmp_path)
+    assert picture.load(tmp_path, "features").shape == (FID_BATCH, 96)
+    assert picture.folder(tmp_path) != cell.folder(tmp_path)
+    labels = worker.stages[SDXL, FID_BATCH].positive[0][0]
+    assert (labels.sum(dim=0) == FID_BATCH / len(CLASSES)).all()  # uneven ones alone would be an FID
     assert matched.missing([cell], 2, tmp_path) == [(cell, 1)]
     namesake = dataclasses.replace(cell, schedule="theirs")  # of the same grid
     assert [number for _, number in matched.missing([cell, namesake], 3, tmp_path)] == [1, 2]
@@ -207,9 +211,10 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     rows = matched_tables.summary(measured)
     assert [row[1:5] + row[7:10] for row in rows[1:]] == [[ART + "end:euler", *"100", *"100"],
                                                           [ART + "end:heun", *"001", *"001"]]
-    matched_report.write(columns, tmp_path / "some.md", "two orbits tried", (1, 8), lambda line: None)
+    assert matched_report.write(columns, tmp_path / "some.md", "two orbits tried", (1, 8), lambda line: None)
     page = (tmp_path / "some.md").read_text()
-    assert "two orbits tried" in page and "matched --places sdxl-cfg1 --samplers euler --more --docs some.md`" in page
+    command = "matched --places sdxl-cfg1 --samplers euler --steps 6 --more --docs some.md`"
+    assert "two orbits tried" in page and command in page
     assert "karras, wins" in page and "karras, loses" in page
     assert "| 6 | euler, 6 steps, end:euler | 1." in page
     assert (tmp_path / "images/some-euler.png").exists()
@@ -285,7 +290,7 @@ def test_the_page_says_what_computes_it_again(more):
     names = ("karras", "beta", ART + "end:euler, tried", *([ART + "end:euler"] if more else []))
     found = {(PLACES[0], "euler", 6): [matched_tables.Entry(name, errors) for name in names]}
     page = matched_report.markdown(found, "two orbits tried", (1, 1, 2))
-    command = "`python -m benchmarks matched --places sdxl-cfg1 --samplers euler --docs`"
+    command = "`python -m benchmarks matched --places sdxl-cfg1 --samplers euler --steps 6 --docs`"
     assert (command.replace(" --docs", " --more --docs") if more else command) in page
     assert ("the most only where" in page) == more
 
@@ -385,3 +390,9 @@ def test_a_finer_reference_is_off_by_less():
 
     coarse, fine, other = reference.drift(PLACES[-1], (20, 80), 160)
     assert 4 * fine < coarse and other < fine
+
+
+def test_nothing_measured_is_no_page(tmp_path):
+    said, cell = [], Cell(SDXL, "euler", 2, "mine", (10.0, 2.0, 0.0))
+    assert not matched_report.write(matched.columns([cell]), tmp_path / "some.md", "", (1, 8), said.append)
+    assert "nothing measured yet" in said[0] and not (tmp_path / "some.md").exists()

@@ -1,0 +1,18 @@
+"""Options that several benchmarks have."""
+
+import argparse
+from collections.abc import Iterable
+
+
+def chosen(parser: argparse.ArgumentParser, asked: str, known: Iterable[str], separator: str = ",") -> list[str]:
+    """Those of `known` that an option asks for, in their order; an unknown name ends the program with what there is."""
+    known, names = list(known), [name.strip() for name in asked.split(separator)]
+    if unknown := [name for name in names if name not in known]:
+        parser.error(f"unknown: {', '.join(unknown)}; choose of {f'{separator} '.join(known)}")
+    return [name for name in known if name in names]
+
+
+def no_page_of_a_look(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """--quick is for a look: its figures are not for docs/."""
+    if args.quick and args.docs:
+        parser.error("--docs needs the figures of a full run; leave out --quick")
