@@ -75,9 +75,8 @@ def save_thumbnail(picture: Image.Image, path: Path) -> None:
 def save_panel(tab: ComfyPage, path: Path) -> None:
     """The side panel with two schedules over each other."""
     tab.open_panel()
-    rows = tab.page.locator(".art-panel button.art-row")
-    for name in ("demo", "demo-sdxl"):
-        rows.filter(has=tab.page.locator("span", has_text=name)).last.click()
+    for name in ("trained here", "demo-sdxl"):
+        tab.page.locator(".art-panel button.art-row", has_text=name).click()
     tab.until("() => document.querySelectorAll('.art-panel .art-picture path').length >= 2")
     tab.page.wait_for_timeout(500)
     box = tab.page.locator(".art-panel").bounding_box()

@@ -134,6 +134,11 @@ def test_side_panel_overlays_copies_and_uses(tab):
     panel.locator(".art-row", has_text="demo-sdxl").click()
     tab.until("() => document.querySelectorAll('.art-panel .art-picture path').length === 2")
     assert re.search("demo-edm.*demo-sdxl", panel.locator(".art-picture").get_attribute("aria-label"))
+    # However many schedules there are, what a click on one draws is in sight.
+    assert panel.locator(".art-row").count() >= 20
+    panel.locator(".art-search").first.scroll_into_view_if_needed()
+    drawn = panel.locator(".art-picture").bounding_box()
+    assert drawn["y"] + 0.5 * drawn["height"] < tab.page.viewport_size["height"]
     assert panel.locator(".art-facts").count() == 2
     panel.locator(".art-search").first.fill("no such schedule")
     assert panel.locator(".art-row").count() == 0

@@ -45,12 +45,13 @@ export function originOf(summary) {
  * The schedules that a search finds: every word of it must occur.
  * @param {Summary[]} list
  * @param {string} text
- * @returns {Summary[]} in their order
+ * @returns {Summary[]} the user's own first, else in their order: there are many bundled ones
  */
 export function search(list, text) {
   const words = text.toLowerCase().split(/\s+/).filter(Boolean);
+  const isOwn = (summary) => Number(summary.origin === 'trained');
   return list.filter((summary) => {
     const where = `${summary.name} ${summary.title ?? ''} ${describe(summary)}`.toLowerCase();
     return words.every((word) => where.includes(word));
-  });
+  }).sort((one, other) => isOwn(other) - isOwn(one));
 }
