@@ -85,8 +85,12 @@ function provenance(known) {
   const told = known.provenance ?? {};
   const entries = FACTS.filter((key) => ['string', 'number'].includes(typeof told[key]));
   return html('section', {}, html('strong', {}, known.name), html('dl', { class: 'art-facts' },
-    ...entries.flatMap((key) => [html('dt', {}, key.replaceAll('_', ' ')),
-      html('dd', {}, fact(told[key]))])));
+    ...entries.flatMap((key) => [html('dt', {}, label(key, told)), html('dd', {}, fact(told[key]))])));
+}
+
+function label(key, told) {
+  // Where grids were fitted to a sampler, the cost is still that of the clock beside them.
+  return key === 'cost' && told.grids ? 'cost of the clock' : key.replaceAll('_', ' ');
 }
 
 function fact(value) {
