@@ -2,7 +2,8 @@
 
 Among the models that are here: the photo model, the demo model, an exact Gaussian and exact digits. Each one's
 schedules are carried to the others in the way the bundled families' were (benchmarks/carry_over.py), and judged there
-against the ones learned on the spot and against the host's. Places that are complete are kept in build/bundled.
+against the ones learned on the spot and against the host's. Places that are complete are kept in build/bundled;
+delete that folder once the learner has changed.
 """
 
 import argparse

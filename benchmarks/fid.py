@@ -4,7 +4,7 @@ On the demo model in SDXL's dress at cfg 1, in the features of the bundled class
 280 samples, then of each column the three built-ins and the one of ours with the least FID on 5,040, and the grids that
 trials found (benchmarks/fid_trials.py). Beside them a fine solution of the ODE, which is what the model itself can do.
 The noise is one that nothing was learned on; labels are the ten classes, as often each. Stops cleanly at Ctrl-C or
-SIGTERM; the same command goes on where it stopped.
+SIGTERM; the same command goes on where it stopped; delete build/full once the learner or its trials have changed.
 """
 
 import argparse

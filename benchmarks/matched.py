@@ -5,7 +5,8 @@ on 96, 160 and 256 those that may yet be the best of their column (on the digits
 for its sampler, and with --more on 1,024 where chance still decides; four times as many of the last two on a GPU, with
 ART_HOST_GPU=1. Ours are what a trial on the model makes of the sampler's own objective (benchmarks/trial_cells.py),
 and with --more the grids of several objectives as they are. FID has a command of its own, `fid`. Stops cleanly at
-Ctrl-C or SIGTERM; the same command goes on where it stopped.
+Ctrl-C or SIGTERM; the same command goes on where it stopped; delete build/full once the learner or its trials have
+changed.
 """
 
 import argparse

@@ -221,7 +221,7 @@ class Stage:
 
 def learned(stage: Stage, folder: Path, seed: int = 0, names: Sequence[str] = OBJECTIVES) -> dict[str, Schedule]:
     """Our schedules at a place, by objective; learned once and kept, so that a run goes on with what it began with."""
-    mark = f"{RECORDINGS * ORBITS}-orbits-seed{seed}"
+    mark = f"{RECORDINGS * ORBITS}-orbits-seed{seed}-{stage.place.mark}"
     paths = {name: folder / f"{stage.place.name}-{as_file(name)}-{mark}.safetensors" for name in names}
     missing = {name: path for name, path in paths.items() if not path.exists()}
     if missing:
