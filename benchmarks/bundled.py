@@ -24,6 +24,7 @@ from benchmarks import bundled_report as report
 from benchmarks.bundled_places import PLACES, SOURCES, Place, Source, built_in, carried_bank
 from benchmarks.carry_over import GROWTH
 from benchmarks.machine import this_machine
+from benchmarks.matched import UNCULLED
 from benchmarks.options import chosen, no_page_of_a_look
 from benchmarks.transfer_scores import two_step
 
@@ -34,7 +35,6 @@ OBJECTIVES = {"euler": "end:euler", "heun": "euler", "dpmpp_2m": "end:dpmpp_2m"}
 SEEDS = 3  # of recording and training, for J/J*; end errors are those of the first
 HELD_OUT = 50_000  # seed of the noise that is judged on; recordings take small ones
 BATCH, RIVALS = 32, 3  # all built-ins are tried on one batch; so many on all, and what may be as good as the best
-UNCULLED = "digits"  # cheap, and the few pictures that turn into another decide which is the best there
 PIECES = 64  # at which a clock's J is taken
 
 Grids = dict[tuple[str, int], dict[str, np.ndarray]]  # (sampler, steps) -> schedule -> sigmas

@@ -174,7 +174,7 @@ def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:
 
 def run(jobs: Sequence[Job], title: str, each: Processes, say) -> None:
     """Compute the jobs, with a line a minute."""
-    say(f"{title}: {len(jobs)} chunks of {jobs[0][0].batch if jobs else BATCH}")
+    say(f"{title}: {len(jobs)} chunks")
     left, done, began, told = sum(cell.calls * cell.batch for cell, _ in jobs), 0, time.perf_counter(), 0.0
     for (cell, _), _ in each(jobs):
         done += cell.calls * cell.batch

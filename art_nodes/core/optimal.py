@@ -25,7 +25,7 @@ def optimal_schedule(bank: OrbitBank, *, objective: str = "euler", steps=REFINED
     """The clock that minimises E integral |Q| theta^2 dt under the time budget (docs/theory.md, eq. 8).
 
     objective: "euler", the paper's surrogate, needs no more; with one that replays a sampler the
-        schedule also holds the best grid for each of `steps`, which takes seconds to a minute, by sampler.
+        schedule also holds the best grid for each of `steps`; samplers that look back take longest.
     progress: called as progress(grids done, grids in all).
     Raises ValueError for any other objective.
     """

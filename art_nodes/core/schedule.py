@@ -57,8 +57,6 @@ class Schedule:
                 and self.grids.keys() == other.grids.keys()
                 and all(np.array_equal(grid, other.grids[steps]) for steps, grid in self.grids.items()))
 
-    __hash__ = None  # its tables may change
-
     @property
     def sigma_max(self) -> float:
         """The sigma at which the clock starts."""

@@ -131,7 +131,7 @@ def test_the_spectrum_of_a_flow_counts_what_each_step_leaves_of_the_picture():
 
 
 def test_errors_of_a_flow_grow_as_those_of_the_same_data_under_added_noise():
-    """Two narrow modes, of which pictures may choose the other; the range of noise is nearly the same."""
+    """Two modes, of which pictures may choose the other; the range of noise is the same."""
     plain = mixture([-1.0, 1.0], [1.0, 1.0], [0.5, 0.5])
 
     def as_flow(x, share):
