@@ -25,8 +25,7 @@ from benchmarks.machine import this_machine
 from benchmarks.matched import FOLDER, all_cells, columns, tried_cells
 from benchmarks.matched import trials as own_trials
 from benchmarks.matched_cells import ART, TRIED, Cell, Place, own
-from benchmarks.mnist_report import as_markdown, as_text
-from benchmarks.pages import write_page
+from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import compute as make_trials
 
 PAGE = "attainable.md"

@@ -26,6 +26,7 @@ from benchmarks.carry_over import GROWTH
 from benchmarks.machine import this_machine
 from benchmarks.matched import UNCULLED
 from benchmarks.options import chosen, no_page_of_a_look
+from benchmarks.pages import copy_to_docs
 from benchmarks.transfer_scores import two_step
 
 FOLDER = Path("build/bundled")
@@ -147,7 +148,7 @@ def main(argv: list[str] | None = None) -> None:
             results[place.name] = json.loads(path.read_text())
     report.write(results, folder, _say)
     if args.docs:
-        report.copy_to_docs(folder)
+        copy_to_docs(folder / report.PAGE)
 
 
 def _say(line: str) -> None:

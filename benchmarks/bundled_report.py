@@ -1,6 +1,5 @@
 """What the bundled schedules are worth where they were not learned, and beside published tables; docs/bundled.md."""
 
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from benchmarks.bundle_demo import FOLDER as SCHEDULES
 from benchmarks.carry_over import field_variances
 from benchmarks.latents import FAMILIES
 from benchmarks.machine import this_machine
-from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.pages import as_markdown, as_text
 
-DOCS, PAGE, PREFACE = Path("docs"), "bundled.md", Path(__file__).parent / "bundled_page.md"
+PAGE, PREFACE = "bundled.md", Path(__file__).parent / "bundled_page.md"
 HOST = "host "  # before a built-in's name
 Results = Mapping[str, dict]  # place -> what was measured there
 
@@ -175,9 +174,3 @@ def write(results: Results, folder: Path, say=print) -> None:
     say("\nJ/J*\n" + as_text(cost_table(results)) + f"\n{this_machine()}")
     plot(bundled(), folder / "images" / "bundled-tables.png")
     (folder / PAGE).write_text(markdown(results), encoding="utf-8")
-
-
-def copy_to_docs(folder: Path, docs: Path = DOCS) -> None:
-    """The page and its picture, to docs/."""
-    shutil.copyfile(folder / PAGE, docs / PAGE)
-    shutil.copyfile(folder / "images" / "bundled-tables.png", docs / "images" / "bundled-tables.png")

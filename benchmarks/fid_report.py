@@ -12,8 +12,7 @@ from benchmarks import frechet
 from benchmarks.fid_trials import BATCHES, BUDGET
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import AIMS, ART, FID_BATCH, FidCell
-from benchmarks.mnist_report import as_markdown, as_text
-from benchmarks.pages import write_page
+from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import SIZE
 
 PAGE = "fid.md"

@@ -18,10 +18,10 @@ from benchmarks.chunks import save_whole, stop_cleanly
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.digits import DIGITS
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import photo_hash, weights_hash
-from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.matched_cells import photo_hash
+from benchmarks.mnist_cells import networks_hash
 from benchmarks.objectives import HELD_OUT, RECORDINGS, REFERENCE, end_errors, random_grids, summaries
-from benchmarks.pages import write_page
+from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.targets import DEMO, EXACT, PHOTOS, Target
 
 FOLDER, PAGE = Path("build/growth-ranks"), "growth.md"
@@ -34,7 +34,7 @@ GROWTHS = (0.0, 0.25, 0.5, 1.0)
 
 def true_errors(target: Target, sampler: str, steps: int, folder: Path) -> np.ndarray:
     """End errors (GRIDS, NOISES) of random grids, measured once and kept."""
-    mark = f"{GRIDS}-{NOISES}-{weights_hash()[:12]}-{photo_hash()}"
+    mark = f"{GRIDS}-{NOISES}-{networks_hash()[:12]}-{photo_hash()}"
     path = folder / f"{target.name.replace(' ', '-')}-{sampler}-{steps:02d}-{mark}.npz"
     if not path.exists():
         save_whole(path, errors=_measure(target, sampler, random_grids(steps, GRIDS, target)))

@@ -15,7 +15,7 @@ from art_nodes.core import OrbitBank, grid_cost
 from art_nodes.core.grids import geometric_grid, power_grid
 from benchmarks import ays, fashion
 from benchmarks.machine import this_machine
-from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.pages import as_markdown, as_text
 from benchmarks.stochastic import VARIANCES, WEIGHTS
 from benchmarks.targets import DEMO, EXACT, Target
 

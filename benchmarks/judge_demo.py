@@ -15,39 +15,15 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from safetensors import safe_open
 
+from art_nodes.core.compare import heun
+from art_nodes.core.grids import power_grid
 from art_nodes.demo import WEIGHTS, demo_denoiser, load_network
 from art_nodes.demo.unet import CLASSES, IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD, DemoUNet
 from benchmarks import fashion
 from benchmarks.classifier import load_classifier, real_accuracy
 
-SIGMA_MAX, SIGMA_MIN, RHO = 80.0, 0.002, 7.0
+SIGMA_MAX, SIGMA_MIN = 80.0, 0.002
 ZOOM, MARGIN, HEADER = 2, 4, 16  # enlargement, and pixels of the sheet
-
-
-def karras_sigmas(steps: int) -> torch.Tensor:
-    """EDM's grid, eq. 5 of Karras et al.: descending, steps + 1 values, ends at exactly 0."""
-    if steps < 2:
-        raise ValueError(f"steps must be >= 2; got {steps}; one step has no grid between its ends")
-    ramp = torch.linspace(0, 1, steps, dtype=torch.float64)
-    top, bottom = SIGMA_MAX ** (1 / RHO), SIGMA_MIN ** (1 / RHO)
-    return torch.cat([(top + ramp * (bottom - top)) ** RHO, torch.zeros(1)]).float()
-
-
-def heun(denoiser, x: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
-    """x (B, ...) carried along dx/dsigma = (x - D)/sigma from sigmas[0] to sigmas[-1] = 0.
-
-    Second order; the last step, to 0, is Euler's. Calls the denoiser 2 steps - 1 times.
-    """
-    def slope(x, sigma):
-        return (x - denoiser(x, sigma.expand(len(x)))) / sigma
-
-    for sigma, following in zip(sigmas[:-1], sigmas[1:], strict=True):
-        first = slope(x, sigma)
-        ahead = x + (following - sigma) * first
-        if following > 0:
-            ahead = x + (following - sigma) * (first + slope(ahead, following)) / 2
-        x = ahead
-    return x
 
 
 @torch.no_grad()
@@ -59,7 +35,7 @@ def draw(network, classes: torch.Tensor, *, cfg=1.0, steps=50, seed=0, batch=100
     noise = SIGMA_MAX * torch.randn(len(classes), 1, IMAGE_SIZE, IMAGE_SIZE,
                                     generator=torch.Generator().manual_seed(seed))
     device = next(network.parameters()).device
-    sigmas = karras_sigmas(steps).to(device)
+    sigmas = torch.from_numpy(power_grid(steps, SIGMA_MAX, SIGMA_MIN))
     parts = []
     for part, numbers in zip(noise.split(batch), classes.split(batch), strict=True):
         x = part.to(device, memory_format=torch.channels_last)

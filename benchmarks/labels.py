@@ -23,8 +23,7 @@ from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, DEMO_PLACES, SAMPLERS, TRIED, Cell, Place, processes
 from benchmarks.matched_tables import Entry, duel
-from benchmarks.mnist_report import as_markdown, as_text
-from benchmarks.pages import write_page
+from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import SIZE, Trial
 from benchmarks.trial_cells import compute as make_trials
 

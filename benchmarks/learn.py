@@ -28,9 +28,10 @@ from art_nodes.core.actor_critic import ActorCritic
 from benchmarks import learn_report as report
 from benchmarks.learn_report import MARKS, Point, Result
 from benchmarks.options import no_page_of_a_look
+from benchmarks.pages import DOCS
 from benchmarks.targets import DEMO, EXACT, Target
 
-FOLDER, DOCS = Path("build/learn"), Path("docs")
+FOLDER = Path("build/learn")
 HELD_OUT = 1000  # first seed of the noise that clocks are judged on
 RECORDINGS = {EXACT[0].name: 4, EXACT[1].name: 4}  # that make up a yardstick; 2 of any other target
 PHASES = {"roll-outs": ("roll_out",), "policy evaluation (critic)": ("evaluate",),

@@ -44,6 +44,7 @@ from benchmarks.matched_cells import (
     processes,
 )
 from benchmarks.options import chosen, no_page_of_a_look
+from benchmarks.pages import copy_to_docs
 from benchmarks.trial_cells import SIZE, Trial
 from benchmarks.trial_cells import compute as make_trials
 
@@ -237,7 +238,7 @@ def main(argv=None):
     trial = f"a trial of at most {BUDGET} sample calls on {batches * SIZE} recorded orbits, one seed"
     page = args.docs or report.PAGE
     if report.write(columns(cells), args.folder / page, trial, rounds(), _say) and args.docs:
-        report.copy_to_docs(args.folder / page)
+        copy_to_docs(args.folder / page)
 
 
 def _say(line: str) -> None:

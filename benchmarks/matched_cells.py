@@ -21,11 +21,12 @@ import torch
 
 from art_nodes import photo
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, with_grids
-from art_nodes.demo import WEIGHTS, load_network
+from art_nodes.demo import load_network
 from benchmarks import classifier
 from benchmarks.chunks import Processes, save_whole
 from benchmarks.comfy.inprocess import import_host, on_gpu
 from benchmarks.first_calls import FirstCalls
+from benchmarks.mnist_cells import Setting, as_picture, fastest_network, networks_hash
 
 SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 1, "deis": 1}  # calls a step
 STOCHASTIC = ("dpmpp_2m_sde", "euler_ancestral")
@@ -73,7 +74,7 @@ class Place:
     def mark(self) -> str:
         """Of what decides its samples beside their noise and sigmas."""
         if self.model == DEMO:
-            return weights_hash()
+            return networks_hash()
         return f"{self.model}-{'exact' if self.model in EXACT else photo_hash()}"
 
     @property
@@ -158,12 +159,6 @@ class InHalf(torch.nn.Module):
         """As the network's."""
         with torch.autocast("cpu", torch.bfloat16):
             return self.network(*inputs).float()
-
-
-@functools.cache
-def weights_hash() -> str:
-    """Of the demo model and of the classifier that judges its samples."""
-    return "-".join(hashlib.sha256(path.read_bytes()).hexdigest()[:12] for path in (WEIGHTS, classifier.WEIGHTS))
 
 
 @functools.cache
@@ -285,8 +280,6 @@ class Worker:
     """Computes chunks with one thread."""
 
     def __init__(self, root: Path):
-        from benchmarks.mnist_cells import Setting, fastest_network
-
         self.root, self.stages = root, {}
         self.network, word = (None, "eager") if on_gpu() else fastest_network(Setting(root, 250, 1))
         self.compiles = word.startswith("compiled")
@@ -305,8 +298,6 @@ class Worker:
     @torch.no_grad()
     def compute(self, job: Job) -> tuple[Job, float]:
         """Compute and save one chunk: the errors, or the features that FID is taken of."""
-        from benchmarks.mnist_cells import as_picture
-
         cell, number = job
         began = time.perf_counter()
         fid = isinstance(cell, FidCell)

@@ -1,7 +1,5 @@
 """The page of the matched comparison: every table, one plot a sampler; docs/results.md."""
 
-import re
-import shutil
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -21,9 +19,9 @@ from benchmarks.matched_tables import (
     misses,
     summary,
 )
-from benchmarks.mnist_report import as_markdown, as_text
+from benchmarks.pages import as_markdown, as_text
 
-DOCS, PAGE = Path("docs"), "results.md"
+PAGE = "results.md"
 PLOTTED = 4  # built-ins a plot shows
 
 
@@ -175,10 +173,3 @@ def write(columns: Columns, path: Path, trial: str, rounds: Sequence[int], say=p
 def picture(page: str, sampler: str) -> str:
     """The name of a page's picture of a sampler."""
     return f"{Path(page).stem}-{sampler}.png"
-
-
-def copy_to_docs(path: Path, docs: Path = DOCS) -> None:
-    """The page and its pictures, to docs/."""
-    shutil.copyfile(path, docs / path.name)
-    for shown in re.findall(r"\(images/(.+?)\)", path.read_text()):
-        shutil.copyfile(path.parent / "images" / shown, docs / "images" / shown)

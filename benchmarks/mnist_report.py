@@ -3,7 +3,6 @@
 import datetime
 import os
 import platform
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,8 @@ import numpy as np
 from art_nodes.core import Schedule
 from benchmarks import frechet
 from benchmarks.mnist_cells import ART, ART_RK4, NFE, OURS, SCHEDULES, Cell, Setting
+from benchmarks.pages import as_markdown, as_text
 
-DOCS = Path("docs")
 PLOT, TABLES = "mnist-style.png", "mnist-style.md"
 TITLES = {"rk4": "RK4", "heun": "Heun", "euler": "Euler"}
 # Tables 4 (MNIST), 2 and 3 (CIFAR-10) of the paper: other models and other data, for the size of the effect.
@@ -132,20 +131,6 @@ def paper_table(solver: str) -> list[list[str]]:
             *([name, *(f"{value:.2f}" for value in values)] for name, values in PAPER[solver].items())]
 
 
-def as_text(rows: list[list[str]]) -> str:
-    """Aligned columns; * marks the best."""
-    rows = [[cell[2:-2] + "*" if cell.startswith("**") else cell for cell in row] for row in rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-                     for row in rows)
-
-
-def as_markdown(rows: list[list[str]]) -> str:
-    """A markdown table whose first row is the heading."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---|" + "--:|" * (len(rows[0]) - 1), *lines[1:]])
-
-
 def markdown(scores: Scores, facts: Facts) -> str:
     """The whole page."""
     setting, solvers = facts.setting, [s for s in NFE if any(key[0] == s for key in scores.fid)]
@@ -228,10 +213,3 @@ def write(scores: Scores, facts: Facts, folder: Path, say=print) -> None:
     (folder / TABLES).write_text(markdown(scores, facts))
     plot(scores, folder / "images" / PLOT)
     say(f"{folder / TABLES}, {folder / 'images' / PLOT}")
-
-
-def copy_to_docs(folder: Path, docs: Path = DOCS) -> None:
-    """The page and its picture, to docs/."""
-    (docs / "images").mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(folder / TABLES, docs / TABLES)
-    shutil.copyfile(folder / "images" / PLOT, docs / "images" / PLOT)

@@ -20,6 +20,7 @@ from benchmarks.chunks import stop_cleanly
 from benchmarks.classifier import load_classifier
 from benchmarks.mnist_cells import ART, NFE, Cell, Setting, all_cells, art_schedules, compute, missing, schedule_path
 from benchmarks.options import chosen, no_page_of_a_look
+from benchmarks.pages import copy_to_docs
 
 FOLDER = Path("build/mnist-style")
 QUICK_SAMPLES, QUICK_CALLS = 500, 9
@@ -102,7 +103,7 @@ def main(argv=None):
     floor = real_features("train", setting.samples)
     mnist_report.write(mnist_report.score(cells, setting, real_features("t10k"), floor), facts, folder)
     if args.docs:
-        mnist_report.copy_to_docs(folder)
+        copy_to_docs(folder / mnist_report.TABLES)
 
 
 if __name__ == "__main__":

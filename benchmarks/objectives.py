@@ -29,10 +29,9 @@ from benchmarks import fashion
 from benchmarks.chunks import in_processes, save_whole, stop_cleanly
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import SAMPLERS, weights_hash
-from benchmarks.mnist_cells import Setting, fastest_network
-from benchmarks.mnist_report import as_markdown, as_text
-from benchmarks.pages import write_page
+from benchmarks.matched_cells import SAMPLERS
+from benchmarks.mnist_cells import Setting, fastest_network, networks_hash
+from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.targets import DEMO, Target
 
 FOLDER, PAGE = Path("build/objectives"), "objectives.md"
@@ -81,7 +80,7 @@ class Part:
 
     def path(self, folder: Path) -> Path:
         """Where the errors are kept."""
-        return folder / f"{self.sampler}-{self.steps:02d}-{self.number:02d}-{self.noises}-{weights_hash()[:12]}.npz"
+        return folder / f"{self.sampler}-{self.steps:02d}-{self.number:02d}-{self.noises}-{networks_hash()[:12]}.npz"
 
 
 class Judge:
@@ -107,7 +106,7 @@ class Judge:
     @functools.cached_property
     def truth(self) -> torch.Tensor:
         """The fine solution."""
-        path = self.folder / f"reference-{self.noises}-{weights_hash()[:12]}.npz"
+        path = self.folder / f"reference-{self.noises}-{networks_hash()[:12]}.npz"
         if not path.exists():
             grid = np.append(np.geomspace(TARGET.sigma_max, TARGET.sigma_min / 4, REFERENCE), 0.0)
             save_whole(path, end=heun(self.model, self.noise, torch.from_numpy(grid)).numpy())

@@ -17,7 +17,7 @@ from benchmarks.machine import this_machine
 from benchmarks.matched import built_in, columns, race
 from benchmarks.matched_cells import ART, DEMO_PLACES, Cell, processes
 from benchmarks.matched_tables import duel, measured
-from benchmarks.mnist_report import as_text
+from benchmarks.pages import as_text
 from benchmarks.targets import DEMO
 from benchmarks.trial_cells import SEEDS, SIZE, Ground
 

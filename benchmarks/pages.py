@@ -1,5 +1,9 @@
-"""Pages of docs/ that benchmarks write: first into a run's own folder, then into docs/ where that is asked for."""
+"""Pages of docs/ that benchmarks write, and their tables.
 
+First into a run's own folder, then into docs/ where that is asked for.
+"""
+
+import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,4 +16,26 @@ def write_page(path: Path, parts: Iterable[str], to_docs: bool = False, docs: Pa
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n\n".join(part for part in parts if part) + "\n")
     if to_docs:
-        shutil.copyfile(path, docs / path.name)
+        copy_to_docs(path, docs)
+
+
+def copy_to_docs(path: Path, docs: Path = DOCS) -> None:
+    """The page and the pictures it shows, to docs/."""
+    (docs / "images").mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(path, docs / path.name)
+    for shown in re.findall(r"\(images/(.+?)\)", path.read_text()):
+        shutil.copyfile(path.parent / "images" / shown, docs / "images" / shown)
+
+
+def as_text(rows: list[list[str]]) -> str:
+    """Aligned columns; * marks the best."""
+    rows = [[cell[2:-2] + "*" if cell.startswith("**") else cell for cell in row] for row in rows]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
+                     for row in rows)
+
+
+def as_markdown(rows: list[list[str]]) -> str:
+    """A markdown table whose first row is the heading."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|---|" + "--:|" * (len(rows[0]) - 1), *lines[1:]])

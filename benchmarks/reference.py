@@ -11,8 +11,8 @@ import torch
 from art_nodes.core.scores import total
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import BATCH, MEASURED, Place, Stage, noise_of
-from benchmarks.mnist_report import as_text
 from benchmarks.options import chosen
+from benchmarks.pages import as_text
 
 STEPS, FINEST = (160, 640), 1280
 OTHER = "res_multistep"

@@ -21,9 +21,8 @@ from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, columns, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, MEASURED, NODES, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
-from benchmarks.mnist_report import as_markdown, as_text
 from benchmarks.options import chosen
-from benchmarks.pages import write_page
+from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import SEEDS, SIZE, Trial
 from benchmarks.trial_cells import compute as make_trials
 

@@ -17,8 +17,7 @@ from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid, descend
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import PLACES, Stage, host_grids
-from benchmarks.mnist_report import as_markdown, as_text
-from benchmarks.pages import write_page
+from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.targets import EXACT
 
 TARGET = EXACT[2]

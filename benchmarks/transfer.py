@@ -18,6 +18,7 @@ import torch
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, grid_cost, learn_schedule
 from art_nodes.core.compare import SOLVERS
 from benchmarks import digits, frechet, transfer_docs
+from benchmarks.pages import DOCS
 from benchmarks.transfer_places import (
     EXCHANGE,
     EXCHANGE_STEPS,
@@ -192,7 +193,7 @@ def main(argv=None):
             results.save(STORE)
     print(transfer_docs.as_text(results))
     if args.docs:
-        transfer_docs.write_docs(results, Path("docs"))
+        transfer_docs.write_docs(results, DOCS)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,7 @@ from art_nodes.core.scores import total
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import ART, PLACES, Cell, Place
 from benchmarks.matched_tables import STATISTICS, Duel, Entries, duel, mean_of, measured
-from benchmarks.mnist_report import as_markdown, as_text
-from benchmarks.pages import write_page
+from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import BUDGETS, SEEDS, Job, title
 
 PAGE = "trial.md"

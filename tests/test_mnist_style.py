@@ -11,7 +11,7 @@ from art_nodes.core import Schedule
 from art_nodes.core.exact import gaussian, image_gaussian
 from art_nodes.core.grids import power_grid
 from art_nodes.core.objectives import SamplerError
-from benchmarks import frechet, mnist_cells, mnist_report, mnist_style
+from benchmarks import frechet, mnist_cells, mnist_report, mnist_style, pages
 from benchmarks.chunks import save_whole
 from benchmarks.classifier import load_classifier
 from benchmarks.mnist_cells import ART, ART_RK4, NFE, OURS, Cell, Setting, Worker, all_cells, missing
@@ -351,7 +351,7 @@ def test_tables_mark_the_best_and_leave_out_what_is_not_there(scored):
     assert [row[0] for row in rows[1:4]] == ["DPM", "EDM", ART]
     assert [[cell.startswith("**") for cell in row[1:]] for row in rows[1:4]] == [
         [False, False, True], [False, True, False], [True, True, False]]
-    assert "*" in mnist_report.as_text(rows) and "**" not in mnist_report.as_text(rows)
+    assert "*" in pages.as_text(rows) and "**" not in pages.as_text(rows)
 
 
 def test_page_and_plot_are_written_and_copied(scored, tmp_path):
@@ -359,7 +359,7 @@ def test_page_and_plot_are_written_and_copied(scored, tmp_path):
     facts = mnist_report.Facts.of_this_machine(setting, 0, LEARNED[ART])
     lines = []
     mnist_report.write(scores, facts, tmp_path, lines.append)
-    mnist_report.copy_to_docs(tmp_path, tmp_path / "docs")
+    pages.copy_to_docs(tmp_path / mnist_report.TABLES, tmp_path / "docs")
     page = (tmp_path / "docs" / "mnist-style.md").read_text()
     for expected in (facts.date, facts.command, "500 samples a cell", "ART-RL is, of 3 cells: 1 best, 1 tied",
                      "## Heun", "| 95 % interval |", "(images/mnist-style.png)"):

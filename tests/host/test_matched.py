@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from art_nodes.demo.unet import CLASSES
-from benchmarks import first_calls, matched, matched_budgets, matched_cells, matched_report, matched_tables
+from benchmarks import first_calls, matched, matched_budgets, matched_cells, matched_report, matched_tables, pages
 from benchmarks.chunks import save_whole
 from benchmarks.comfy import inprocess
 from benchmarks.matched_cells import ART, BATCH, FID_BATCH, PLACES, Cell, Stage, Worker
@@ -219,7 +219,7 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     assert "| 6 | euler, 6 steps, end:euler | 1." in page
     assert (tmp_path / "images/some-euler.png").exists()
     (tmp_path / "docs/images").mkdir(parents=True)
-    matched_report.copy_to_docs(tmp_path / "some.md", tmp_path / "docs")
+    pages.copy_to_docs(tmp_path / "some.md", tmp_path / "docs")
     assert (tmp_path / "docs/images/some-euler.png").exists() and (tmp_path / "docs/some.md").read_text() == page
 
 
