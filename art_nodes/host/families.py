@@ -96,7 +96,7 @@ class Family:
 
 @dataclass(frozen=True)
 class Choice:
-    """`family` is the model's own, `taken` the one whose schedule is used, `reason` says why in a sentence."""
+    """`family` is the model's own, `taken` the name of the schedule that is used, `reason` says why in a sentence."""
 
     family: Family
     taken: str

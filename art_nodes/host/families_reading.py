@@ -1,5 +1,6 @@
 """What the host tells of a MODEL, as the plain facts of families.py, and the schedules there are for families."""
 
+import dataclasses
 from pathlib import Path
 
 from ..core import Schedule, ScheduleFileError
@@ -39,14 +40,14 @@ def model_facts(model) -> ModelFacts:
                           latent_format=type(model.get_model_object("latent_format")).__name__)
 
 
-def family_schedules() -> dict[str, str]:
-    """Family -> name in the library of its schedule.
+def family_schedules(ending: str = "") -> dict[str, str]:
+    """Family -> name in the library of its schedule: the family's own, or the one beside it with this ending.
 
-    A file that was saved here under a family's name counts only if it says that it is for the family.
+    A file that was saved here under such a name counts only if it says that it is for the family.
     """
     files = library.schedule_files()
-    return {family.name: family.name for family in FAMILIES
-            if family.name in files and _is_for(family.name, files[family.name])}
+    names = {family.name: family.name + ending for family in FAMILIES}
+    return {family: name for family, name in names.items() if name in files and _is_for(family, files[name])}
 
 
 def _is_for(family: str, path: Path) -> bool:
@@ -58,8 +59,15 @@ def _is_for(family: str, path: Path) -> bool:
         return False
 
 
-def choose_schedule(facts: ModelFacts) -> tuple[Choice, Schedule]:
-    """The choice for a model and its schedule; ValueError says what to do where there is none."""
-    found = family_schedules()
-    choice = choose(facts, found)
-    return choice, library.load_schedule(found[choice.taken])
+def choose_schedule(facts: ModelFacts, ending: str = "") -> tuple[Choice, Schedule]:
+    """The choice for a model and its schedule, of `library.AUTOS` the one with this ending.
+
+    A family without such a one gives its own, and the reason says so. ValueError says what to do where there is none.
+    """
+    own = family_schedules()
+    choice = choose(facts, own)
+    name = family_schedules(ending).get(choice.taken)
+    if name is None:
+        name, lacks = own[choice.taken], f"; there is no {choice.taken}{ending}, and {own[choice.taken]} stands in"
+        choice = dataclasses.replace(choice, reason=choice.reason + lacks)
+    return dataclasses.replace(choice, taken=name), library.load_schedule(name)

@@ -22,6 +22,8 @@ SUFFIX = ".safetensors"
 BUNDLED = Path(__file__).parents[2] / "learned_schedules"
 TRAINED_PREFIX = "trained/"  # before a trained schedule that is named like a bundled one
 AUTO = "auto"  # stands for the schedule of the model's family and is no schedule's name
+VARIETIES = ("dpmpp_2m", "clock")  # of a family's schedule, in files <family>-<variety>
+AUTOS = {AUTO: "", **{f"{AUTO}-{variety}": f"-{variety}" for variety in VARIETIES}}  # choice -> end of the file's name
 MAX_NAME = 100
 GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Windows opens a device under these names, whatever the suffix.
@@ -50,7 +52,7 @@ def schedule_files() -> dict[str, Path]:
     library = {path.stem: path for path in _bundled_files()}
     for relative in _trained_files():
         name = relative.removesuffix(SUFFIX)
-        while name in library or name == AUTO:
+        while name in library or name in AUTOS:
             name = TRAINED_PREFIX + name
         path = folder_paths.get_full_path(FOLDER, relative)  # None for a link to nowhere or a file that just went
         # The host may read other suffixes as pickle; this one is never.
@@ -92,8 +94,9 @@ def check_name(name: str) -> str:
         raise ValueError(f"name must not end with '.' or '{SUFFIX}'; got {name!r}; the suffix is added for you")
     if name.split(".")[0].lower() in DEVICES:
         raise ValueError(f"name must not be a device name of Windows; got {name!r}; choose another, as my_{name}")
-    if name.lower() == AUTO:
-        raise ValueError(f"name must not be {AUTO}, which ART Sigmas gives another meaning; choose another, as my_auto")
+    if name.lower() in AUTOS:
+        raise ValueError(f"name must not be {', '.join(AUTOS)}, which ART Sigmas gives another meaning; got {name!r}; "
+                         f"choose another, as my_{name}")
     return name
 
 
@@ -158,7 +161,7 @@ def _holds(path: str, schedule: Schedule) -> bool:
 
 
 def _bundled_files() -> list[Path]:
-    return sorted(BUNDLED.glob("*" + SUFFIX))
+    return sorted(BUNDLED.glob("*" + SUFFIX), key=lambda path: path.stem)  # a family before its varieties
 
 
 def _trained_files() -> list[str]:

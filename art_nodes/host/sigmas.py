@@ -11,7 +11,7 @@ from ..core.objectives import OBJECTIVES, split_objective
 from . import library
 from .families import cautions
 from .families_reading import choose_schedule, family_schedules, model_facts
-from .library import AUTO, load_schedule, schedule_hash, schedule_names
+from .library import AUTOS, load_schedule, schedule_hash, schedule_names
 from .recording import describe_model
 
 SAMPLERS = {split_objective(objective)[1] for objective in OBJECTIVES}
@@ -40,15 +40,16 @@ class Reading:
 
 
 def choices() -> list[str]:
-    """The names to choose from now, auto first."""
-    return [AUTO, *schedule_names()]
+    """The names to choose from now, the kinds of auto first."""
+    return [*AUTOS, *schedule_names()]
 
 
 def fingerprint(name) -> str:
     """Changes when the file behind `name` does; never raises, since the host would swallow the message."""
     try:
-        if name == AUTO:  # the model that decides is not known here
-            return "; ".join(f"{family} {fingerprint(file)}" for family, file in family_schedules().items())
+        if name in AUTOS:  # the model that decides is not known here, nor whether its family has the kind asked for
+            found = [*family_schedules(AUTOS[name]).items(), *family_schedules().items()]
+            return "; ".join(f"{family} {fingerprint(file)}" for family, file in found)
         return schedule_hash(name)
     except (ValueError, OSError):
         return f"no schedule {name}"
@@ -57,7 +58,8 @@ def fingerprint(name) -> str:
 def read_sigmas(name: str, steps: int, denoise: float, schedule: Schedule | None = None, model=None) -> Reading:
     """The sigmas, descending to exactly 0, of `schedule`, or else of the schedule that `name` stands for.
 
-    name: of a schedule in the library, or auto: the one of the model's family.
+    name: of a schedule in the library, or auto: the one of the model's family, or auto-dpmpp_2m or auto-clock: the
+        one beside it with that ending.
     denoise: as in the host's BasicScheduler, the last `steps` of int(steps / denoise) steps; 0 gives an
         empty tensor.
     model: MODEL whose sigma range is fitted: a smaller sigma_max starts later on the clock.
@@ -77,13 +79,13 @@ def _choose(name: str, schedule: Schedule | None, model) -> tuple[Schedule, str 
     """The schedule, its name in the library, and why it is this one."""
     if schedule is not None:
         return schedule, None, "The connected schedule."
-    if name != AUTO:
+    if name not in AUTOS:
         return load_schedule(name), name, f"The schedule {name}."
     if model is None:
-        raise ValueError("schedule_name auto needs the model; got none; connect the MODEL that is sampled, or choose "
-                         f"one of: {', '.join(schedule_names()) or 'none yet, make one with ART Train'}")
-    choice, chosen = choose_schedule(model_facts(model))
-    return chosen, choice.taken, f"auto took {choice.taken}: {choice.reason}."
+        raise ValueError(f"schedule_name {name} needs the model; got none; connect the MODEL that is sampled, or "
+                         f"choose one of: {', '.join(schedule_names()) or 'none yet, make one with ART Train'}")
+    choice, chosen = choose_schedule(model_facts(model), AUTOS[name])
+    return chosen, choice.taken, f"{name} took {choice.taken}: {choice.reason}."
 
 
 def _sigmas(schedule: Schedule, steps: int, denoise: float, model) -> torch.Tensor:

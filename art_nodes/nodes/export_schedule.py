@@ -27,8 +27,9 @@ class ARTExportSchedule(io.ComfyNode):
                                        "model the share of noise in 0 to 1 without the final 0, else the added noise "
                                        "with it."),
                 io.Combo.Input("schedule_name", options=choices(),
-                               tooltip="A schedule of the library; auto takes the one of the connected model's family. "
-                                       "A connected schedule is used instead."),
+                               tooltip="A schedule of the library; auto takes the one of the connected model's family "
+                                       "for Euler, auto-dpmpp_2m that for DPM++ 2M and the like, auto-clock that for "
+                                       "Heun. A connected schedule is used instead."),
                 io.Int.Input("steps", default=10, min=1, max=10000, tooltip="The number of steps."),
                 io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01,
                                tooltip="As in ART Sigmas: less than 1 gives the last 'steps' of steps/denoise steps."),

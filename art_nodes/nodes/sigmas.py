@@ -20,8 +20,9 @@ class ARTSigmas(io.ComfyNode):
             inputs=[
                 io.Combo.Input("schedule_name", options=choices(),
                                tooltip="A schedule that comes with the pack or that ART Train saved; auto takes the "
-                                       "bundled one of the connected model's family and says which. A connected "
-                                       "schedule is used instead."),
+                                       "bundled one of the connected model's family for Euler and says which, "
+                                       "auto-dpmpp_2m that for DPM++ 2M and the like, auto-clock that for Heun. A "
+                                       "connected schedule is used instead."),
                 io.Int.Input("steps", default=10, min=1, max=10000,
                              tooltip="How many steps are sampled; always exactly as many."),
                 io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01,

@@ -44,7 +44,7 @@ def test_use_art_sigmas_and_undo(tab):
     sample, sigmas = by_type["SamplerCustom"], by_type["ARTSigmas"]
     assert (sample["noise_seed"], sample["cfg"], sample["add_noise"]) == (77, 1.5, True)
     assert (sigmas["steps"], sigmas["denoise"], sigmas["model"]) == (9, 0.8, ["1", 0])
-    assert sigmas["schedule_name"] == "auto", "whatever was trained here, it is the model that decides"
+    assert sigmas["schedule_name"] == "auto-clock", "whatever was trained here, model and sampler decide"
     assert by_type["KSamplerSelect"]["sampler_name"] == "heun"
     assert sample["sigmas"] == [ids["ARTSigmas"], 0] and sample["sampler"] == [ids["KSamplerSelect"], 0]
     assert [sample[name] for name in ("model", "positive", "negative", "latent_image")] == [["1", i] for i in range(4)]
@@ -57,9 +57,10 @@ def test_use_art_sigmas_and_undo(tab):
     assert (old["seed"], old["steps"], old["sampler_name"], old["scheduler"]) == (77, 9, "heun", "karras")
 
 
-@pytest.mark.parametrize(("sampler", "graph", "cfg", "objective"), [
-    ("KSampler", graphs.sampling(), 1.5, "end:heun"), ("SamplerCustom", graphs.custom_sampling(), 2.5, "end:euler")])
-def test_learn_a_schedule_and_undo(tab, sampler, graph, cfg, objective):
+@pytest.mark.parametrize(("sampler", "graph", "cfg", "objective", "orbits"), [
+    ("KSampler", graphs.sampling(), 1.5, "end:heun", 24),
+    ("SamplerCustom", graphs.custom_sampling(), 2.5, "end:euler", 4)])
+def test_learn_a_schedule_and_undo(tab, sampler, graph, cfg, objective, orbits):
     tab.open_graph(graph)
     tab.view()
     choose(tab, 2, "Learn a schedule for this model")
@@ -69,5 +70,6 @@ def test_learn_a_schedule_and_undo(tab, sampler, graph, cfg, objective):
     train = tab.page.evaluate(OF_TRAIN)
     assert [train[name] for name in ("model", "positive", "negative", "latent_image")] == [["1", i] for i in range(4)]
     assert (train["cfg"], train["name"], train["objective"]) == (cfg, "my_schedule", objective)
+    assert (train["orbits"], train["trial_calls"]) == (orbits, 0)
     undo(tab, "() => app.graph.nodes.length === 3")
     assert tab.page.evaluate(TYPES) == sorted(before)

@@ -15,6 +15,13 @@ HOSTILE = "<img src=x onerror=document.title='hacked'>"
 TITLES = {name: node["display_name"] for name, node
           in json.loads((ROOT / "locales" / "en" / "nodeDefs.json").read_text()).items()}
 BUNDLED = ROOT / "learned_schedules"
+
+
+def row_of(name: str) -> re.Pattern:
+    """Of a list's row: that name, not a longer one that begins with it."""
+    return re.compile(rf"^{name}(?!-)")
+
+
 # Whether a foreign text became markup or a script of it ran.
 HARMED = "() => document.title.includes('hacked') || !!document.querySelector('img[src=\"x\"], [onerror]')"
 # Contrast of every text of ours that can be seen with what is behind it; at least 4.5 is readable for nearly everybody.
@@ -123,7 +130,7 @@ def test_side_panel_overlays_copies_and_uses(tab):
     node = sigmas_node(tab, 900, 300)
     tab.open_panel()
     panel = tab.page.locator(".art-panel")
-    panel.locator(".art-row", has_text="demo-edm").click()
+    panel.locator(".art-row", has_text=row_of("demo-edm")).click()
     panel.get_by_role("button", name="Copy sigmas").click()
     tab.until("async () => (await navigator.clipboard.readText()).startsWith('80')")
     copied = [float(each) for each in tab.page.evaluate("() => navigator.clipboard.readText()").split(",")]
@@ -131,7 +138,7 @@ def test_side_panel_overlays_copies_and_uses(tab):
     panel.get_by_role("button", name="Use it").click()
     tab.plot_when(node, lambda plot: "of demo-edm" in plot["alt"], "the chosen schedule")
     assert panel.locator(".art-picture path").count() == 1
-    panel.locator(".art-row", has_text="demo-sdxl").click()
+    panel.locator(".art-row", has_text=row_of("demo-sdxl")).click()
     tab.until("() => document.querySelectorAll('.art-panel .art-picture path').length === 2")
     assert re.search("demo-edm.*demo-sdxl", panel.locator(".art-picture").get_attribute("aria-label"))
     # However many schedules there are, what a click on one draws is in sight.
@@ -152,7 +159,7 @@ def test_colors_can_be_told_apart(tab, settings):
     sigmas_node(tab, 900, 300)
     tab.open_panel()
     for name in ("demo-edm", "demo-sdxl"):
-        tab.page.locator(".art-panel .art-row", has_text=name).click()
+        tab.page.locator(".art-panel .art-row", has_text=row_of(name)).click()
     tab.until("() => document.querySelectorAll('.art-panel .art-picture path').length === 2")
     measured = tab.page.evaluate(CONTRAST)
     assert len(measured) > 30
@@ -191,7 +198,7 @@ def test_browser_at_400_percent(tab):
     box = dialog.bounding_box()
     assert box["x"] >= 0 and box["y"] >= 0 and box["x"] + box["width"] <= 320 and box["y"] + box["height"] <= 256
     assert dialog.evaluate("(element) => element.scrollWidth <= element.clientWidth")
-    dialog.locator(".art-row", has_text="demo-edm").click()
+    dialog.locator(".art-row", has_text=row_of("demo-edm")).click()
     tab.page.set_viewport_size({"width": 1500, "height": 950})
     tab.plot_when(node, lambda plot: "demo-" in plot["alt"], "a schedule")
 
@@ -230,7 +237,7 @@ def test_texts_in_the_language_of_the_user(tab, settings):
     button = tab.page.get_by_role("button", name="ART 调度", exact=True)
     panel = tab.page.locator(".art-panel")
     tab.again(button.click, panel.is_visible)
-    panel.locator(".art-row", has_text="demo-edm").filter(has_text="随扩展附带").click()
+    panel.locator(".art-row", has_text=row_of("demo-edm")).filter(has_text="随扩展附带").click()
     tab.until("() => document.querySelector('.art-panel .art-status').textContent === 'demo-edm'")
     assert panel.locator(".art-picture").get_attribute("aria-label") == "demo-edm 的时钟。"
     tab.command("ART.Browse")

@@ -4,12 +4,15 @@ import dataclasses
 import io
 import logging
 import types
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from art_nodes.core import Schedule
+from art_nodes.host.families import FAMILIES
 from benchmarks.comfy.server import HostError
 from tests.host import schedules, workflows
 
@@ -150,6 +153,34 @@ def test_auto_without_a_file_falls_back_or_says_what_to_do(comfy, bundle):
     assert "there is no schedule for sdxl, and sd15 is the nearest" in reading.text
 
 
+@pytest.mark.parametrize("kind, sampler", [("dpmpp_2m", "dpmpp_2m"), ("clock", "euler")])
+def test_auto_for_another_sampler_takes_the_one_beside_it_or_says_that_there_is_none(comfy, bundle, tmp_path, kind,
+                                                                                    sampler):
+    from art_nodes.host.sigmas import fingerprint, read_sigmas
+
+    bundle(sdxl=14.6146, flux=1.0)
+    reading = read_sigmas(f"auto-{kind}", 8, 1.0, model=sdxl(comfy))
+    assert reading.name == "sdxl" and f"there is no sdxl-{kind}, and sdxl stands in" in reading.text
+    before = fingerprint(f"auto-{kind}"), fingerprint("auto")
+    path = tmp_path / "bundled" / f"sdxl-{kind}.safetensors"
+    schedules.schedule(top=14.6146, rate=2.0, objective=f"end:{sampler}", family="sdxl").save(path)
+    reading = read_sigmas(f"auto-{kind}", 8, 1.0, model=sdxl(comfy))
+    assert reading.text.startswith(f"auto-{kind} took sdxl-{kind}: the model is of the family sdxl")
+    assert reading.name == f"sdxl-{kind}" and f"sampler {sampler}" in reading.text
+    assert torch.equal(reading.sigmas, Schedule.load(path).sigmas(8, sigma_max=reading.sigmas[0].item()))
+    assert read_sigmas("auto", 8, 1.0, model=sdxl(comfy)).name == "sdxl"
+    assert fingerprint(f"auto-{kind}") != before[0] and fingerprint("auto") == before[1]
+    with pytest.raises(ValueError, match=f"auto-{kind} needs the model"):
+        read_sigmas(f"auto-{kind}", 8, 1.0)
+
+
+def test_every_family_has_every_kind_of_auto(comfy):
+    from art_nodes.host.library import AUTOS
+
+    bundled = {path.stem for path in (Path(__file__).parents[2] / "learned_schedules").glob("*.safetensors")}
+    assert {family.name + ending for family in FAMILIES for ending in AUTOS.values()} == bundled
+
+
 def test_auto_needs_the_model_unless_a_schedule_is_connected(bundle):
     from art_nodes.host.sigmas import read_sigmas
 
@@ -221,6 +252,8 @@ def test_the_fingerprint_of_auto_follows_every_family(bundle):
 def test_auto_is_no_schedules_name(library, tmp_path):
     with pytest.raises(ValueError, match="name must not be auto"):
         library.save_schedule(schedules.schedule(), "Auto")
+    with pytest.raises(ValueError, match="name must not be .*auto-clock.* as my_auto-clock"):
+        library.save_schedule(schedules.schedule(), "auto-clock")
     (tmp_path / "trained").mkdir(exist_ok=True)
     schedules.schedule().save(tmp_path / "trained" / "auto.safetensors")
     assert library.schedule_names() == ["trained/auto"]
@@ -253,4 +286,4 @@ def test_the_node_in_the_running_host(server, dress, name):
 def test_auto_is_the_first_choice_of_a_new_node(server):
     declared = server.object_info("ARTSigmas")["ARTSigmas"]["input"]["required"]["schedule_name"]
     choices = declared[0] if isinstance(declared[0], list) else declared[1]["options"]
-    assert choices[0] == "auto" and {"demo-edm", "demo-sdxl"} < set(choices)
+    assert choices[:3] == ["auto", "auto-dpmpp_2m", "auto-clock"] and {"demo-edm", "demo-sdxl"} < set(choices)

@@ -14,6 +14,7 @@ from benchmarks.comfy.server import HostError
 from tests.host import schedules, workflows
 
 pytestmark = pytest.mark.host
+AUTOS = ["auto", "auto-dpmpp_2m", "auto-clock"]
 MODEL = {"model": "DemoModel", "model_sampling": "ModelSamplingContinuousEDM + EDM"}
 
 
@@ -143,14 +144,14 @@ def test_another_shift_is_warned_about(read, models, caplog):
 def test_the_fingerprint_follows_the_file(library, tmp_path):
     from art_nodes.host.sigmas import choices, fingerprint
 
-    assert choices() == ["auto"]
+    assert choices() == AUTOS
     missing = fingerprint("a")
     library.save_schedule(schedules.schedule(), "a")
     first = fingerprint("a")
     (tmp_path / "trained" / "a.safetensors").unlink()
     library.save_schedule(schedules.schedule(rate=2.0), "a")
     assert len({missing, first, fingerprint("a"), fingerprint(None)}) == 4
-    assert choices() == ["auto", "a"]
+    assert choices() == [*AUTOS, "a"]
 
 
 def pictures(server, name, with_model=False, events=None, **settings) -> np.ndarray:

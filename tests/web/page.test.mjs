@@ -61,11 +61,12 @@ test('ART Sigmas is drawn without queueing, and again when a widget changes', as
 test('auto stays a choice when the list is read anew, and what it took is drawn', async () => {
   const node = create('ARTSigmas', { schedule_name: 'auto', steps: 4, denoise: 1 });
   const [widget] = node.widgets;
-  widget.options.values = ['auto', 'old'];
+  widget.options.values = ['auto', 'auto-clock', 'old'];
   reconnect();
   await settle();
-  assert.deepEqual(widget.options.values, ['auto', ...summaries.map((each) => each.name)]);
+  assert.deepEqual(widget.options.values, ['auto', 'auto-clock', ...summaries.map((each) => each.name)]);
   assert.equal(widget.value, 'auto');
+  assert.match(widget.options.getOptionLabel('auto-clock'), /^auto-clock — .*Heun/);
   const { element } = plotOf(node);
   assert.match(element.textContent, /auto is drawn when it has run/);
   host.asked = [];
@@ -260,6 +261,21 @@ test('"Learn a schedule for this model" on the graph', () => {
   assert.equal(app.graph.wires().filter((wire) => wire.includes('> ARTTrain.')).length, 4);
   assert.ok(app.graph.nodes.includes(sampler));
   assert.deepEqual([getNodeMenuItems(train), getNodeMenuItems({}), getNodeMenuItems(create('Save'))], [[], [], []]);
+});
+
+test('what a sampler is best served with is set, and what it costs is told', async () => {
+  globalThis.LiteGraph.registered_node_types = {
+    ARTTrain: { nodeData: { input: { required: { objective: [['end:euler', 'end:heun'], {}] } } } },
+    ARTSigmas: { nodeData: { input: { required: { schedule_name: ['COMBO', { options: ['auto', 'auto-clock'] }] } } } },
+  };
+  const items = getNodeMenuItems(wired());
+  items.find((each) => each.content.startsWith('Learn')).callback();
+  const train = app.graph.nodes.find((node) => node.type === 'ARTTrain');
+  assert.deepEqual(['objective', 'orbits'].map((name) => value(train, name)), ['end:heun', 24]);
+  assert.match(host.told[0].detail, /best for heun.*51 pictures/);
+  await items.find((each) => each.content === 'Use ART sigmas').callback();
+  delete globalThis.LiteGraph.registered_node_types;
+  assert.equal(value(app.graph.nodes.find((node) => node.type === 'ARTSigmas'), 'schedule_name'), 'auto-clock');
 });
 
 test('a host without a node type: nothing is changed', async () => {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import test from 'node:test';
 
 import {
-  addTrain, canLearn, canReplace, findCheckpoint, findSampler, objectiveFor, proposeName, replaceKSampler,
+  addTrain, autoFor, canLearn, canReplace, findCheckpoint, findSampler, picturesOf, proposeName, replaceKSampler,
+  settingsFor,
 } from '../../web/art/rewrite.mjs';
 
 function ksampler(changes = {}) {
@@ -72,7 +74,7 @@ test('ART Train is wired as the sampler is', () => {
   assert.ok(plan.add[0].pos[1] > 200 + 262);
 });
 
-test('ART Train gets the objective of the sampler that there is', () => {
+test('ART Train gets what was found best for the sampler that there is', () => {
   const nodes = { 9: { widgets: { sampler_name: 'deis' }, inputs: {} }, 8: { widgets: {}, inputs: {} } };
   const nodeOf = (id) => nodes[id] ?? null;
   const custom = (id) => ({ widgets: {}, inputs: { sampler: [id, 0] } });
@@ -80,11 +82,36 @@ test('ART Train gets the objective of the sampler that there is', () => {
     .map((node) => findSampler(nodeOf, node)), ['dpmpp_2m', 'deis', null, null, null]);
   assert.equal(findSampler(nodeOf, ksampler({ inputs: { sampler_name: [24, 0] } })), null);
   const offered = ['euler', 'end:euler', 'end:heun', 'spectrum:heun', 'spectrum:euler_ancestral'];
-  assert.deepEqual(['heun', 'euler', 'euler_ancestral', 'lcm', null].map((name) => objectiveFor(name, offered)),
-    ['end:heun', 'end:euler', 'spectrum:euler_ancestral', null, null]);
-  assert.equal(objectiveFor('heun', []), null);
-  assert.deepEqual(addTrain(ksampler(), 'mine', 'end:dpmpp_2m').add[0].widgets,
-    { name: 'mine', objective: 'end:dpmpp_2m', cfg: 6.5, steps: 13 });
+  assert.deepEqual(['heun', 'euler', 'euler_ancestral', 'lcm', null].map((name) => settingsFor(name, offered)), [
+    { objective: 'end:heun', orbits: 24 }, { objective: 'end:euler' },
+    { objective: 'spectrum:euler_ancestral', orbits: 32, trial_calls: 8192 }, {}, {}]);
+  assert.deepEqual(settingsFor('heun', []), {});
+  const settings = settingsFor('dpmpp_2m', ['end:dpmpp_2m']);
+  assert.deepEqual(addTrain(ksampler(), 'mine', settings).add[0].widgets,
+    { name: 'mine', objective: 'end:dpmpp_2m', orbits: 24, trial_calls: 4096, cfg: 6.5, steps: 13 });
+});
+
+test('settings, and pictures that learning takes as long as, are those of the README', () => {
+  const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
+  const row = (words) => readme.split('\n').find((line) => line.startsWith('|') && line.includes(words))
+    .split('|').slice(2, -1).map((cell) => cell.trim());
+  for (const [sampler, words] of [['euler', 'the default |'], ['heun', '`end:heun`'], ['deis', 'DEIS'],
+    ['dpmpp_2m', 'DPM++ 2M, RES multistep'], ['res_multistep', 'RES multistep'], ['uni_pc', '`end:uni_pc`'],
+    ['euler_ancestral', '`spectrum:euler_ancestral`']]) {
+    const objectives = [sampler === 'euler_ancestral' ? `spectrum:${sampler}` : `end:${sampler}`];
+    const { orbits = 4, trial_calls: trials = 0, ...rest } = settingsFor(sampler, objectives);
+    const [objective, advised, recorded, pictures] = row(words);
+    assert.deepEqual([trials, orbits].map(String), [advised, recorded], sampler);
+    assert.ok(objective.includes(rest.objective) || objective.includes('<your sampler>'), sampler);
+    assert.ok(Math.abs(picturesOf({ orbits, trial_calls: trials }) - Number.parseFloat(pictures)) < 6, `${sampler}: ${pictures}`);
+  }
+});
+
+test('of the kinds of auto a sampler gets the one that suits it, if ART Sigmas has it', () => {
+  const offered = ['auto', 'auto-dpmpp_2m', 'auto-clock', 'sdxl'];
+  assert.deepEqual(['euler', 'heun', 'dpmpp_2m', 'uni_pc', 'lcm', null].map((name) => autoFor(name, offered)),
+    ['auto', 'auto-clock', 'auto-dpmpp_2m', 'auto-dpmpp_2m', 'auto', 'auto']);
+  assert.equal(autoFor('heun', ['auto', 'sdxl']), 'auto');
 });
 
 test('what a schedule can be learned for', () => {

@@ -3,15 +3,23 @@
 import { getJson, nodesOf, setWidget } from './host.mjs';
 import { Listeners } from './listeners.mjs';
 import { describe, readList } from './schedules.mjs';
+import { say } from './words.mjs';
 
 const WIDGET = 'schedule_name';
 const READERS = ['ARTSigmas', 'ARTLoadSchedule', 'ARTScheduleInfo', 'ARTExportSchedule'];
 /** The choice that stands for the schedule of the connected model's family; it is no schedule's name. */
 export const AUTO = 'auto';
+/** Those for the family's other schedules, each with the text that says what for. */
+const MORE = { 'auto-dpmpp_2m': 'autoMultistep', 'auto-clock': 'autoClock' };
 let list = [];
 let loading = null;
 const whole = new Map();
 const listeners = new Listeners();
+
+/** Whether a choice leaves the schedule to the connected model. */
+export function isAuto(name) {
+  return name === AUTO || Object.hasOwn(MORE, name);
+}
 
 /** @returns {import('./schedules.mjs').Summary[]} as last read */
 export function schedules() {
@@ -58,14 +66,15 @@ export function offerChoices(node) {
   if (!widget?.options) return;
   widget.options.getOptionLabel = labelOf;
   // Only the node itself says whether it knows auto.
-  const auto = Array.isArray(widget.options.values) && widget.options.values.includes(AUTO) ? [AUTO] : [];
+  const auto = Array.isArray(widget.options.values) ? widget.options.values.filter(isAuto) : [];
   if (list.length) widget.options.values = [...auto, ...list.map((each) => each.name)];
 }
 
 /** A name with family, origin and date, for a menu that may set it as markup: so without angle brackets. */
 function labelOf(name) {
   const known = list.find((each) => each.name === name);
-  const label = known ? `${name} — ${describe(known)}` : String(name ?? '');
+  const told = known ? describe(known) : Object.hasOwn(MORE, name) ? say(MORE[name]) : null;
+  const label = told ? `${name} — ${told}` : String(name ?? '');
   return label.replaceAll('<', '‹').replaceAll('>', '›').replaceAll('&', '＆');
 }
 

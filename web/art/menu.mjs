@@ -2,11 +2,15 @@
 
 import { carryOut, describeNode, neighbours } from './graph.mjs';
 import { app, choicesOf, tell } from './host.mjs';
-import { AUTO, offerChoices, refresh, schedules } from './library.mjs';
+import { offerChoices, refresh, schedules } from './library.mjs';
 import {
-  addTrain, canLearn, canReplace, findCheckpoint, findSampler, objectiveFor, proposeName, replaceKSampler,
+  addTrain, autoFor, canLearn, canReplace, findCheckpoint, findSampler, picturesOf, proposeName, replaceKSampler,
+  settingsFor,
 } from './rewrite.mjs';
 import { say } from './words.mjs';
+
+// Nothing that was learned has been shown to be better than the host's schedules with these.
+const UNPROVEN = ['dpmpp_2m_sde', 'dpmpp_2m_sde_gpu', 'res_multistep_ancestral'];
 
 /**
  * Our entries of a node's menu.
@@ -25,15 +29,20 @@ export function menuItems(node) {
 function learnHere(node) {
   const [plain, nodeOf] = [describeNode(node), neighbours(node)];
   const name = proposeName(findCheckpoint(nodeOf, plain));
-  const objective = objectiveFor(findSampler(nodeOf, plain), choicesOf('ARTTrain', 'objective'));
-  finish(carryOut(addTrain(plain, name, objective), node.graph));
+  const sampler = findSampler(nodeOf, plain);
+  const settings = settingsFor(sampler, choicesOf('ARTTrain', 'objective'));
+  if (!finish(carryOut(addTrain(plain, name, settings), node.graph))) return;
+  if (UNPROVEN.includes(sampler)) tell('info', say('learnUnproven', { sampler }));
+  else if (settings.orbits) tell('info', say('learnCost', { sampler, n: picturesOf(settings) }));
 }
 
 async function replaceHere(node) {
   const known = schedules().length ? schedules() : await refresh();
   if (known.every((each) => each.error)) return tell('info', say('noneYet'));
   // The page does not know what model it is. ART Sigmas is wired to it, and auto finds the schedule of its family.
-  return finish(carryOut(replaceKSampler(describeNode(node), AUTO), node.graph));
+  const plain = describeNode(node);
+  const choice = autoFor(findSampler(neighbours(node), plain), choicesOf('ARTSigmas', 'schedule_name'));
+  return finish(carryOut(replaceKSampler(plain, choice), node.graph));
 }
 
 function finish(nodes) {

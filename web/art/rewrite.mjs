@@ -33,6 +33,23 @@ const KSAMPLER = {
   sampler_name: [['sampler', 'sampler_name']],
 };
 const CONTROL = 'control_after_generate';
+const RECORDED = 64; // model calls of an orbit
+const MULTISTEP = { orbits: 24, trial_calls: 4096 };
+const ADVISED = {
+  heun: { orbits: 24 },
+  dpmpp_2m: MULTISTEP,
+  res_multistep: MULTISTEP,
+  deis: MULTISTEP,
+  uni_pc: MULTISTEP,
+  euler_ancestral: { orbits: 32, trial_calls: 8192 },
+};
+const SUITED = {
+  heun: 'auto-clock',
+  dpmpp_2m: 'auto-dpmpp_2m',
+  res_multistep: 'auto-dpmpp_2m',
+  deis: 'auto-dpmpp_2m',
+  uni_pc: 'auto-dpmpp_2m',
+};
 const LEARNABLE = ['model', 'positive', 'negative', 'latent_image'];
 
 /** @returns {boolean} whether "Use ART sigmas" is for this type of node */
@@ -97,12 +114,11 @@ function withMode(node) {
  * ART Train beside a sampler, wired to the same model, conditionings and latent.
  * @param {PlainNode} node
  * @param {string} name proposed for the schedule
- * @param {string | null} objective null leaves ART Train's own
+ * @param {Record<string, string | number>} settings from `settingsFor`; {} leaves ART Train's own
  * @returns {Plan}
  */
-export function addTrain(node, name, objective = null) {
-  const widgets = { name };
-  if (objective) widgets.objective = objective;
+export function addTrain(node, name, settings = {}) {
+  const widgets = { name, ...settings };
   if (typeof node.widgets.cfg === 'number') widgets.cfg = node.widgets.cfg;
   if (Number.isInteger(node.widgets.steps)) widgets.steps = node.widgets.steps;
   return {
@@ -127,13 +143,30 @@ export function findSampler(nodeOf, node) {
 }
 
 /**
- * What to learn for a sampler: the error where it ends, or, where it adds noise, how sharp its pictures come out.
+ * What to learn for a sampler: the error where it ends, or, where it adds noise, how sharp its pictures come out; and
+ * with how many orbits and trials that was found to pay (README, "Which objective?").
  * @param {string | null} sampler
  * @param {string[]} objectives that ART Train offers
- * @returns {string | null} null if none of them is for this sampler
+ * @returns {Record<string, string | number>} widgets of ART Train; {} if no objective is for this sampler
  */
-export function objectiveFor(sampler, objectives) {
-  return ['end', 'spectrum'].map((kind) => `${kind}:${sampler}`).find((each) => objectives.includes(each)) ?? null;
+export function settingsFor(sampler, objectives) {
+  const offered = ['end', 'spectrum'].map((kind) => `${kind}:${sampler}`).find((each) => objectives.includes(each));
+  return offered ? { objective: offered, ...ADVISED[sampler] } : {};
+}
+
+/** About how many pictures of 30 steps learning takes as long as. */
+export function picturesOf({ orbits = 4, trial_calls: trials = 0 }) {
+  return Math.round((orbits * RECORDED + trials) / 30);
+}
+
+/**
+ * The choice of ART Sigmas for a sampler: of the family's schedules the one that did best with it (docs/results.md).
+ * @param {string | null} sampler
+ * @param {string[]} choices that ART Sigmas offers
+ */
+export function autoFor(sampler, choices) {
+  const choice = SUITED[sampler];
+  return choices.includes(choice) ? choice : 'auto';
 }
 
 /**

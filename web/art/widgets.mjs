@@ -3,7 +3,7 @@
 import { compareChart, emptyChart, ladderChart, trainingChart } from './charts.mjs';
 import { sourceOf } from './graph.mjs';
 import { allGraphs, executionIds, getJson, isDragged, passWheel, undoable, workflowId } from './host.mjs';
-import { AUTO, chosen, onSchedules, schedule, useSchedule } from './library.mjs';
+import { chosen, isAuto, onSchedules, schedule, useSchedule } from './library.mjs';
 import { isOver } from './live.mjs';
 import { morph } from './paths.mjs';
 import { pickSchedule } from './picker.mjs';
@@ -126,7 +126,7 @@ function plotSigmas(node, plot) {
   return () => {
     here = true;
     const stop = [onSchedules(soon), onTrainings(() => wiredTrain(node) && soon()),
-      onRecords(() => chosen(node) === AUTO && soon())];
+      onRecords(() => isAuto(chosen(node)) && soon())];
     soon();
     return () => {
       clearTimeout(timer);
@@ -152,7 +152,7 @@ async function sigmasChart(node) {
   const [steps, denoise] = ['steps', 'denoise'].map((name) => Number(valueOf(node, name)));
   if (!Number.isInteger(steps) || steps < 1 || !(denoise >= 0 && denoise <= 1)) return emptyChart(say('noSteps'));
   const wired = hasWire(node, 'schedule');
-  const named = chosen(node) === AUTO ? taken(node) : chosen(node);
+  const named = isAuto(chosen(node)) ? taken(node) : chosen(node);
   const name = wired ? trainingOf(wiredTrain(node) ?? {})?.name : named;
   if (!name && !wired) return emptyChart(say('autoLater'));
   if (!name) return emptyChart(say('wiredLater'));

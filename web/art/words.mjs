@@ -60,6 +60,8 @@ export const ENGLISH = {
   overlayTitle: 'sigma over the clock',
   overlayPoint: '$share of the clock: $name at sigma $sigma',
   // picker and list
+  autoMultistep: 'the family’s for DPM++ 2M, RES multistep, DEIS and UniPC',
+  autoClock: 'the family’s for Heun: the paper’s clock, made for no number of steps',
   browse: 'Browse schedules…',
   choose: 'Choose a schedule',
   search: 'Search schedules',
@@ -89,6 +91,10 @@ export const ENGLISH = {
   learnHere: 'Learn a schedule for this model',
   replaceHere: 'Use ART sigmas',
   noneYet: 'There is no schedule yet. ART Train makes one.',
+  learnCost: 'ART Train is set as was found best for $sampler; '
+    + 'it takes about as long as $n pictures of 30 steps. Fewer orbits and trial_calls take less.',
+  learnUnproven: 'For $sampler nothing learned has been shown to be better than ComfyUI’s own schedules; '
+    + 'the README says which of those to take.',
   nodeMissing: 'This ComfyUI lacks a node type that is needed; nothing was changed.',
 };
 let chosen = {};
