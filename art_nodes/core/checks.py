@@ -12,17 +12,27 @@ class ScheduleFileError(ValueError):
     """A schedule or bank file that is damaged, foreign or unsafe; the message names the file."""
 
 
+def is_number(value) -> bool:
+    """Whether it is a real number, Python's or numpy's; True and False are none."""
+    return isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+
+
 def check_steps(steps: int) -> int:
     """Return `steps` as an int >= 1, or raise ValueError."""
-    if isinstance(steps, bool) or not isinstance(steps, (int, float, np.integer)) or not steps >= 1 or steps % 1:
+    if not is_number(steps) or not steps >= 1 or steps % 1:
         raise ValueError(f"steps must be a whole number >= 1; got {steps!r}; ask for at least one sampling step")
     return int(steps)
 
 
+def _item(value):
+    """The number in a tensor or array of one element; anything else as it is."""
+    return value.item() if isinstance(value, (torch.Tensor, np.ndarray)) and math.prod(value.shape) == 1 else value
+
+
 def check_sigma_range(sigma_max: float, sigma_min: float) -> tuple[float, float]:
     """Return the range as floats with 0 < sigma_min < sigma_max < inf, or raise ValueError."""
-    high, low = float(sigma_max), float(sigma_min)
-    if not (math.isfinite(high) and math.isfinite(low) and 0 < low < high):
+    high, low = (float(sigma) if is_number(sigma) else sigma for sigma in map(_item, (sigma_max, sigma_min)))
+    if not (is_number(high) and is_number(low) and math.isfinite(high) and math.isfinite(low) and 0 < low < high):
         raise ValueError(
             f"sigmas must be finite and 0 < sigma_min < sigma_max; got sigma_max={high}, sigma_min={low}; "
             "pass the range the model was trained on, for SDXL 14.6146 and 0.0292"
@@ -32,8 +42,8 @@ def check_sigma_range(sigma_max: float, sigma_min: float) -> tuple[float, float]
 
 def check_nodes(nodes: int) -> int:
     """Return the number of recording nodes as an int >= 8, or raise ValueError."""
-    if not nodes >= MIN_NODES or nodes % 1:
-        raise ValueError(f"nodes must be a whole number >= {MIN_NODES}; got {nodes}; 64 is a good choice")
+    if not is_number(nodes) or not nodes >= MIN_NODES or nodes % 1:
+        raise ValueError(f"nodes must be a whole number >= {MIN_NODES}; got {nodes!r}; 64 is a good choice")
     return int(nodes)
 
 
@@ -69,8 +79,9 @@ def check_step_grid(sigmas, name: str = "a grid") -> np.ndarray:
 
 def check_start(sigma: float) -> float:
     """Return the sigma at which a model starts sampling as a float, finite and > 0, or raise ValueError."""
-    if not (math.isfinite(sigma) and sigma > 0):
-        raise ValueError(f"sigma_max must be finite and > 0; got {sigma}; pass the model's largest or leave it out")
+    sigma = _item(sigma)
+    if not (is_number(sigma) and math.isfinite(sigma) and sigma > 0):
+        raise ValueError(f"sigma_max must be finite and > 0; got {sigma!r}; pass the model's largest or leave it out")
     return float(sigma)
 
 

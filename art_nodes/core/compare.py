@@ -82,8 +82,9 @@ def compare(
     """
     noise = start_states(noise)
     run, reference_nodes = find_solver(solver), check_nodes(reference_nodes)
-    if not grids:
-        raise ValueError("grids must hold at least one grid to compare; got none")
+    if not isinstance(grids, Mapping) or not grids:
+        raise ValueError("grids must hold at least one grid, by name; got "
+                         f"{type(grids).__name__ if grids else grids}; write {{'mine': schedule.sigmas(10)}}")
     grids = {name: torch.as_tensor(sigmas) for name, sigmas in grids.items()}
     starts = {name: check_step_grid(sigmas, f"grid {name!r}")[0] for name, sigmas in grids.items()}
     top = max(starts.values())

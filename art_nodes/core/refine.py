@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from .bank import OrbitBank
+from .checks import check_steps
 from .clock import optimal_clock, read_clock
 from .dynamic import best_on_nodes, solvable
 from .objectives import SamplerError
@@ -49,16 +50,28 @@ def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINE
     objective: "residual:<sampler>" or "end:<sampler>", see core/objectives.py.
     progress: called as progress(grids done, grids in all).
     growth: as for `SamplerError`.
-    Raises ValueError for another objective, or a bank that lacks the predictions' inner products.
+    Raises ValueError for another objective, for numbers of steps that are none or all above half the nodes, or a bank
+    that lacks the predictions' inner products.
     """
     error, grids = SamplerError(bank, objective, growth=growth), {}
-    steps = sorted({count for count in steps if count <= len(bank.sigmas) // 2})
+    steps, most = {check_steps(count) for count in _listed(steps)}, len(bank.sigmas) // 2
+    if steps and min(steps) > most:
+        raise ValueError(f"steps must be at most half the recorded nodes, here {most}; got {sorted(steps)}; record "
+                         "more nodes, or read the clock at that many")
+    steps = sorted(count for count in steps if count <= most)
     for done, count in enumerate(steps):
         near = [read_clock(grid, np.linspace(0, 1, count + 1)) for grid in list(grids.values())[-1:]]
         grids[count] = best_grid(error, count, near)
         if progress is not None:
             progress(done + 1, len(steps))
     return grids
+
+
+def _listed(steps: Iterable[int]) -> list[int]:
+    """Numbers of steps as a list; ValueError for one number alone."""
+    if not isinstance(steps, Iterable):
+        raise ValueError(f"steps must be a list of numbers of steps; got {steps!r}; write ({steps!r},)")
+    return list(steps)
 
 
 def refine(error: SamplerError, grids, freedom: int | None = None) -> np.ndarray:

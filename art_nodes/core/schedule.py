@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from .bank import OrbitBank
-from .checks import ScheduleFileError, check_start, check_steps
+from .checks import ScheduleFileError, check_start, check_steps, is_number
 from .clock import grid_cost, read_clock, time_of_sigma
 from .files import as_json, write_whole
 
@@ -72,8 +72,8 @@ class Schedule:
         Raises ValueError for steps < 1, denoise outside (0, 1] or a sigma_max that is not finite and > 0.
         """
         steps = check_steps(steps)
-        if not LEAST_DENOISE <= denoise <= 1:
-            raise ValueError(f"denoise must lie in (0, 1]; got {denoise}; use 1 to sample from pure noise")
+        if not is_number(denoise) or not LEAST_DENOISE <= denoise <= 1:
+            raise ValueError(f"denoise must lie in (0, 1]; got {denoise!r}; use 1 to sample from pure noise")
         total = int(steps / denoise)
         clock, start, top = self.clock_for(total), 0.0, self.sigma_max
         if sigma_max is not None:

@@ -129,13 +129,11 @@ def _quota(counts: torch.Tensor) -> int:
     return low
 
 
-def spectrum_of(start: torch.Tensor, predictions: list[torch.Tensor], bands: Bands, shape, rounding: np.ndarray
-                ) -> Spectrum:
-    """Of coefficients of the start state (B, kept) and of the N predictions, each (B, kept).
+def spectrum_of(rows: torch.Tensor, bands: Bands, shape, rounding: np.ndarray) -> Spectrum:
+    """Of coefficients of the start state and of the N predictions; rows: (N + 1, B, kept).
 
     rounding: (N + 1,) squares of half-precision rounding noise, which is white and is taken off.
     """
-    rows = torch.stack([start, *predictions])  # (N + 1, B, kept)
     grams = []
     for part in bands.parts:
         vectors = rows[:, :, part].flatten(1).double()

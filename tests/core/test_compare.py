@@ -71,6 +71,8 @@ def test_refuses_unfair_comparisons():
         compare(gaussian(), START, grids(), "magic")
     with pytest.raises(ValueError, match="at least one grid"):
         compare(gaussian(), START, {})
+    with pytest.raises(ValueError, match="by name; got list"):
+        compare(gaussian(), START, [grids()])
     with pytest.raises(ValueError, match="nodes must be a whole number >= 8; got 0"):
         compare(gaussian(), START, grids(), reference_nodes=0)
     with pytest.raises(ValueError, match="0 < sigma_min < sigma_max"):

@@ -29,6 +29,7 @@ from art_nodes.core.clock import optimal_clock
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.dynamic import best_on_nodes
 from art_nodes.core.environment import ReplayEnvironment
+from art_nodes.core.exact import gaussian
 from art_nodes.core.objectives import (
     LARGEST_GROWTH,
     NOISY,
@@ -462,3 +463,21 @@ def test_orbits_that_have_settled_tell_nothing_of_the_spread():
     changes = np.diff(np.eye(len(settled.sigmas) + 1), axis=0)[1:]
     assert (np.einsum("in,bnm,im->bi", changes, settled.gram, changes)[:, -10:] < 1e-14).all()
     assert 4 < spread(settled) < 2 * 64**0.5  # pictures are sqrt(64) long, and differ by sqrt(2) times that at most
+
+
+@pytest.mark.parametrize("steps, said", [
+    (8, r"list of numbers of steps; got 8; write \(8,\)"), ((0,), "whole number >= 1; got 0"),
+    ((6, 3.5), "got 3.5"), ((40,), r"at most half the recorded nodes, here 32; got \[40\]")])
+def test_numbers_of_steps_that_no_grid_can_have_are_told(bank, steps, said):
+    """Not a schedule without grids, which would step as the paper's clock and call itself another."""
+    with pytest.raises(ValueError, match=said):
+        optimal_schedule(bank, objective="end:euler", steps=steps)
+
+
+@pytest.mark.parametrize("settings, said", [
+    ({"nodes": "64"}, "nodes must be a whole number >= 8; got '64'"), ({"sigma_max": "high"}, "finite"),
+    ({"sigma_min": None}, "finite"), ({"sigma_max": True}, "finite")])
+def test_what_is_no_number_is_told(settings, said):
+    given = {"sigma_max": 14.6, "sigma_min": 0.03, **settings}
+    with pytest.raises(ValueError, match=said):
+        record_orbits(gaussian(), targets.noise((1, 4), 14.6), **given)

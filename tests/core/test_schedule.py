@@ -77,7 +77,7 @@ def test_refuses_bad_steps(steps):
         EVEN.sigmas(steps)
 
 
-@pytest.mark.parametrize("denoise", [0.0, -0.5, 1.5, math.nan, 1e-320])
+@pytest.mark.parametrize("denoise", [0.0, -0.5, 1.5, math.nan, 1e-320, None, "half", True])
 def test_refuses_bad_denoise(denoise):
     with pytest.raises(ValueError, match=r"denoise must lie in \(0, 1\]; got"):
         EVEN.sigmas(5, denoise=denoise)

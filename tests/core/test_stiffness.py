@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from art_nodes.core import optimal_schedule, record_orbits, stiffness
-from art_nodes.core.bank import MAX_ELEMENTS
+from art_nodes.core import OrbitBank, optimal_schedule, record_orbits, stiffness
+from art_nodes.core.bank import MAX_ELEMENTS, kept_elements
 from art_nodes.core.exact import gaussian, image_gaussian, power_spectrum
 from tests.core import targets
 
@@ -95,3 +95,32 @@ def test_subset_of_a_large_sample():
     assert np.array_equal(few.stiffness, again.stiffness)
     ratio = (few.stiffness[0] / whole)[middle > 0.1]
     assert ratio.std() < 0.01 and abs(ratio.mean() - 1) < 0.02
+
+
+def test_the_stated_error_of_a_subset_holds_for_edges_of_photographs():
+    """What predictions differ by from node to node is edges, whose elements are far from Gaussian."""
+    from scipy.ndimage import gaussian_filter
+    from sklearn.datasets import load_sample_images
+
+    pixels = np.stack([image[:384, :384].reshape(128, 3, 128, 3, 3).mean((1, 3)) / 127.5 - 1
+                       for image in load_sample_images().images])  # (2, 128, 128, 3)
+    picture = np.moveaxis(pixels, -1, 1).reshape(6, 128, 128)
+    for fine, coarse in ((0.7, 1.5), (1.5, 3.0)):
+        edges = np.ravel([gaussian_filter(channel, fine) - gaussian_filter(channel, coarse) for channel in picture])
+        norm, kurtosis = np.sqrt(np.mean(edges**2)), np.mean(edges**4) / np.mean(edges**2) ** 2
+        draw = np.random.default_rng(0)
+        found = [np.sqrt(np.mean(draw.permutation(edges)[:MAX_ELEMENTS] ** 2)) / norm - 1 for _ in range(100)]
+        stated = np.sqrt((kurtosis - 1) / (4 * MAX_ELEMENTS))
+        assert kurtosis > 5 and 0.006 < stated < 0.015
+        assert 0.7 * stated < np.std(found) < 1.2 * stated  # of all elements some are drawn, so a little below
+        ours = np.sqrt(np.mean(edges[kept_elements(edges.size).numpy()] ** 2)) / norm - 1
+        assert abs(ours) < 3 * stated
+
+
+def test_a_bank_of_a_large_model_is_small():
+    """SDXL at 1024 x 1024, 16 orbits, 64 nodes: all that is kept stays far below 256 MB of the host's memory."""
+    start = targets.noise((16, 4, 128, 128), targets.SDXL_RANGE[0])
+    bank = OrbitBank.merge([record_orbits(gaussian(), part, *targets.SDXL_RANGE) for part in start.split(4)])
+    arrays = (bank.sigmas, bank.stiffness, bank.gram, bank.detail, bank.ends, bank.spectrum.gram, bank.spectrum.share)
+    assert bank.gram.shape == (16, 65, 65) and bank.ends.shape == (16, 65536)
+    assert 5e6 < sum(array.nbytes for array in arrays) < 10e6
