@@ -22,13 +22,18 @@ Errors = dict[Job, np.ndarray]  # (B,) RMS error of each orbit
 
 
 def two_step(denoiser: Denoiser, x: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
-    """DPM-Solver++(2M): second order in log sigma at one call a step, so a fine reference costs half of Heun's."""
+    """DPM-Solver++(2M): second order in log sigma at one call a step, so a fine reference costs half of Heun's.
+
+    A step from a sigma to the same is left out; k-diffusion's makes NaN of the one after it.
+    """
     previous, last = None, 1.0
     for here, there in zip(sigmas[:-1].tolist(), sigmas[1:].tolist(), strict=True):
         denoised = denoiser(x, x.new_full((len(x),), here, dtype=torch.float32))
         if there == 0:
             return denoised
         step = math.log(here / there)
+        if step == 0:  # some of the host's schedules take a sigma twice
+            continue
         target = denoised if previous is None else denoised + (denoised - previous) * (0.5 * step / last)
         x = there / here * x + (1 - there / here) * target
         previous, last = denoised, step

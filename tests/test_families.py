@@ -47,6 +47,8 @@ def test_each_model_gets_its_own_family(name):
     (ModelFacts("cosmos", "ModelSamplingCosmosRFlow", 80.0, 0.002), "svd"),
     (ModelFacts("eps", "StableCascadeSampling", 100.0, 0.01), "eps"),
     (dataclasses.replace(FLOW, latent_format="SDXL"), "flow"),
+    (dataclasses.replace(FLOW, latent_format="Flux", model="Lumina2", shift=6.0), "flow"),
+    (dataclasses.replace(FLOW, latent_format="Flux", model="Flux", shift=1.0), "flux"),
     (ModelFacts("flow", "ModelSamplingFlux", 1.0, 0.0003), "flux"),
     (ModelFacts("flow", "ModelSamplingFlux", 1.0, 0.0003, latent_format="Wan21"), "flow"),
 ])

@@ -1,6 +1,6 @@
 /** ComfyUI-ART on the page: this file registers, the modules beside it do the work. */
 
-import { addSidebarTab, app, loadStyle, loadTexts, selectedNodes, undoable } from './art/host.mjs';
+import { addSidebarTab, app, keepSeed, loadStyle, loadTexts, selectedNodes, undoable } from './art/host.mjs';
 import { offerChoices, useSchedule } from './art/library.mjs';
 import { menuItems } from './art/menu.mjs';
 import { pickSchedule } from './art/picker.mjs';
@@ -33,6 +33,7 @@ app.registerExtension({
     addSidebarTab(panelTab());
   },
   nodeCreated(node) {
+    keepSeed(node);
     offerChoices(node);
     addPlot(node);
   },

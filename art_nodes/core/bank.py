@@ -303,8 +303,8 @@ def record_orbits(
     for i, sigma in enumerate(grid):
         batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
         denoised = check_denoised(denoiser(dither.add(x), batch_sigma), x, sigma).float()
-        dither.learn(denoised)
-        seen = denoised.cpu()  # some devices have no FFT
+        seen = denoised.cpu()  # some devices have no FFT, some no bfloat16
+        dither.learn(seen)
         recorded[i + 1] = seen.flatten(1)[:, kept]
         if weighed is not None:
             weighed[i + 1] = weigh_frequencies(seen).flatten(1)[:, kept]
@@ -383,7 +383,7 @@ class _Dither:
         """x (B, ...) with noise, uniform over one step; x itself for a float32 denoiser."""
         if self.step is None:
             return x
-        return x + self.step * (torch.rand(x.shape, generator=self.generator) - 0.5).to(x)
+        return x + (self.step * (torch.rand(x.shape, generator=self.generator) - 0.5)).to(x)
 
     def learn(self, denoised: torch.Tensor) -> None:
         """Look at an answer (B, ...) for its rounding step."""

@@ -12,7 +12,7 @@ from .checks import check_denoised, check_noise, check_sigma_range
 from .clock import grid_cost, optimal_cost
 from .exact import Denoiser, _column
 from .jvp import CALLS, denoised_and_stiffness
-from .stiffness import rms
+from .stiffness import doubled, rms
 from .version import ART_VERSION
 
 PROFILE_CELLS = 64
@@ -186,7 +186,7 @@ class LiveEnvironment:
         else:
             denoised, calls = self.model.denoiser(self.x, levels), 1
         self.denoised = check_denoised(denoised, self.x, float(sigma.min())).float()
-        self.seen = rms(self.denoised).cpu().numpy(), self.denoised.flatten(1).double().mean(dim=1).cpu().numpy()
+        self.seen = rms(self.denoised).cpu().numpy(), doubled(self.denoised.flatten(1)).mean(dim=1).cpu().numpy()
         self.calls, self.sample_calls = self.calls + calls, self.sample_calls + calls * len(self.x)
 
 

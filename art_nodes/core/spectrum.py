@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .stiffness import doubled
+
 # Coefficients of a sample that are kept, spread over its bands; the power of a band of n is off by sqrt(2/n).
 MAX_COEFFICIENTS = 16384
 MAX_BYTES = 64 * 2**20  # of the matrices of all bands
@@ -116,7 +118,7 @@ class Bands:
 
     def powers(self, pictures: torch.Tensor) -> np.ndarray:
         """Power per coefficient of each of some pictures (B, *shape) in each band; (B, F) float64."""
-        squares = self.coefficients(pictures.float()).double().square().cpu()
+        squares = doubled(self.coefficients(pictures.float())).square().cpu()
         return torch.stack([squares[:, part].mean(dim=1) for part in self.parts], dim=1).numpy()
 
 

@@ -18,9 +18,14 @@ RELATIVE_FLOOR = 1e-8
 MAX_EXTRAPOLATION = 0.3
 
 
+def doubled(values: torch.Tensor) -> torch.Tensor:
+    """In float64: where they are, or on the CPU for Apple's devices, which have none."""
+    return (values.cpu() if values.device.type == "mps" else values).double()
+
+
 def rms(values: torch.Tensor) -> torch.Tensor:
     """Root mean square over all but the first dimension; (B, ...) -> (B,)."""
-    return values.flatten(1).double().square().mean(dim=1).sqrt()
+    return doubled(values.flatten(1)).square().mean(dim=1).sqrt()
 
 
 def rounding_step(denoised: torch.Tensor) -> torch.Tensor | None:

@@ -9,6 +9,7 @@ what the host believes the network predicts and in the range of sigma:
   slightly wrong noise level.
 """
 
+import contextlib
 from dataclasses import dataclass
 from functools import partial
 
@@ -94,7 +95,9 @@ class DemoDiffusion(torch.nn.Module):
         _check_size(x)
         labels = class_weights(context, len(x)).to(x)
         # The host casts x to the type it wants the computation in (ModelComputeDtype node).
-        with torch.autocast(x.device.type, dtype=x.dtype, enabled=x.dtype != self.dtype):
+        # Not entered needlessly: some devices have none, and refuse it even where it is not enabled.
+        wanted = contextlib.nullcontext() if x.dtype == self.dtype else torch.autocast(x.device.type, dtype=x.dtype)
+        with wanted:
             raw = self.network(x.to(self.dtype), sigma.log() / 4, labels.to(self.dtype))
         return noise_prediction(raw, x, sigma) if self.predicts_noise else raw
 
@@ -147,8 +150,10 @@ class DemoModel(BaseModel):
 def build_model(dress: str, network=None) -> ModelPatcher:
     """The demo network (`network` None: the bundled weights) as a MODEL; ValueError for an unknown dress."""
     _check_choice("dress", dress, DRESSES)
-    load_device = comfy.model_management.get_torch_device()
-    offload_device = comfy.model_management.unet_offload_device()
+    management = comfy.model_management
+    load_device, offload_device = management.get_torch_device(), management.unet_offload_device()
+    if management.vram_state == management.VRAMState.NO_VRAM:
+        load_device = offload_device  # the host would leave the weights there, and these layers do not fetch them
     # Nodes run in inference mode; weights made in it could never be patched or differentiated.
     with torch.inference_mode(False):
         network = load_network() if network is None else network  # a compiled one has no truth value

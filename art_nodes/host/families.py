@@ -19,7 +19,8 @@ PREDICTS = {"eps": "predicts noise", "v": "predicts v", "edm": "predicts with ED
 SD_SIGMA_MAX = 14.6146  # of the table of noise levels that SD 1.x and SDXL share
 # Class names of prediction types in the host: the first one found counts, since most derive from others.
 PREDICTIONS = {
-    "LCM": "lcm", "COSMOS_RFLOW": "cosmos", "IMG_TO_IMG_FLOW": "img_to_img", "IMG_TO_IMG": "img_to_img",
+    "LCM": "lcm", "COSMOS_RFLOW": "cosmos", "IMG_TO_IMG_FLOW": "img_to_img", "IMG_TO_IMG_VELOCITY": "img_to_img",
+    "IMG_TO_IMG": "img_to_img",
     "CONST": "flow", "X0": "x0", "EDM": "edm", "V_PREDICTION": "v", "EPS": "eps",
 }
 FEW_LEVELS = 200  # a table with fewer entries belongs to a model distilled to few steps
@@ -113,6 +114,13 @@ def _latents(name: str, facts: ModelFacts) -> bool:
     return facts.latent_format == name
 
 
+def _flux(facts: ModelFacts) -> bool:
+    """Flux's noise levels, or Schnell's; other models of its latents have others."""
+    if facts.levels == "ModelSamplingFlux":
+        return facts.latent_format in ("Flux", None)
+    return _latents("Flux", facts) and facts.levels == "ModelSamplingDiscreteFlow" and facts.shift == 1.0
+
+
 # The first that fits is a model's family: the particular ones come first.
 FAMILIES = (
     Family("demo-edm", "the demo model, EDM", ADDED,
@@ -127,9 +135,7 @@ FAMILIES = (
     Family("svd", "SVD and other models with continuous noise levels", ADDED,
            lambda facts: facts.levels.startswith(("ModelSamplingContinuous", "ModelSamplingCosmos"))),
     Family("eps", "models with a table of noise levels", ADDED, lambda facts: True, ("sdxl", "sd15")),
-    Family("flux", "Flux", SHARE,
-           lambda facts: _latents("Flux", facts) or (facts.latent_format is None
-                                                     and facts.levels == "ModelSamplingFlux"), ("flow", "sd3")),
+    Family("flux", "Flux", SHARE, _flux, ("flow", "sd3")),
     Family("sd3", "Stable Diffusion 3 and 3.5", SHARE, lambda facts: _latents("SD3", facts), ("flow", "flux")),
     Family("flow", "rectified flows", SHARE, lambda facts: True, ("sd3", "flux")),
 )

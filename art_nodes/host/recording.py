@@ -152,10 +152,9 @@ def empty_like(model, latent_image: dict):
     zeros = _each(latent_image["samples"], lambda part: torch.zeros_like(part, dtype=torch.float32))
     fix = comfy.sample.fix_empty_latent_channels
     # Newer hosts also fit the size of an empty latent that was made for another model.
-    extra = "downscale_ratio_spacial"
-    if extra in inspect.signature(fix).parameters:
-        return fix(model, zeros, latent_image.get(extra))
-    return fix(model, zeros)
+    known = ("downscale_ratio_spacial", "downscale_ratio_temporal")
+    return fix(model, zeros, **{name: latent_image.get(name) for name in known
+                                if name in inspect.signature(fix).parameters})
 
 
 def flat(latent) -> torch.Tensor:

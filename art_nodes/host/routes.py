@@ -24,6 +24,7 @@ from .host_schedules import usable_grid
 
 LADDERS = ("karras", "normal")
 MOST_STEPS = 1000  # of a ladder that is drawn
+PACK = Path(__file__).parents[2].name  # the host serves web/ under the name of the folder
 NOT_STORED = {"Cache-Control": "no-store"}
 # Noise levels that follow from the few numbers which a schedule remembers of its model.
 SAMPLINGS = ("ModelSamplingDiscreteFlow", "ModelSamplingFlux", "ModelSamplingContinuousEDM", "ModelSamplingContinuousV",
@@ -39,8 +40,16 @@ def register_routes() -> bool:
     for path, answer in (("/art/schedules", schedules), ("/art/schedule", schedule), ("/art/ladders", ladders),
                          ("/art/live", live)):
         routes.get(path)(answer)
+    server.app.on_response_prepare.append(ask_again)
     server._art_routes = True
     return True
+
+
+async def ask_again(request, response) -> None:
+    """Have browsers ask for the page's modules anew, which many hosts do for .js only: a stale one breaks all."""
+    ours = request.path.startswith(f"/extensions/{PACK}/") and request.path.endswith(".mjs")
+    if ours:
+        response.headers.setdefault("Cache-Control", "no-cache")
 
 
 async def schedules(_request) -> web.Response:

@@ -12,7 +12,7 @@ from ..host.training import METHODS, OBJECTIVE, config_fields, train
 DEFAULTS = config_fields()
 # RK4 is for the paper's tables; the host has no such sampler.
 HOST_OBJECTIVES = [name for name in OBJECTIVES if split_objective(name)[1] != "rk4"]
-# A seed that changed after each run would train anew each time: fixed where the host can say so, else no control.
+# A seed that changed after each run would train anew each time: fixed where the host can say so, else the page sets it.
 SEED_CONTROL = getattr(getattr(io, "ControlAfterGenerate", None), "fixed", None)
 
 

@@ -71,5 +71,7 @@ def test_learn_a_schedule_and_undo(tab, sampler, graph, cfg, objective, orbits):
     assert [train[name] for name in ("model", "positive", "negative", "latent_image")] == [["1", i] for i in range(4)]
     assert (train["cfg"], train["name"], train["objective"]) == (cfg, "my_schedule", objective)
     assert (train["orbits"], train["trial_calls"]) == (orbits, 0)
+    assert tab.page.evaluate("""() => app.graph.nodes.find((node) => node.type === 'ARTTrain').widgets
+      .find((widget) => widget.name === 'control_after_generate').value""") == "fixed", "or it trains anew each time"
     undo(tab, "() => app.graph.nodes.length === 3")
     assert tab.page.evaluate(TYPES) == sorted(before)

@@ -87,6 +87,20 @@ def test_every_kind_of_the_host_is_known(comfy):
         family_of(sampling_facts(sampling))
 
 
+def test_a_newer_hosts_model_that_turns_pictures_into_others_has_no_family(comfy):
+    """Its class derives from a flow's, whose schedules would misplace its steps."""
+    import comfy.model_sampling as host
+
+    from art_nodes.host.families import family_of
+    from art_nodes.host.families_reading import sampling_facts
+
+    kind = type("IMG_TO_IMG_VELOCITY", (host.CONST,), {})
+    levels = type("ModelSampling", (host.ModelSamplingDiscreteFlow, kind), {})
+    sampling = levels(types.SimpleNamespace(sampling_settings={}))
+    with pytest.raises(ValueError, match="turns a picture into another"):
+        family_of(sampling_facts(sampling))
+
+
 @pytest.mark.parametrize("settings, expected", [
     (("eps", True), {"zero_snr": True, "few_levels": False, "prediction": "eps"}),
     (("v_prediction", True), {"zero_snr": True, "prediction": "v"}),

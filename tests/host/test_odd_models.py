@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from art_nodes.core import record_orbits
 from tests.host import workflows
 
 pytestmark = pytest.mark.host
@@ -103,3 +104,62 @@ def test_noise_levels_are_read_off_a_device_without_float64(recording):
     own = comfy.model_sampling.ModelSamplingDiscrete()
     there = types.SimpleNamespace(sigmas=OnDevice(own.sigmas), timestep=own.timestep)
     np.testing.assert_array_equal(recording.noise_table(there), recording.noise_table(own))
+
+
+class Elsewhere(torch.Tensor):
+    """A tensor on a device that lacks bfloat16 and float64, as Apple's and DirectML's do."""
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        if getattr(function, "__name__", "") == "cpu":
+            return result.as_subclass(torch.Tensor)
+        if isinstance(result, torch.Tensor) and result.dtype in (torch.bfloat16, torch.float64):
+            raise TypeError(f"{result.dtype} is not supported on this device")
+        return result
+
+
+@pytest.mark.parametrize("answer", [torch.float32, torch.float16])
+def test_orbits_are_recorded_on_a_device_without_bfloat16(answer):
+    def denoiser(x, sigma):
+        return (x / (1 + sigma.reshape(-1, 1, 1, 1) ** 2)).to(answer)
+
+    start = 14.6 * torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    with pytest.raises(TypeError, match="not supported"):
+        start.as_subclass(Elsewhere).to(torch.bfloat16)
+    there, here = (record_orbits(denoiser, noise, 14.6, 0.03, nodes=16)
+                   for noise in (start.as_subclass(Elsewhere), start))
+    assert np.array_equal(there.gram, here.gram) and np.array_equal(there.stiffness, here.stiffness)
+
+
+def test_the_demo_model_on_a_device_without_autocast(demo, monkeypatch):
+    def refuse(*_given, **_more):
+        raise RuntimeError("User specified an unsupported autocast device_type")
+
+    model = demo[0].model.diffusion_model
+    x, sigma = torch.ones(1, 1, 28, 28), torch.ones(1)
+    wanted = model(x, sigma)
+    monkeypatch.setattr(torch, "autocast", refuse)
+    assert torch.equal(model(x, sigma), wanted)
+
+
+def test_the_demo_model_stays_where_its_weights_are_left(comfy, monkeypatch):
+    """With --novram the host leaves weights off the device, and these layers do not fetch them."""
+    from art_nodes.host.demo_model import build_model
+
+    management = comfy.model_management
+    monkeypatch.setattr(management, "get_torch_device", lambda: torch.device("meta"))
+    assert build_model(workflows.EDM).load_device == torch.device("meta")
+    monkeypatch.setattr(management, "vram_state", management.VRAMState.NO_VRAM)
+    model = build_model(workflows.EDM)
+    assert model.load_device == model.offload_device == management.unet_offload_device()
+
+
+def test_a_newer_host_fits_an_empty_latent_in_time_too(comfy, recording, monkeypatch):
+    """As KSampler has it there: sound of another length would be learned on otherwise."""
+    def fix(model, latent, downscale_ratio_spacial=None, downscale_ratio_temporal=None):
+        return latent[..., :latent.shape[-1] * downscale_ratio_temporal // 4096]
+
+    monkeypatch.setattr(comfy.sample, "fix_empty_latent_channels", fix)
+    found = recording.empty_like(None, {"samples": torch.ones(1, 64, 1024), "downscale_ratio_temporal": 2048})
+    assert found.shape == (1, 64, 512)

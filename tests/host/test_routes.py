@@ -5,6 +5,7 @@ import os
 
 import numpy as np
 import pytest
+import requests
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -29,7 +30,7 @@ def get(library, monkeypatch):
 
 async def _ask(routes, monkeypatch, path, query):
     app, table = web.Application(), web.RouteTableDef()
-    register(routes, monkeypatch, table)
+    register(routes, monkeypatch, table, app=app)
     app.add_routes(table)
     async with TestClient(TestServer(app)) as client:
         answer = await client.get(path, params=query)
@@ -37,11 +38,11 @@ async def _ask(routes, monkeypatch, path, query):
         return answer.status, await answer.json()
 
 
-def register(routes, monkeypatch, table, server=None):
+def register(routes, monkeypatch, table, server=None, app=None):
     """Register on a made-up server; returns what register_routes does."""
     import types
 
-    instance = server or types.SimpleNamespace(routes=table)
+    instance = server or types.SimpleNamespace(routes=table, app=app)
     module = types.SimpleNamespace(PromptServer=types.SimpleNamespace(instance=instance))
     monkeypatch.setitem(routes.sys.modules, "server", module)
     return routes.register_routes()
@@ -53,7 +54,7 @@ def test_registering(library, monkeypatch):
     from art_nodes.host import routes
 
     table = web.RouteTableDef()
-    server = types.SimpleNamespace(routes=table)
+    server = types.SimpleNamespace(routes=table, app=web.Application())
     assert register(routes, monkeypatch, table, server) is True
     assert register(routes, monkeypatch, table, server) is False
     assert sorted(route.path for route in table) == ["/art/ladders", "/art/live", "/art/schedule", "/art/schedules"]
@@ -61,6 +62,14 @@ def test_registering(library, monkeypatch):
     for missing in (None, types.SimpleNamespace(), types.SimpleNamespace(PromptServer=None)):
         monkeypatch.setitem(routes.sys.modules, "server", missing)
         assert routes.register_routes() is False
+
+
+def test_browsers_ask_for_our_modules_anew(server):
+    """Or one that a browser kept from before an update would leave the page without all of ours."""
+    [ours] = [path for path in requests.get(f"{server.url}/extensions", timeout=60).json() if path.endswith("/art.js")]
+    for name in ("host.mjs", "menu.mjs"):
+        answer = requests.get(f"{server.url}{ours.removesuffix('art.js')}art/{name}", timeout=60)
+        assert answer.status_code == 200 and answer.headers["Cache-Control"] == "no-cache"
 
 
 def test_the_list(get, library, tmp_path):

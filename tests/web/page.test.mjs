@@ -263,6 +263,12 @@ test('"Learn a schedule for this model" on the graph', () => {
   assert.deepEqual([getNodeMenuItems(train), getNodeMenuItems({}), getNodeMenuItems(create('Save'))], [[], [], []]);
 });
 
+test('the seed of a new node of ours stays; what a workflow says comes after that', () => {
+  const [train, sampler] = ['ARTTrain', 'KSampler'].map((type) => create(type));
+  assert.deepEqual([train, sampler].map((node) => value(node, 'control_after_generate')), ['fixed', null]);
+  assert.equal(value(create('ARTTrain', { control_after_generate: 'randomize' }), 'control_after_generate'), 'randomize');
+});
+
 test('what a sampler is best served with is set, and what it costs is told', async () => {
   globalThis.LiteGraph.registered_node_types = {
     ARTTrain: { nodeData: { input: { required: { objective: [['end:euler', 'end:heun'], {}] } } } },

@@ -17,7 +17,7 @@ const INPUT_SIDE = -10;
 export async function getJson(path, query = {}) {
   const asked = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
   try {
-    const answer = await api.fetchApi(asked.size ? `${path}?${asked}` : path);
+    const answer = await api.fetchApi(`${asked}` ? `${path}?${asked}` : path);
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;
@@ -118,6 +118,15 @@ export function choicesOf(type, name) {
   const input = globalThis.LiteGraph?.registered_node_types?.[type]?.nodeData?.input;
   const [kind, options] = { ...input?.required, ...input?.optional }[name] ?? [];
   return Array.isArray(kind) ? kind : options?.options ?? [];
+}
+
+/**
+ * Hosts that cannot be told otherwise let the seed of a new node change after each run, which would train anew each time.
+ * What a saved workflow says comes after this and stays.
+ */
+export function keepSeed(node) {
+  const control = node.comfyClass?.startsWith('ART') && node.widgets?.find(({ name }) => name === 'control_after_generate');
+  if (control) control.value = 'fixed';
 }
 
 /** Wire an output, or a subgraph's own input, to an input of a node. */
