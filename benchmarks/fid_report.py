@@ -12,7 +12,7 @@ from benchmarks import frechet
 from benchmarks.fid_trials import BATCHES, BUDGET
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import AIMS, ART, FID_BATCH, FidCell
-from benchmarks.pages import as_markdown, as_text, write_page
+from benchmarks.pages import AS_TAKEN, as_markdown, as_text, write_page
 from benchmarks.trial_cells import SIZE
 
 PAGE = "fid.md"
@@ -130,9 +130,9 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
     few, many = (f"{chunks * FID_BATCH:,d}" for chunks in rounds)
     parts = ["# FID at matched model calls",
              f"{this_machine()}; `python -m benchmarks fid --samplers {','.join(samplers)} --docs`",
-             "The demo model in SDXL's dress, cfg 1, sampled in ComfyUI with its own samplers and schedulers; same"
-             " noise and labels for all. No schedule was learned on that noise; labels are the ten classes, as often"
-             " each, and those recordings have. Features: those of the bundled classifier; target:"
+             "The demo model in SDXL's dress, cfg 1, sampled in ComfyUI with its own samplers and schedulers."
+             f" {AS_TAKEN} Same noise and labels for all. No schedule was learned on that noise; labels are the ten"
+             " classes, as often each, and those recordings have. Features: those of the bundled classifier; target:"
              f" Fashion-MNIST's test images. {many} samples of the three built-in schedules and of the one of ours"
              f" that had the least FID of {few} samples in their column; the round before is at the end. The 95 %"
              " interval is a paired bootstrap over samples. On a processor that has it, sampled in bfloat16, which"

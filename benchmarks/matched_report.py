@@ -19,7 +19,7 @@ from benchmarks.matched_tables import (
     misses,
     summary,
 )
-from benchmarks.pages import as_markdown, as_text
+from benchmarks.pages import AS_TAKEN, as_markdown, as_text
 
 PAGE = "results.md"
 PLOTTED = 4  # built-ins a plot shows
@@ -63,7 +63,8 @@ def _head(found: Entries, trial: str, rounds: Sequence[int], page: str) -> list[
             f"{this_machine()}; {_command(found, page)}",
             f"In ComfyUI, with its own samplers and schedulers, measured at: {'; '.join(names)}. With a cfg: the demo"
             " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
-            " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels.",
+            " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels."
+            f" {AS_TAKEN}",
             "End error: distance, in units of the data's deviation, to a fine solution from the same noise, of"
             f" {REFERENCE_STEPS} steps of DPM++ 2M on karras, {REFERENCE_STEPS * FINER} where the denoiser is exact;"
             " RMS and median over noises that nothing was learned on; labels are the demo model's ten classes, which"

@@ -9,6 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 DOCS = Path("docs")
+AS_TAKEN = ("Laplace's last sigma is put to 0, where its node's own would leave noise in the picture; ddim_uniform has"
+            " no grid of some numbers of steps.")
 
 
 def write_page(path: Path, parts: Iterable[str], to_docs: bool = False, docs: Path = DOCS) -> None:

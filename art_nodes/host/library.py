@@ -22,8 +22,8 @@ SUFFIX = ".safetensors"
 BUNDLED = Path(__file__).parents[2] / "learned_schedules"
 TRAINED_PREFIX = "trained/"  # before a trained schedule that is named like a bundled one
 AUTO = "auto"  # stands for the schedule of the model's family and is no schedule's name
-VARIETIES = ("dpmpp_2m", "clock")  # of a family's schedule, in files <family>-<variety>
-AUTOS = {AUTO: "", **{f"{AUTO}-{variety}": f"-{variety}" for variety in VARIETIES}}  # choice -> end of the file's name
+# The kinds of auto, and how the names of the schedules end that they take: <family>, <family>-dpmpp_2m, <family>-clock.
+AUTOS = {AUTO: "", f"{AUTO}-dpmpp_2m": "-dpmpp_2m", f"{AUTO}-clock": "-clock"}
 MAX_NAME = 100
 GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Windows opens a device under these names, whatever the suffix.
@@ -161,7 +161,7 @@ def _holds(path: str, schedule: Schedule) -> bool:
 
 
 def _bundled_files() -> list[Path]:
-    return sorted(BUNDLED.glob("*" + SUFFIX), key=lambda path: path.stem)  # a family before its varieties
+    return sorted(BUNDLED.glob("*" + SUFFIX), key=lambda path: path.stem)  # a family before its others
 
 
 def _trained_files() -> list[str]:

@@ -198,4 +198,4 @@ export function send(detail) {
 }
 
 /** Let what is under way come to its end. */
-export const settle = (ms = 150) => new Promise((done) => { setTimeout(done, ms); });
+export const settle = (ms = 300) => new Promise((done) => { setTimeout(done, ms); });

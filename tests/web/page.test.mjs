@@ -257,7 +257,7 @@ test('"Learn a schedule for this model" on the graph', () => {
   const sampler = wired();
   getNodeMenuItems(sampler).find((each) => each.content.startsWith('Learn')).callback();
   const train = app.graph.nodes.find((node) => node.type === 'ARTTrain');
-  assert.deepEqual(['name', 'cfg', 'steps'].map((name) => value(train, name)), ['base_model', 4.5, 9]);
+  assert.deepEqual(['name', 'cfg', 'steps'].map((name) => value(train, name)), ['base_model', 4.5, 12]);
   assert.equal(app.graph.wires().filter((wire) => wire.includes('> ARTTrain.')).length, 4);
   assert.ok(app.graph.nodes.includes(sampler));
   assert.deepEqual([getNodeMenuItems(train), getNodeMenuItems({}), getNodeMenuItems(create('Save'))], [[], [], []]);

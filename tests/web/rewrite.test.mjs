@@ -67,11 +67,19 @@ test('nothing else is replaced, and the input is left as it was', () => {
 test('ART Train is wired as the sampler is', () => {
   const plan = addTrain(ksampler(), 'mine');
   assert.deepEqual(plan.add.map(({ type, widgets }) => [type, widgets]),
-    [['ARTTrain', { name: 'mine', cfg: 6.5, steps: 13 }]]);
+    [['ARTTrain', { name: 'mine', cfg: 6.5, steps: 21 }]]);
   assert.deepEqual(plan.connect.map(({ from, input }) => [from[0], input]),
     [[4, 'model'], [6, 'positive'], [7, 'negative'], [5, 'latent_image']]);
   assert.deepEqual(plan.remove, []);
   assert.ok(plan.add[0].pos[1] > 200 + 262);
+});
+
+test('with less denoise a schedule is read at more steps, and learned for so many', () => {
+  const steps = (denoise) => {
+    const { widgets, ...rest } = ksampler();
+    return addTrain({ ...rest, widgets: { ...widgets, steps: 10, denoise } }, 'mine').add[0].widgets.steps;
+  };
+  assert.deepEqual([1, 0.5, 0.3, 0].map(steps), [10, 20, 33, 10]);
 });
 
 test('ART Train gets what was found best for the sampler that there is', () => {
@@ -88,7 +96,7 @@ test('ART Train gets what was found best for the sampler that there is', () => {
   assert.deepEqual(settingsFor('heun', []), {});
   const settings = settingsFor('dpmpp_2m', ['end:dpmpp_2m']);
   assert.deepEqual(addTrain(ksampler(), 'mine', settings).add[0].widgets,
-    { name: 'mine', objective: 'end:dpmpp_2m', orbits: 24, trial_calls: 4096, cfg: 6.5, steps: 13 });
+    { name: 'mine', objective: 'end:dpmpp_2m', orbits: 24, trial_calls: 4096, cfg: 6.5, steps: 21 });
 });
 
 test('settings, and pictures that learning takes as long as, are those of the README', () => {

@@ -7,6 +7,7 @@ import { say, useTexts } from './words.mjs';
 export { app };
 
 const INPUT_SIDE = -10;
+const SEEDED = ['ARTTrain', 'ARTCompare', 'ARTRecordOrbits'];
 
 /**
  * An answer of one of our routes.
@@ -125,7 +126,7 @@ export function choicesOf(type, name) {
  * What a saved workflow says comes after this and stays.
  */
 export function keepSeed(node) {
-  const control = node.comfyClass?.startsWith('ART') && node.widgets?.find(({ name }) => name === 'control_after_generate');
+  const control = SEEDED.includes(node.comfyClass) && node.widgets?.find(({ name }) => name === 'control_after_generate');
   if (control) control.value = 'fixed';
 }
 

@@ -120,7 +120,9 @@ function withMode(node) {
 export function addTrain(node, name, settings = {}) {
   const widgets = { name, ...settings };
   if (typeof node.widgets.cfg === 'number') widgets.cfg = node.widgets.cfg;
-  if (Number.isInteger(node.widgets.steps)) widgets.steps = node.widgets.steps;
+  const { steps, denoise } = node.widgets;
+  // Of so many steps the last ones are sampled, and a schedule is read at so many.
+  if (Number.isInteger(steps)) widgets.steps = denoise > 0 && denoise < 1 ? Math.trunc(steps / denoise) : steps;
   return {
     add: [{ key: 'train', type: 'ARTTrain', pos: [node.pos[0], node.pos[1] + node.size[1] + 2 * GAP], widgets }],
     connect: [...LEARNABLE, 'cfg'].filter((input) => node.inputs[input])

@@ -94,7 +94,7 @@ export const ENGLISH = {
   learnCost: 'ART Train is set as was found best for $sampler; '
     + 'it takes about as long as $n pictures of 30 steps. Fewer orbits and trial_calls take less.',
   learnUnproven: 'For $sampler nothing learned has been shown to be better than ComfyUI’s own schedules; '
-    + 'the README says which of those to take.',
+    + 'see “Which objective?” in the README.',
   nodeMissing: 'This ComfyUI lacks a node type that is needed; nothing was changed.',
 };
 let chosen = {};
