@@ -54,7 +54,7 @@ MORE = 4  # times as many in the last two rounds on a GPU
 UNCULLED = "digits"  # cheap, and a picture in hundreds that turns into another decides the RMS: no few noises tell
 BATCHES, BUDGET = 40, 4096  # batches of recorded orbits, and sample calls of a trial
 QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6, 10)}
-QUICK_BATCHES = 12  # of recorded orbits: recording more takes longer than all else
+QUICK_BATCHES = 8  # of recorded orbits: recording more takes longer than all else
 
 
 def built_in(keys: Iterable[tuple[Place, str, int]]) -> list[Cell]:
@@ -128,19 +128,23 @@ def contenders(column: Sequence[Cell], folder: Path, chunks: int = FIRST) -> lis
     return [cell for cell in column if cell in kept]
 
 
-def rounds() -> tuple[int, ...]:
+def rounds(quick: bool = False) -> tuple[int, ...]:
     """How many chunks each round takes here, that of ties the last."""
+    if quick:
+        return FIRST, CULLS[0], CULLS[0]
     more = MORE if on_gpu() else 1
     return FIRST, *CULLS, more * SECOND, more * THIRD
 
 
-def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = ()) -> list[Cell]:
+def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = (),
+         quick: bool = False) -> list[Cell]:
     """All cells on the noises of the first round, then on more those that may yet be the best; returns the last ones.
 
     Of ours only those that are meant for the sampler: to no verdict the others matter.
     each: what computes chunks. also: cells that are measured on all noises of the rounds, whoever is best.
+    quick: as for `rounds`.
     """
-    first, *further, _ = rounds()
+    first, *further, _ = rounds(quick)
     run(missing(cells, first, folder), f"{first * BATCH} noises", each, say)
     for before, chunks in zip((first, *further), further, strict=False):
         cells = [cell for column in columns(cells).values() for cell in contenders(column, folder, before)
@@ -195,7 +199,8 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--places", default=",".join(place.name for place in MEASURED),
                         help=f"of {', '.join(place.name for place in PLACES)}")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
-    parser.add_argument("--quick", action="store_true", help="two samplers, two numbers of steps, one place")
+    parser.add_argument("--quick", action="store_true",
+                        help="for a look: two samplers, two numbers of steps, one place, 96 noises")
     parser.add_argument("--more", action="store_true",
                         help=f"also ours that no trial found; and what chance decides on {THIRD * BATCH} noises")
     parser.add_argument("--report", action="store_true", help="only report what is there")
@@ -217,7 +222,7 @@ def main(argv=None):
     args = _arguments(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    batches, (*_, second, third) = QUICK_BATCHES if args.quick else BATCHES, rounds()
+    batches, (*_, second, third) = QUICK_BATCHES if args.quick else BATCHES, rounds(args.quick)
     jobs = trials(args.places, args.samplers, args.steps, batches)
     try:
         unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
@@ -228,7 +233,7 @@ def main(argv=None):
         cells += tried_cells(jobs, args.folder)
         if not args.report:
             with processes(args.folder, args.workers) as each:
-                close = race(cells, args.folder, each, _say)
+                close = race(cells, args.folder, each, _say, quick=args.quick)
                 if args.more:
                     tied = [cell for column in columns(close).values()
                             for cell in contested(column, args.folder, second)]
@@ -237,7 +242,7 @@ def main(argv=None):
         sys.exit("stopped; what is complete is saved, the same command goes on")
     trial = f"a trial of at most {BUDGET} sample calls on {batches * SIZE} recorded orbits, one seed"
     page = args.docs or report.PAGE
-    if report.write(columns(cells), args.folder / page, trial, rounds(), _say) and args.docs:
+    if report.write(columns(cells), args.folder / page, trial, rounds(args.quick), _say) and args.docs:
         copy_to_docs(args.folder / page)
 
 

@@ -374,6 +374,8 @@ def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path):
             yield (cell, number), 0.0
 
     save_whole(column[4].path(tmp_path, 0), errors=0.5 * base)
+    matched.race(column, tmp_path, each, lambda line: None, quick=True)
+    assert [len(cell.load(tmp_path)) // BATCH for cell in column] == [3, 3, 1, 3, 1], "a look is content with 96"
     kept = matched.race(column, tmp_path, each, lambda line: None)
     assert [cell.schedule for cell in kept] == ["karras", "beta", ART + "end:euler"]
     assert [len(cell.load(tmp_path)) // BATCH for cell in column] == [8, 8, 1, 8, 1]
