@@ -8,9 +8,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
-import sys, torch
+import torch
 import art_nodes.core, art_nodes.demo, art_nodes.photo
-from art_nodes.core import Schedule, learn_schedule, record_orbits
+from art_nodes.core import record_orbits
 for models in (art_nodes.demo, art_nodes.photo):
     assert sum(weights.numel() for weights in models.load_network().parameters()) > 100_000
 bank = record_orbits(lambda x, sigma: x / (1 + sigma.reshape(-1, 1) ** 2), torch.randn(2, 4) * 10, 10.0, 0.1)

@@ -353,7 +353,7 @@ def weigh_frequencies(pictures: torch.Tensor) -> torch.Tensor:
 
 
 def _room(nodes: int, start: torch.Tensor) -> torch.Tensor:
-    """(N + 1, B, E): of the start state (B, E), and room for N predictions. Of large samples no copy can be spared."""
+    """(N + 1, B, E) with the start state (B, E) and room for N predictions; a stacked list would take twice as much."""
     rows = start.new_empty(nodes + 1, *start.shape)
     rows[0] = start
     return rows

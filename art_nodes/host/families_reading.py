@@ -66,8 +66,6 @@ def choose_schedule(facts: ModelFacts, ending: str = "") -> tuple[Choice, Schedu
     """
     own = family_schedules()
     choice = choose(facts, own)
-    name = family_schedules(ending).get(choice.taken)
-    if name is None:
-        name, lacks = own[choice.taken], f"; there is no {choice.taken}{ending}, and {own[choice.taken]} stands in"
-        choice = dataclasses.replace(choice, reason=choice.reason + lacks)
-    return dataclasses.replace(choice, taken=name), library.load_schedule(name)
+    name = (own | family_schedules(ending))[choice.taken]
+    lacks = "" if name.endswith(ending) else f"; there is no {choice.taken}{ending}, and {name} stands in"
+    return dataclasses.replace(choice, taken=name, reason=choice.reason + lacks), library.load_schedule(name)

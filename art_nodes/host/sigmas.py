@@ -48,8 +48,8 @@ def fingerprint(name) -> str:
     """Changes when the file behind `name` does; never raises, since the host would swallow the message."""
     try:
         if name in AUTOS:  # the model that decides is not known here, nor whether its family has the kind asked for
-            found = [*family_schedules(AUTOS[name]).items(), *family_schedules().items()]
-            return "; ".join(f"{family} {fingerprint(file)}" for family, file in found)
+            names = {*family_schedules(AUTOS[name]).values(), *family_schedules().values()}
+            return "; ".join(f"{each} {fingerprint(each)}" for each in sorted(names))
         return schedule_hash(name)
     except (ValueError, OSError):
         return f"no schedule {name}"
