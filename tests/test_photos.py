@@ -165,7 +165,7 @@ def test_slope_of_a_known_spectrum():
 
 
 def test_bundle_writes_card_pictures_and_weights(folder, tmp_path, monkeypatch):
-    assert train_photos.main(["--images", "400", "--batch", "8", "--out", str(tmp_path / "run")]) == 0
+    assert train_photos.main(["--images", "160", "--batch", "8", "--out", str(tmp_path / "run")]) == 0
     monkeypatch.setattr(bundle_photos, "STEPS", 2)
     monkeypatch.setattr(bundle_photos, "COMPARED", 64)
     monkeypatch.setattr(train_photos, "HELD_OUT_PATCHES", 64)
@@ -180,6 +180,6 @@ def test_bundle_writes_card_pictures_and_weights(folder, tmp_path, monkeypatch):
     load_network(weights)
     with safe_open(weights, framework="pt") as file:
         metadata = file.metadata()
-    assert json.loads(metadata["training"])["images"] == 400
+    assert json.loads(metadata["training"])["images"] == 160
     assert float(metadata["loss_on_test_patches"]) > 0
     assert Image.open(root / bundle_photos.PATCHES).size == (256, 256)

@@ -152,10 +152,10 @@ def _install_requirements() -> None:
         say("the host's requirements: up to date")
         return
     say(f"installing {TORCHVISION} without its requirements")
-    _pip("install", "--no-deps", TORCHVISION)
+    _pip("install", "--no-compile", "--no-deps", TORCHVISION)
     wanted = _host_requirements()
     say(f"installing {len(wanted)} requirements of the host")
-    _pip("install", "--constraint", str(_constraints()), *wanted)
+    _pip("install", "--no-compile", "--constraint", str(_constraints()), *wanted)
     _stamp().write_text(key)
 
 

@@ -60,7 +60,7 @@ def test_control_another_distribution_another_clock(best):
 def test_price_alone_lets_single_orbits_miss_the_end():
     """The paper's budget beside ours, with an actor that sees x: the clock of the mean episode is further off."""
     bank = targets.bank("normal")
-    config = TrainConfig(seed=1, budget="price")
+    config = TrainConfig(seed=1, budget="price", iterations=120)
     assert learn_schedule(live(), config).cost(bank) > 1.01
     assert learn_schedule(live(), dataclasses.replace(config, state_dependent=False)).cost(bank) < 1.01
 

@@ -39,15 +39,21 @@ def pictures(inputs, sigmas, seed=500, sampler="dpmpp_2m"):
                       lambda sigma: None).clone()
 
 
+@pytest.fixture(scope="module")
+def fine(inputs, bank):
+    """What the model itself says to the noise of `pictures`."""
+    return pictures(inputs, np.append(np.geomspace(bank.sigma_max, bank.sigma_min, 40), 0.0))
+
+
 def powers(samples):
     bands = Bands(tuple(samples.shape[1:]))
     return bands.powers(samples).mean(axis=0), bands.share
 
 
-def test_the_hosts_sampler_keeps_the_spectrum(inputs, bank):
+def test_the_hosts_sampler_keeps_the_spectrum(inputs, bank, fine):
     """DPM++ 2M in 5 steps is less than half as far from the fine solution's spectrum as with the grid that is nearest
     to its pictures (control), on unseen noise."""
-    wanted, share = powers(pictures(inputs, np.append(np.geomspace(bank.sigma_max, bank.sigma_min, 40), 0.0)))
+    wanted, share = powers(fine)
     off = {}
     for kind in ("spectrum", "end"):
         grid = with_grids(optimal_schedule(bank), bank, f"{kind}:dpmpp_2m", (STEPS,)).grids[STEPS]
@@ -70,9 +76,8 @@ def quick(training, inputs, name="s", **settings):
         return training.train(*inputs, name=name, **settings)
 
 
-def test_sharper_references_give_sharper_pictures(training, inputs):
+def test_sharper_references_give_sharper_pictures(training, inputs, fine):
     """References are latents as the host gives them out; those with twice the fine structure make more of it."""
-    fine = pictures(inputs, np.append(np.geomspace(14.6, 0.03, 40), 0.0))
     rough = fine + 0.3 * torch.randn(fine.shape, generator=torch.Generator().manual_seed(0))
     plain = quick(training, inputs)
     same, sharp = (quick(training, inputs, name, references={"samples": part})
@@ -83,11 +88,10 @@ def test_sharper_references_give_sharper_pictures(training, inputs):
     assert "aiming at that of 20 references" in sharp.report and "Distance in power per frequency" in plain.report
 
 
-def test_references_are_taken_in_the_models_units(training, inputs, monkeypatch):
+def test_references_are_taken_in_the_models_units(training, inputs, fine, monkeypatch):
     """A latent format that scales changes no grid, where the references are scaled as it gives them out."""
     import comfy.latent_formats
 
-    fine = pictures(inputs, np.append(np.geomspace(14.6, 0.03, 20), 0.0))
     plain = quick(training, inputs, "plain", references={"samples": fine})
     scaled = comfy.latent_formats.SDXL()
     scaled.latent_channels = 1
@@ -97,9 +101,9 @@ def test_references_are_taken_in_the_models_units(training, inputs, monkeypatch)
 
 
 @pytest.mark.parametrize("sampler", ["euler_ancestral", "res_multistep_ancestral"])
-def test_a_sampler_that_adds_noise_is_tried(training, inputs, sampler):
+def test_a_sampler_that_adds_noise_is_tried(training, inputs, fine, sampler):
     """The pictures' spectrum is nearer than on the grid that was foretold, on unseen noise; the trial is told of."""
-    wanted, share = powers(pictures(inputs, np.append(np.geomspace(14.6, 0.03, 40), 0.0)))
+    wanted, share = powers(fine)
     settings = {"objective": f"spectrum:{sampler}", "orbits": BATCH}
     plain, tried = (quick(training, inputs, name, **settings, trial_calls=calls)
                     for name, calls in (("plain", 0), ("tried", 2500)))
