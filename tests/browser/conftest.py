@@ -67,6 +67,8 @@ def context(browser, host, nodes, settings, profiles, request):
     # A tab of its own for each module: the page remembers the trainings that it has seen.
     key = (request.module.__name__, nodes, *sorted(chosen.items()))
     settle(host.url, nodes == "vue", **chosen)
+    for other in [other for other in profiles if other[0] != key[0]]:
+        profiles.pop(other).close()  # the pages of a module that is done would go on drawing
     if key not in profiles:
         profiles[key] = new_context(browser, permissions=["clipboard-read", "clipboard-write"])
         profiles[key].tabs = []
