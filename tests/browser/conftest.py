@@ -50,9 +50,10 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-@pytest.fixture(scope="package")
+# Not for longer than a module: the page remembers the trainings that it has seen, and every open page goes on drawing.
+@pytest.fixture(scope="module")
 def profiles(host):
-    """Profiles of the browser by module and settings, each with one tab: loading the page takes most of the time."""
+    """Profiles of the browser by settings, each with one tab: loading the page takes most of the time."""
     kept = {}
     yield kept
     for profile in kept.values():
@@ -64,11 +65,8 @@ def context(browser, host, nodes, settings, profiles, request):
     """A profile of the browser with the user's settings; every page in it must have kept quiet in this test."""
     # The language is the host's to keep: it must be set back after a test in another one.
     chosen = {"Comfy.ColorPalette": "dark", "Comfy.Locale": "en", **settings}
-    # A tab of its own for each module: the page remembers the trainings that it has seen.
-    key = (request.module.__name__, nodes, *sorted(chosen.items()))
+    key = (nodes, *sorted(chosen.items()))
     settle(host.url, nodes == "vue", **chosen)
-    for other in [other for other in profiles if other[0] != key[0]]:
-        profiles.pop(other).close()  # the pages of a module that is done would go on drawing
     if key not in profiles:
         profiles[key] = new_context(browser, permissions=["clipboard-read", "clipboard-write"])
         profiles[key].tabs = []

@@ -122,18 +122,16 @@ def test_a_sampler_that_adds_noise_has_the_grids_of_the_one_it_steps_like(traini
         np.testing.assert_array_equal(noisy.grids[steps], grid)
 
 
-def test_a_trial_aims_at_the_references_too(training, inputs):
+def test_a_trial_aims_at_the_references_too(inputs, bank):
     """Deviations from them, not from the model's own pictures, are what it counts; control: another aim."""
-    from art_nodes.host.recording import record
     from art_nodes.host.trials import HostRuns
 
-    fine = pictures(inputs, np.append(np.geomspace(14.6, 0.03, 40), 0.0), seed=3)
+    ends = pictures(inputs, np.append(np.geomspace(14.6, 0.03, 40), 0.0), seed=3)
     grid = np.append(np.geomspace(14.6, 0.03, 30), 0.0)
     with torch.inference_mode():
-        own = record(*inputs, cfg=1.0, seed=3, orbits=BATCH, nodes=48)
         found = []
-        for bank in (own, own.aiming_at(fine), own.aiming_at(1.5 * fine)):
-            runs = HostRuns(*inputs, bank, cfg=1.0, seed=3, objective="spectrum:dpmpp_2m")
+        for aim in (bank, bank.aiming_at(ends), bank.aiming_at(1.5 * ends)):
+            runs = HostRuns(*inputs, aim, cfg=1.0, seed=3, objective="spectrum:dpmpp_2m")
             found.append(float(np.sqrt(np.square(runs.pool(runs.errors(grid, 0))).mean())))
     assert found[0] < 0.03 and found[1] < 0.03
     assert found[2] == pytest.approx(2 * np.log(1.5), rel=0.05)

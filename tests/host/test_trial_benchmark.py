@@ -27,7 +27,7 @@ def test_a_trial_is_made_in_the_host_and_keeps_its_budget(comfy, monkeypatch):
     runs = ground.runs("end:dpmpp_2m")
     assert max(np.sqrt(np.square(runs.errors(fine, batch)).mean()) for batch in (0, 5)) < 0.05
     found = ground.found("euler", STEPS, 0)
-    assert set(found) == {f"{ART}end:euler, seed 0", *(title(budget, 0) for budget in (256, 1024))}
+    assert set(found) == {f"{ART}end:euler, seed 0", *(title(budget, 0) for budget in trial_cells.BUDGETS)}
     for name, told in found.items():
         assert len(told["sigmas"]) == STEPS + 1 and (np.diff(told["sigmas"]) < 0).all()
         assert "budget" not in told or told["sample_calls"] <= told["budget"], name
