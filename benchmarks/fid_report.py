@@ -59,8 +59,11 @@ class Table:
         return rows
 
     def verdicts(self, ours: str) -> list[str]:
-        """wins, tied or loses for each number of steps that was measured, by the interval."""
-        gaps = [gap for count in self.steps if (gap := self._interval(ours, count))]
+        """wins, tied or loses for each number of steps that was measured, by the interval as it is printed.
+
+        So a trial's grid that is a built-in but for the last digits of its sigmas is tied with it.
+        """
+        gaps = [np.round(gap, 2) for count in self.steps if (gap := self._interval(ours, count))]
         return ["wins" if high < 0 else "loses" if low > 0 else "tied" for low, high in gaps]
 
     def _cell(self, name: str, count: int) -> str:

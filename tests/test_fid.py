@@ -94,6 +94,18 @@ def test_control_the_worst_of_all_does_not_win(column, tmp_path):
     assert table.verdicts(ART + "end:euler") == ["loses"]
 
 
+def test_a_grid_that_is_a_built_in_but_for_the_last_digits_is_tied_with_it(column, tmp_path):
+    """Its FID is higher, beyond chance, by less than the table prints."""
+    twin = FidCell(fid.PLACE, "euler", 5, ART + "end:heun", (10.0, 2.0001, 0.0))
+    for chunk in range(MANY):
+        features = column[1].load(tmp_path, "features")[chunk * FID_BATCH:(chunk + 1) * FID_BATCH]
+        save_whole(twin.path(tmp_path, chunk), features=features.astype(np.float32) + 1e-5)
+    table = fid_report.Table({("euler", 5): [*column[:5], twin]}, "euler", MANY, frechet.moments(_real()), tmp_path)
+    low, high = table._interval(twin.schedule, 5)
+    assert 0 < low and high < 0.005
+    assert table.verdicts(twin.schedule) == ["tied"]
+
+
 def test_sampler_names_are_checked(capsys):
     with pytest.raises(SystemExit):
         fid.main(["--samplers", "euler,hune"])
