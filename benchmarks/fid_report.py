@@ -1,6 +1,7 @@
 """What the FID comparison found; docs/fid.md."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,7 @@ class Table:
         self.values = {key: fid for key, fid in found.items() if np.isfinite(fid)}
         self.names = list(dict.fromkeys(name for name, _ in self.values))
         self.steps = list(dict.fromkeys(count for _, count in self.values))
+        self._interval = cache(self._bootstrap)  # the page asks for each four times
 
     def rows(self, with_gaps: bool) -> list[list[str]]:
         """Rows are schedules by mean FID, the lowest of a column in **; last ours minus the best built-in."""
@@ -77,7 +79,7 @@ class Table:
         interval = self._interval(ours, count)
         return "{:+.2f} … {:+.2f}".format(*interval) if interval else ""
 
-    def _interval(self, ours: str, count: int) -> tuple[float, float] | None:
+    def _bootstrap(self, ours: str, count: int) -> tuple[float, float] | None:
         """95 % interval of FID(ours) - FID(the built-in with the least), a paired bootstrap over samples."""
         others = {name: fid for (name, steps), fid in self.values.items()
                   if steps == count and not name.startswith(ART)}
