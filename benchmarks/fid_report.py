@@ -140,8 +140,8 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
              " classes, as often each, and those recordings have. Features: those of the bundled classifier; target:"
              f" Fashion-MNIST's test images. {many} samples of the three built-in schedules and of the one of ours"
              f" that had the least FID of {few} samples in their column; the round before is at the end. The 95 %"
-             " interval is a paired bootstrap over samples. On a processor that has it, sampled in bfloat16, which"
-             " moved an FID from 7.77 to 7.83 on 1,280 samples.",
+             " interval is a paired bootstrap over samples; wins and losses go by its two digits printed here. On a"
+             " processor that has it, sampled in bfloat16, which moved an FID from 7.77 to 7.83 on 1,280 samples.",
              "`end:<sampler>` is closest to the fine solution from the same noise ([results.md](results.md));"
              " `detail:<sampler>` weighs fine structure more, `spectrum:<sampler>` keeps the power at each frequency,"
              f" *at pictures*: that of {AIMS} training pictures ([theory.md](theory.md), section 7). *Tried*: what a"
