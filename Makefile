@@ -15,9 +15,8 @@ demo: setup ## learn a schedule in ComfyUI and compare it with the built-in ones
 
 test: setup ## style, then every test; a skipped test counts as failed (tests/conftest.py)
 	$(PYTHON) -m ruff check .
-	@# Processes of one thread each: these models are so small that a second thread hardly helps. Three on two cores,
-	@# since the one with the browser and those with a host wait for a quarter of their time.
-	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder --durations=10
+	@# Two processes of one thread each: these models are so small that a second thread hardly helps.
+	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
 clean: ## removes what demo and tests made; .venv and the installed ComfyUI stay
 	rm -rf build .pytest_cache .ruff_cache .hypothesis .comfyui/base* .comfyui/logs
