@@ -11,10 +11,10 @@ import torch
 from ..core import Schedule
 from .dropdown import NAME as ART
 from .dropdown import art_scheduler
+from .families_reading import choose_schedule, model_facts
 from .host_schedules import AYS, NODES, of_node, starts_at, usable_grid
-from .library import load_schedule, schedule_names
-from .recording import describe_model
-from .sigmas import fingerprint, mismatches
+from .library import AUTOS, load_schedule, schedule_names
+from .sigmas import fingerprint, warnings_for
 
 ALL = "all"
 LIBRARY = "library/"  # before a learned schedule that is named like something of the host
@@ -55,9 +55,10 @@ def find_entries(model, sampler_name: str, names: str | Iterable[str], schedule:
     """What `names` stand for on a MODEL, after the connected `schedule` and `sigmas`, if any.
 
     A name is looked for among the host's schedulers, then among its nodes' ("AYS SD1", "GITS" and so on), then in the
-    library of learned schedules; "library/NAME" is the learned one where the host has the same name. "all" is every
-    scheduler of the host, and AlignYourSteps where it fits the model. Raises ValueError for an unknown name, which
-    lists what exists, for no schedule at all, and for sigmas that do not fall to 0.
+    library of learned schedules; "library/NAME" is the learned one where the host has the same name. "auto" and its
+    kinds are compared under the name of the schedule that ART Sigmas takes for them. "all" is every scheduler of the
+    host, and AlignYourSteps where it fits the model. Raises ValueError for an unknown name, which lists what exists,
+    for an auto that finds no schedule, for no schedule at all, and for sigmas that do not fall to 0.
     """
     entries = [] if schedule is None else [_learned(model, CONNECTED, schedule)]
     if sigmas is not None:
@@ -86,12 +87,16 @@ def _find(model, sampler_name: str, name: str) -> Entry:
     if name in NODES:
         sampling = model.get_model_object("model_sampling")
         return Entry(name, lambda steps: _tensor(of_node(name, sampling, steps)))
+    if name in AUTOS:
+        choice, schedule = choose_schedule(model_facts(model), AUTOS[name])
+        return _learned(model, choice.taken, schedule, f"{name} took {choice.taken}: {choice.reason}")
     learned = schedule_names()
     if (listed := name_in_library(name, learned)) in learned:
         return _learned(model, name, load_schedule(listed))
     hosts = ", ".join(dict.fromkeys([*comfy.samplers.KSampler.SCHEDULERS, *NODES]))
     raise ValueError(f"schedules must be names that exist; got {name!r:.120}; there are, of the host: {hosts}; "
-                     f"learned: {', '.join(learned) or 'none yet'}; or write {ALL} for every one of the host")
+                     f"learned: {', '.join(learned) or 'none yet'}; or write {ALL} for every one of the host, "
+                     f"{' or '.join(AUTOS)} for the bundled one of the model's family")
 
 
 def _everything(model, sampler_name: str) -> list[Entry]:
@@ -123,11 +128,11 @@ def _refusal(model, name: str) -> tuple[str, ...]:
     return ()
 
 
-def _learned(model, name: str, schedule: Schedule) -> Entry:
-    """A learned schedule, fitted to the model's range as ART Sigmas does."""
+def _learned(model, name: str, schedule: Schedule, *notes: str) -> Entry:
+    """A learned schedule, fitted to the model's range as ART Sigmas does; `notes` come before what is amiss."""
     top = float(model.get_model_object("model_sampling").sigma_max)
-    warnings = tuple(f"{name}: {text}" for text in mismatches(schedule, describe_model(model)))
-    return Entry(name, lambda steps: schedule.sigmas(steps, sigma_max=top), True, warnings)
+    warnings = tuple(f"{name}: {text}" for text in warnings_for(schedule, model))
+    return Entry(name, lambda steps: schedule.sigmas(steps, sigma_max=top), True, (*notes, *warnings))
 
 
 def _fixed(sigmas: torch.Tensor) -> Entry:

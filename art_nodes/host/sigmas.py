@@ -67,8 +67,7 @@ def read_sigmas(name: str, steps: int, denoise: float, schedule: Schedule | None
     without a model or with one that no schedule is for.
     """
     chosen, taken, why = _choose(name, schedule, model)
-    warnings = [] if model is None else [*mismatches(chosen, describe_model(model)),
-                                         *cautions(model_facts(model), chosen)]
+    warnings = [] if model is None else warnings_for(chosen, model)
     for warning in warnings:
         log.warning("ART Sigmas: %s", warning)
     text = "\n".join([why, *described(chosen, taken), *(f"Warning: {warning}" for warning in warnings)])
@@ -120,6 +119,11 @@ def siblings(name: str) -> list[str]:
     """Other bundled schedules of a family: files <family>-<sampler>, and <family>-clock, the paper's clock alone."""
     bundled = {path.stem for path in library.BUNDLED.glob("*" + library.SUFFIX)}
     return sorted(bundled & {f"{name}-{word}" for word in (*SAMPLERS, "clock")})
+
+
+def warnings_for(schedule: Schedule, model) -> list[str]:
+    """What the user of a schedule on a MODEL should know, one sentence each; empty if nothing is amiss."""
+    return [*mismatches(schedule, describe_model(model)), *cautions(model_facts(model), schedule)]
 
 
 def mismatches(schedule: Schedule, model: dict) -> list[str]:

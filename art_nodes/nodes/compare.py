@@ -76,8 +76,9 @@ def comparison_inputs() -> list:
                         tooltip="Names separated by commas or new lines: the host's schedulers, its nodes' (AYS SD1, "
                                 "AYS SDXL, AYS SVD, GITS, OptimalSteps FLUX, OptimalSteps Wan, OptimalSteps Chroma, "
                                 "polyexponential, laplace, beta57), and schedules of ART Train. A name that both the "
-                                "host and the library have is the host's; write library/NAME for the other. The word "
-                                "all stands for the host's schedulers and the AYS tables that fit the model."),
+                                "host and the library have is the host's; write library/NAME for the other. auto, "
+                                "auto-dpmpp_2m and auto-clock stand for the bundled one of the model's family, all for "
+                                "the host's schedulers and the AYS tables that fit the model."),
         io.Int.Input("reference_steps", default=100, min=20, max=10000,
                      tooltip="Steps of the reference that each end is compared with, at least 4 times the largest "
                              "number of steps."),

@@ -231,6 +231,33 @@ def test_an_unknown_schedule_is_told_what_exists(grids, library, model, names):
         find(grids, model, names)
 
 
+def test_auto_is_what_art_sigmas_takes_for_it(grids, library, model, tmp_path):
+    from art_nodes.host.sigmas import read_sigmas
+
+    for name, rate in (("demo-sdxl", 1.0), ("demo-sdxl-clock", 2.0)):
+        schedules.schedule(14.6, rate, family="demo-sdxl").save(tmp_path / "bundled" / f"{name}.safetensors")
+    found = find(grids, model, "auto, auto-clock, demo-sdxl, auto-dpmpp_2m")
+    assert list(found) == ["demo-sdxl", "demo-sdxl-clock"]  # there is no demo-sdxl-dpmpp_2m
+    for kind, name in (("auto", "demo-sdxl"), ("auto-clock", "demo-sdxl-clock")):
+        assert found[name].learned and torch.equal(found[name].grid(6), read_sigmas(kind, 6, 1.0, model=model).sigmas)
+    assert not torch.equal(found["demo-sdxl"].grid(6), found["demo-sdxl-clock"].grid(6))
+    assert found["demo-sdxl-clock"].warnings[0].startswith("auto-clock took demo-sdxl-clock: the model is of")
+    before = grids.fingerprint_names("auto-clock")
+    schedules.schedule(14.6, 3.0, family="demo-sdxl").save(tmp_path / "bundled" / "demo-sdxl-clock.safetensors")
+    assert grids.fingerprint_names("auto-clock") != before
+
+
+def test_auto_without_a_schedule_says_what_to_do(grids, library, model):
+    with pytest.raises(ValueError, match="auto must find a schedule.*learn one on this model"):
+        find(grids, model, "auto")
+
+
+def test_a_schedule_of_another_kind_of_model_is_a_warning(grids, library, model):
+    library.save_schedule(schedules.schedule(1.0, family="flux"), "a_flow")
+    texts = find(grids, model, "a_flow")["a_flow"].warnings
+    assert any(text.startswith("a_flow: sigma is the share of noise") for text in texts)
+
+
 def test_no_schedule_at_all(grids, model):
     with pytest.raises(ValueError, match="at least one schedule; got none"):
         find(grids, model, " ,\n")
