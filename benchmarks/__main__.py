@@ -10,6 +10,7 @@ COMMANDS = {
     "learn": "how well and how fast ART-RL learns, against the closed form",
     "state-dependence": "what an actor that sees x gains over one clock for all",
     "orbits": "how many orbits a recording needs",
+    "half": "what is learned of a network that computes in half precision",
     "demo": "train and compare on the demo model in a real ComfyUI",
     "make-bundled": "learn a bundled schedule on a checkpoint in a running ComfyUI",
     "bundle-demo": "learn the bundled schedules of the demo model",

@@ -18,9 +18,10 @@ from .adams import ORDER, adams_weights
 from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
 from .exact import Denoiser
 from .files import as_json, write_whole
+from .half import Rounding
 from .orbits import Orbits
 from .spectrum import Spectrum, bands_of, spectrum_of
-from .stiffness import rounding_noise, rounding_step, stiffness_cells
+from .stiffness import stiffness_cells
 
 FORMAT = "art-orbit-bank"
 MOST_ADDED = 400.0  # noise added to a picture, in units of the picture, that counts as nothing but noise
@@ -270,6 +271,8 @@ def record_orbits(
     progress: Callable[[int, int], None] | None = None,
     sigmas=None,
     share: bool = False,
+    precision: torch.dtype | None = None,
+    rounding: np.ndarray | None = None,
 ) -> OrbitBank:
     """Follow the ODE from `noise` and record |Q|; one model call a node.
 
@@ -280,6 +283,9 @@ def record_orbits(
     sigmas: the nodes themselves, descending from sigma_max to sigma_min, instead of a count; for models
         that know only a table of noise levels.
     share: whether sigma is the share of noise of a rectified flow (SD3, Flux), so at most 1; the bank remembers it.
+    precision: what the network computes in, if that is bfloat16 or float16 and the answer is put together in float32.
+        What rounding adds to D is then measured at 5 of the nodes, with 2 calls each, and taken off.
+    rounding: that of another bank, recorded of this model with this precision on these nodes, which saves those calls.
     The orbit is integrated by the third-order Adams-Bashforth scheme in ln sigma, which
     needs no calls beyond those at the nodes; its error is O(spacing^3), but for the first
     step, of first order, where D hardly changes yet.
@@ -294,7 +300,8 @@ def record_orbits(
     even = flow_recording_grid if share else recording_grid
     grid = even(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
     kept = kept_elements(noise[0].numel())
-    dither = _Dither()
+    half = Rounding(len(grid), precision, rounding)
+    calls = len(grid) + half.calls(len(grid))
     x, recent, start = noise.float(), [], noise.cpu().float()
     bands = bands_of(tuple(noise.shape[1:]), len(grid)) if is_picture(noise) else None
     recorded = _room(len(grid), start.flatten(1)[:, kept])
@@ -302,30 +309,31 @@ def record_orbits(
     waves = None if bands is None else _room(len(grid), bands.coefficients(start))
     for i, sigma in enumerate(grid):
         batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
-        denoised = check_denoised(denoiser(dither.add(x), batch_sigma), x, sigma).float()
+        asked = half.dithered(x)
+        denoised = check_denoised(denoiser(asked, batch_sigma), x, sigma).float()
+        half.look(i, denoiser, asked, batch_sigma, denoised)
         seen = denoised.cpu()  # some devices have no FFT, some no bfloat16
-        dither.learn(seen)
         recorded[i + 1] = seen.flatten(1)[:, kept]
         if weighed is not None:
             weighed[i + 1] = weigh_frequencies(seen).flatten(1)[:, kept]
         if waves is not None:
             waves[i + 1] = bands.coefficients(seen)
         if progress is not None:
-            progress(i + 1, len(grid))
+            progress(i + 1 + half.calls(i + 1), calls)
         if i + 1 < len(grid):
             recent = [denoised, *recent[:ORDER - 1]]
             weights = adams_weights(-np.diff(np.log(grid[i - len(recent) + 1:i + 2]))[::-1])
             target = sum(float(weight) * old for weight, old in zip(weights, recent, strict=True))
             ratio = float(grid[i + 1] / sigma)
             x = ratio * x + (1 - ratio) * target
-    rounding = np.array([0.0, *(rounding_noise(values) ** 2 for values in recorded[1:])])
+    rounding = half.noise(grid, recorded[1:])
     gram, detail, spectrum = _gram(recorded, rounding), None, None
     if weighed is not None:
         gain = frequency_gain(*noise.shape[-2:]).square().mean().item()
         detail, weighed = _gram(weighed, rounding * gain), None
     if waves is not None:
         spectrum, waves = spectrum_of(waves, bands, noise.shape[1:], rounding), None
-    return OrbitBank(grid, stiffness_cells(grid, recorded[1:]), len(grid), len(grid) * len(noise), gram=gram,
+    return OrbitBank(grid, stiffness_cells(grid, recorded[1:], rounding[1:]), calls, calls * len(noise), gram=gram,
                      elements=noise[0].numel(), share=share, detail=detail, ends=denoised.flatten(1).cpu().numpy(),
                      spectrum=spectrum, rounding=rounding if rounding.any() else None)
 
@@ -366,25 +374,3 @@ def _gram(vectors: torch.Tensor, rounding: np.ndarray) -> np.ndarray:
     """
     gram = torch.stack([rows.double() @ rows.double().T for rows in vectors.transpose(0, 1)]).numpy()
     return gram / vectors.shape[2] - np.diag(rounding)
-
-
-class _Dither:
-    """Half a rounding step of noise on x, once a denoiser is seen to answer in half precision.
-
-    Near sigma = 0 D follows x and x follows D: without it both stick to the same rounded
-    numbers and the orbit seems to stand still.
-    """
-
-    def __init__(self):
-        self.generator = torch.Generator().manual_seed(0)
-        self.step: torch.Tensor | None = None
-
-    def add(self, x: torch.Tensor) -> torch.Tensor:
-        """x (B, ...) with noise, uniform over one step; x itself for a float32 denoiser."""
-        if self.step is None:
-            return x
-        return x + (self.step * (torch.rand(x.shape, generator=self.generator) - 0.5)).to(x)
-
-    def learn(self, denoised: torch.Tensor) -> None:
-        """Look at an answer (B, ...) for its rounding step."""
-        self.step = rounding_step(denoised)

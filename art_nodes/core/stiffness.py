@@ -8,14 +8,16 @@ of a sample, which makes |Q| independent of resolution.
 import numpy as np
 import torch
 
-# A secant counts as signal where the change in D is this many times what
-# rounding alone would produce; 5 leaves a bias of at most 1/50 in |Q|.
-SIGNAL_TO_NOISE = 5.0
+# A secant counts as signal where the change in D is this many times its noise: one that is estimated from the
+# predictions themselves, and one that is known (half.py), whose square can be taken off more closely.
+SIGNAL_TO_NOISE, OF_KNOWN_NOISE = 5.0, 3.0
 # |Q| is kept above this share of its mean over the orbit: below it, the optimal
 # speed |Q|^(-1/2) would be set by noise.
 RELATIVE_FLOOR = 1e-8
 # Of ln|Q| below the lowest secant that stands out of the noise.
 MAX_EXTRAPOLATION = 0.3
+# d ln|Q| / d ln sigma where sigma is far above all data, D = x0 v / (v + sigma^2): |Q| falls no faster.
+STEEPEST = -3.0
 
 
 def doubled(values: torch.Tensor) -> torch.Tensor:
@@ -28,27 +30,8 @@ def rms(values: torch.Tensor) -> torch.Tensor:
     return doubled(values.flatten(1)).square().mean(dim=1).sqrt()
 
 
-def rounding_step(denoised: torch.Tensor) -> torch.Tensor | None:
-    """Spacing of representable numbers around each value of a half-precision answer; None for true float32.
-
-    A rounded constant cannot reveal its rounding by repetition, so the grid of bfloat16
-    or float16 numbers is recognised instead.
-    """
-    values = denoised.float()
-    for dtype in (torch.bfloat16, torch.float16):
-        if torch.equal(values.to(dtype).float(), values):
-            return torch.finfo(dtype).eps * torch.exp2(torch.floor(torch.log2(values.abs().clamp_min(1e-30))))
-    return None
-
-
-def rounding_noise(denoised: torch.Tensor) -> float:
-    """RMS noise in values rounded to half precision and dithered by one step (see `record_orbits`); else 0."""
-    step = rounding_step(denoised)
-    return 0.0 if step is None else float((step.double() ** 2).mean().sqrt() / 6**0.5)
-
-
-def noise_floor(sigmas: np.ndarray, denoised: torch.Tensor) -> np.ndarray:
-    """RMS noise of D at each node, pooled over samples; (N, B, E) -> (N,).
+def noise_floor(sigmas: np.ndarray, denoised: torch.Tensor, rounding: np.ndarray) -> np.ndarray:
+    """RMS noise of D at each node, pooled over samples; (N, B, E) and squares (N,) of rounding's share -> (N,).
 
     Measured as the departure of each prediction from the line through its two
     neighbours. True curvature is in that number too; it fades towards small
@@ -63,12 +46,11 @@ def noise_floor(sigmas: np.ndarray, denoised: torch.Tensor) -> np.ndarray:
         measured[i] = float((denoised[i] - line).double().square().mean().sqrt()) / spread**0.5
     measured[0], measured[-1] = measured[1], measured[-2]
     smallest = np.minimum.accumulate(measured[::-1])[::-1]
-    rounding = np.array([rounding_noise(values) for values in denoised])
-    return np.maximum(smallest, rounding)
+    return np.maximum(smallest, np.sqrt(rounding))
 
 
-def secant_nodes(denoised: torch.Tensor, floor: np.ndarray) -> list[int]:
-    """Indices of the nodes between which D changes well beyond its noise, first and last included.
+def secant_nodes(denoised: torch.Tensor, floor: np.ndarray, least: float) -> list[int]:
+    """Indices of the nodes between which D changes by `least` times its noise, first and last included.
 
     Grown from the small-sigma end, where rounding is worst.
     """
@@ -77,17 +59,17 @@ def secant_nodes(denoised: torch.Tensor, floor: np.ndarray) -> list[int]:
     for i in range(last - 1, -1, -1):
         change = float((denoised[i] - denoised[kept[-1]]).double().square().mean().sqrt())
         noise = float(np.hypot(floor[i], floor[kept[-1]]))
-        if change > SIGNAL_TO_NOISE * noise:
+        if change > least * noise:
             kept.append(i)
     if kept[-1] != 0:  # what is left over at the top joins the last good secant
         kept[-1 if len(kept) > 1 else len(kept):] = [0]
     return kept[::-1]
 
 
-def secants(sigmas: np.ndarray, denoised: torch.Tensor) -> tuple[np.ndarray, np.ndarray, bool]:
-    """|Q| between kept nodes: centres (S,), values (S, B), and whether the lowest secant had to be widened."""
-    floor = noise_floor(sigmas, denoised)
-    kept = secant_nodes(denoised, floor)
+def secants(sigmas: np.ndarray, denoised: torch.Tensor, rounding: np.ndarray) -> tuple[np.ndarray, np.ndarray, list]:
+    """|Q| between the nodes that are kept: centres (S,), values (S, B), and the indices of these nodes (S + 1,)."""
+    floor = noise_floor(sigmas, denoised, rounding)
+    kept = secant_nodes(denoised, floor, OF_KNOWN_NOISE if rounding.any() else SIGNAL_TO_NOISE)
     centres, values = [], []
     for i, j in zip(kept[:-1], kept[1:], strict=True):
         change2 = (denoised[i] - denoised[j]).double().square().mean(dim=1).numpy()
@@ -98,27 +80,32 @@ def secants(sigmas: np.ndarray, denoised: torch.Tensor) -> tuple[np.ndarray, np.
         values.append(change / (centres[-1] * (sigmas[i] - sigmas[j])))
     q = np.maximum(np.stack(values), 1e-300)
     q = np.maximum(q, RELATIVE_FLOOR * q.mean(axis=0, keepdims=True))
-    return np.array(centres), q, kept[-2] < len(sigmas) - 2
+    return np.array(centres), q, kept
 
 
-def stiffness_cells(sigmas: np.ndarray, denoised: torch.Tensor) -> np.ndarray:
+def stiffness_cells(sigmas: np.ndarray, denoised: torch.Tensor, rounding: np.ndarray) -> np.ndarray:
     """|Q| on the cells between nodes, and on the cell below the last node; -> (B, N).
 
-    `sigmas` (N,) descending and > 0, `denoised` (N, B, E). Cell i spans
-    [sigma_{i+1}, sigma_i]; cell N-1 spans [0, sigma_{N-1}], where |Q| is held at
-    its neighbour's value because D must not be called at 0. First order in the node
-    spacing. In half precision secants are widened until D's change is well above its
-    noise floor; ln|Q| is interpolated between them, and below the lowest carried on in a straight line.
+    `sigmas` (N,) descending and > 0, `denoised` (N, B, E), `rounding` (N,) squares of the noise of half precision in
+    them. Cell i spans [sigma_{i+1}, sigma_i]; cell N-1 spans [0, sigma_{N-1}], where |Q| is held at its neighbour's
+    value because D must not be called at 0. First order in the node spacing. In half precision secants are widened
+    until D's change is well above its noise floor; ln|Q| is interpolated between them, and carried on in a straight
+    line below the lowest, as a power of sigma above the highest.
     """
-    centres, q, widened = secants(sigmas, denoised)
+    centres, q, kept = secants(sigmas, denoised, rounding)
     log_q = np.log(q)
     fine = 0.5 * (sigmas[:-1] + sigmas[1:])
     # Logarithmic in sigma above the second lowest secant, linear below: |Q| is smooth in sigma at 0.
+    widened = kept[-2] < len(sigmas) - 2
     bend = centres[-2] if widened and len(centres) > 1 else 0.0
     if bend:
         slope = (log_q[-1] - log_q[-2]).mean() / (centres[-2] - centres[-1])
         rise = np.clip(slope * centres[-1], -MAX_EXTRAPOLATION, MAX_EXTRAPOLATION)
         centres, log_q = np.append(centres, 0.0), np.concatenate([log_q, log_q[-1:] + rise])
+    if kept[1] > 1 and len(q) > 1:
+        power = np.clip((log_q[0] - log_q[1]).mean() / np.log(centres[0] / centres[1]), STEEPEST, 0.0)
+        top = log_q[:1] + power * np.log(sigmas[0] / centres[0])
+        centres, log_q = np.append(sigmas[0], centres), np.concatenate([top, log_q])
     at = np.log(centres + bend)[::-1]
     columns = [np.interp(np.log(fine + bend), at, log_q[::-1, b]) for b in range(log_q.shape[1])]
     cells = np.exp(np.stack(columns))  # (B, N - 1)

@@ -15,6 +15,7 @@ import torch
 
 from ..core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
 from ..core.checks import MIN_NODES, check_nodes, check_sigma_range
+from ..core.half import CALLS_A_PROBE, probed_nodes
 from .caches import check_uncached
 from .families import MEANING, SHARE, prediction_of
 
@@ -29,7 +30,8 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
         batch number i draws its noise from seed + i.
     progress: called as progress(calls done, calls in all), over all batches.
     A model that knows only a table of noise levels is recorded on entries of that table,
-    which may be fewer than `nodes`. Raises ValueError for fewer than 1 orbit or 8 nodes,
+    which may be fewer than `nodes`. What half precision adds to the predictions is measured
+    in the first batch, with a few further calls. Raises ValueError for fewer than 1 orbit or 8 nodes,
     for a model with a cache on it, and what the model itself raises. Keeps nothing of the model.
     """
     if orbits < 1:
@@ -39,20 +41,23 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     grid = recording_nodes(model.get_model_object("model_sampling"), nodes)
     latent = empty_like(model, latent_image)
     sizes = batch_sizes(orbits, latent.shape[0])
-    banks = []
+    precision, banks = computed_in(model), []
+    further = CALLS_A_PROBE * len(probed_nodes(len(grid), precision))
     for i, size in enumerate(sizes):
-        told = _offset(progress, i * len(grid), len(sizes) * len(grid))
+        before = i * len(grid) + further * (i > 0)
+        told = _offset(progress, before, len(sizes) * len(grid) + further)
         batch = first_samples(latent, size)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(positive, negative)
         guider.set_cfg(cfg)
-        banks.append(_record_batch(guider, batch, batch_seed(seed, i), grid, told))
+        half = {"precision": precision, "rounding": banks[0].rounding if banks else None}
+        banks.append(_record_batch(guider, batch, batch_seed(seed, i), grid, told, half))
     metadata = {**describe_model(model), **describe_run(latent, sizes[0], cfg, seed)}
     share = is_share(model.get_model_object("model_sampling"))
     return dataclasses.replace(OrbitBank.merge(banks), metadata=metadata, share=share)
 
 
-def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress) -> OrbitBank:
+def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress, half: dict) -> OrbitBank:
     """Orbits of one batch; the start states come scaled from the host."""
     banks = []
 
@@ -60,7 +65,7 @@ def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress) -> Orbi
         def denoiser(x, sigma):
             return denoise(x, sigma, **(extra_args or {}))
 
-        banks.append(record_orbits(denoiser, x, grid[0], grid[-1], progress=progress, sigmas=grid))
+        banks.append(record_orbits(denoiser, x, grid[0], grid[-1], progress=progress, sigmas=grid, **half))
         return torch.from_numpy(banks[-1].ends).reshape(x.shape).to(x)
 
     sigmas = torch.tensor([*grid, 0.0], dtype=torch.float32)
@@ -88,6 +93,14 @@ def batch_sizes(orbits: int, batch: int) -> list[int]:
 def _offset(progress, before: int, total: int):
     """A batch's own progress, as progress over all batches."""
     return None if progress is None else lambda done, _: progress(before + done, total)
+
+
+def computed_in(model) -> torch.dtype | None:
+    """What the network of a MODEL computes in: its weights' type, unless the host casts to another."""
+    try:
+        return model.get_model_object("manual_cast_dtype") or model.model_dtype()
+    except AttributeError:  # a model of another make
+        return None
 
 
 # Noise levels

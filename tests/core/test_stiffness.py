@@ -65,7 +65,7 @@ def test_half_precision_needs_the_wide_secants(monkeypatch):
     """Negative control: take every secant at face value and bfloat16 grids are far off."""
     start = targets.noise((8, 1, 64, 64), targets.SDXL_RANGE[0])
     exact = optimal_schedule(record_orbits(image_gaussian(), start, *targets.SDXL_RANGE))
-    monkeypatch.setattr(stiffness, "SIGNAL_TO_NOISE", 0.0)
+    monkeypatch.setattr(stiffness, "OF_KNOWN_NOISE", 0.0)
     half = optimal_schedule(record_orbits(rounded(image_gaussian(), torch.bfloat16), start, *targets.SDXL_RANGE))
     assert disagreement(exact, half) > 0.1
 

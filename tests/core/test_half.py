@@ -1,0 +1,102 @@
+"""Networks that compute in half precision inside, and whose answer is put together in float32."""
+
+import numpy as np
+import pytest
+import torch
+
+from art_nodes.core import optimal_schedule, record_orbits, with_grids
+from art_nodes.core.exact import image_gaussian
+from art_nodes.core.half import PROBES, probed_nodes
+from tests.core import targets
+
+SIDE, TOP = 64, targets.SDXL_RANGE[0]
+
+
+def half_inside(dtype, seen=None):
+    """D = x - sigma eps as a network of noise prediction has it: what it is given and what it answers are rounded.
+
+    `seen` gets how far each answer is off what the exact denoiser says of the unrounded state, squared.
+    """
+    exact = image_gaussian(SIDE)
+
+    def denoise(x, sigma):
+        s = sigma.reshape(-1, 1, 1, 1)
+        scale = torch.sqrt(s**2 + 1)
+        given = (x / scale).to(dtype).float() * scale
+        answer = x - s * ((given - exact(given, sigma)) / s).to(dtype).float()
+        if seen is not None:
+            seen.append(float((answer - exact(x, sigma)).double().square().mean()))
+        return answer
+
+    return denoise
+
+
+def start(seed=0, orbits=8) -> torch.Tensor:
+    return targets.noise((orbits, 1, SIDE, SIDE), TOP, seed)
+
+
+def disagreement(first, second, counts=(6, 10, 20)) -> float:
+    """Largest difference in log sigma."""
+    return max(float((first.sigmas(k)[:-1] / second.sigmas(k)[:-1]).log().abs().max()) for k in counts)
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("dtype, without", [(torch.bfloat16, 0.2), (torch.float16, 0.008)])
+def test_the_clock_is_that_of_float32(dtype, without, seed):
+    exact = optimal_schedule(record_orbits(image_gaussian(SIDE), start(seed), *targets.SDXL_RANGE))
+    plain, told = (optimal_schedule(record_orbits(half_inside(dtype), start(seed), *targets.SDXL_RANGE, **known))
+                   for known in ({}, {"precision": dtype}))
+    assert disagreement(exact, told) < 0.02
+    assert disagreement(exact, plain) > without  # control: taken for float32, rounding passes for stiffness
+
+
+@pytest.mark.parametrize("objective", ["end:euler", "end:dpmpp_2m"])
+def test_the_grids_are_as_good_as_those_of_float32(objective):
+    banks = [record_orbits(model, start(), *targets.SDXL_RANGE, precision=dtype) for model, dtype in
+             ((image_gaussian(SIDE), None), (half_inside(torch.bfloat16), torch.bfloat16))]
+    exact, half = (with_grids(optimal_schedule(bank), bank, objective, [6, 10]) for bank in banks)
+    assert disagreement(exact, half, (6, 10)) < 0.1
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_the_noise_is_measured(dtype):
+    """Against what the exact denoiser says, at every node."""
+    seen = []
+    bank = record_orbits(half_inside(dtype, seen), start(), *targets.SDXL_RANGE, precision=dtype)
+    assert len(seen) == bank.calls == 64 + 2 * PROBES and bank.sample_calls == 8 * bank.calls
+    further = [i + 1 + 2 * nth + k for nth, i in enumerate(probed_nodes(64, dtype)) for k in (0, 1)]
+    alone = np.delete(seen, further)
+    ratio = np.sqrt(bank.rounding[1:] / alone)
+    assert np.all((0.75 < ratio) & (ratio < 1.05))  # what hardly depends on x is missed
+    assert bank.rounding[0] == 0
+
+
+def test_measured_once_for_all_batches():
+    first = record_orbits(half_inside(torch.bfloat16), start(), *targets.SDXL_RANGE, precision=torch.bfloat16)
+    second = record_orbits(half_inside(torch.bfloat16), start(1), *targets.SDXL_RANGE, precision=torch.bfloat16,
+                           rounding=first.rounding)
+    assert second.calls == 64 and np.array_equal(second.rounding, first.rounding)
+    measured = record_orbits(half_inside(torch.bfloat16), start(1), *targets.SDXL_RANGE, precision=torch.bfloat16)
+    assert disagreement(optimal_schedule(second), optimal_schedule(measured)) < 0.02
+
+
+def test_nothing_is_measured_in_float32():
+    seen = []
+    plain, told = (record_orbits(image_gaussian(SIDE), start(), *targets.SDXL_RANGE, nodes=16, precision=precision,
+                                 progress=lambda done, calls: seen.append((done, calls)))
+                   for precision in (None, torch.float32))
+    assert plain.calls == told.calls == 16 and told.rounding is None
+    assert np.array_equal(plain.stiffness, told.stiffness) and seen[:16] == [(i + 1, 16) for i in range(16)]
+
+
+def test_a_network_that_is_finer_than_was_said_is_not_harmed():
+    exact = optimal_schedule(record_orbits(image_gaussian(SIDE), start(), *targets.SDXL_RANGE))
+    told = record_orbits(image_gaussian(SIDE), start(), *targets.SDXL_RANGE, precision=torch.bfloat16)
+    assert disagreement(exact, optimal_schedule(told)) < 0.02
+
+
+def test_progress_counts_every_call():
+    seen = []
+    record_orbits(half_inside(torch.bfloat16), start(), *targets.SDXL_RANGE, nodes=16, precision=torch.bfloat16,
+                  progress=lambda done, calls: seen.append((done, calls)))
+    assert seen[0] == (3, 26) and seen[1] == (4, 26) and seen[-1] == (26, 26) and len(seen) == 16

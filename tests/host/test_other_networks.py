@@ -1,0 +1,123 @@
+"""ART on the host's own networks of SD, SDXL, SD3, Flux and others, narrow and with random weights."""
+
+import numpy as np
+import pytest
+import torch
+
+from art_nodes.core import optimal_schedule
+from benchmarks.comfy.install import ROOT
+from tests.host import networks, schedules, workflows
+
+pytestmark = pytest.mark.host
+FAMILIES = {
+    "SD 1.5": "sd15", "SDXL": "sdxl", "SDXL refiner": "sdxl-refiner", "SVD": "svd", "SD3": "sd3", "Flux": "flux",
+    "Flux Schnell": "flux", "Lumina 2": "flow", "Qwen-Image": "flow", "Wan 2.1": "flow", "Cosmos Predict 2": "svd",
+}
+CFG, SEED = 4.0, 1
+
+
+@pytest.fixture(scope="module")
+def recording(comfy):
+    from art_nodes.host import recording
+
+    return recording
+
+
+def fine_end(recording, model, positive, negative, latent) -> torch.Tensor:
+    """Where the host's own sampler ends in many steps, from the noise of a recording."""
+    from art_nodes.host.comparing import reference_grid
+    from art_nodes.host.comparing_samplers import sample
+
+    noise = recording.gaussian(latent["samples"], SEED)
+    grid = reference_grid(model.get_model_object("model_sampling"), 100)
+    with torch.inference_mode():
+        end = sample(model, positive, negative, CFG, noise, latent["samples"], "dpmpp_2m", grid, SEED, lambda _: None)
+    return recording.flat(end)
+
+
+@pytest.mark.parametrize("name", networks.NETWORKS)
+def test_recorded_orbits_end_where_the_host_does(comfy, recording, name):
+    model, positive, negative, latent = networks.inputs(name)
+    fine = fine_end(recording, model, positive, negative, latent)
+
+    def off(first, second) -> float:
+        with torch.inference_mode():
+            bank = recording.record(model, first, second, latent, cfg=CFG, seed=SEED, orbits=2, nodes=64)
+        return float(np.linalg.norm(bank.ends - fine.numpy()) / np.linalg.norm(fine))
+
+    found, control = off(positive, negative), off(negative, positive)  # the prompts the wrong way round
+    assert found < 0.1 and found < control / 2, (found, control)
+
+
+@pytest.mark.parametrize("name, dtype, cast", [
+    *[(name, torch.bfloat16, None) for name in networks.NETWORKS],
+    *[(name, *precision) for name in ("SDXL", "Flux")
+      for precision in ((torch.float32, None), (torch.float16, torch.float32))],
+])
+def test_learns_saves_and_compares(comfy, library, tmp_path, monkeypatch, name, dtype, cast):
+    from art_nodes.host import comparing, training
+    from art_nodes.host.families import family_of
+    from art_nodes.host.families_reading import model_facts
+
+    inputs = networks.inputs(name, dtype, cast)
+    assert family_of(model_facts(inputs[0])).name == FAMILIES[name]
+    with torch.inference_mode():
+        trained = training.train(*inputs, cfg=CFG, seed=SEED, steps=5, name="own", trial_calls=96,
+                                 **{**schedules.QUICK, "orbits": 4, "nodes": 32, "objective": "end:euler"})
+        monkeypatch.setattr(library, "BUNDLED", ROOT / "learned_schedules")
+        compared = comparing.compare(*inputs, cfg=CFG, seed=SEED + 5, seeds=1, sampler_name="euler", steps="5",
+                                     schedules="karras, auto", reference_steps=20, schedule=trained.schedule)
+    assert [path.name for path in (tmp_path / "trained").iterdir()] == ["own.safetensors"]
+    assert trained.schedule.provenance["dtype"] == str(dtype).removeprefix("torch.")
+    sigmas = trained.sigmas
+    assert len(sigmas) == 6 and sigmas[-1] == 0 and bool((sigmas.diff() < 0).all())
+    assert float(sigmas[0]) == pytest.approx(float(inputs[0].get_model_object("model_sampling").sigma_max), rel=1e-5)
+    assert "tried with euler on the model at 5 steps" in trained.report
+    names = [cell.name for cell in compared.measured.cells]
+    assert names == ["ART (connected)", "karras", FAMILIES[name]]
+    assert all(np.isfinite(cell.rms) for cell in compared.measured.cells)
+
+
+@pytest.mark.parametrize("dtype, cast, expected", [
+    (torch.float32, None, torch.float32), (torch.bfloat16, None, torch.bfloat16),
+    (torch.float16, torch.float32, torch.float32), (torch.float32, torch.float16, torch.float16),
+])
+def test_what_a_model_computes_in(comfy, recording, dtype, cast, expected):
+    model = networks.inputs("SDXL", dtype, cast)[0]
+    assert recording.computed_in(model) == expected
+    changed = model.clone()
+    changed.set_model_compute_dtype(torch.bfloat16)
+    assert recording.computed_in(changed) == torch.bfloat16
+    assert recording.computed_in(object()) is None
+
+
+def test_half_precision_is_measured_in_the_first_batch_only(comfy, recording):
+    model, positive, negative, latent = networks.inputs("Flux", torch.bfloat16)
+    seen = []
+    with torch.inference_mode():
+        bank = recording.record(model, positive, negative, latent, cfg=1.0, seed=SEED, orbits=6, nodes=16,
+                                progress=lambda done, total: seen.append((done, total)))
+    assert bank.calls == 3 * 16 + 10 and seen[-1] == (58, 58) and seen[15] == (26, 58) and seen[16] == (27, 58)
+    assert bank.rounding.shape == (17,) and (bank.rounding[1:] > 0).all()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_demo_models_clock_in_bfloat16_is_near_that_of_float32(comfy, recording, monkeypatch, seed):
+    from art_nodes.host.demo_model import demo_outputs
+
+    model, positive, negative, latent, _ = demo_outputs(workflows.SDXL, "all classes in turn", 10)
+    half = model.clone()
+    half.set_model_compute_dtype(torch.bfloat16)
+
+    def clock(of) -> torch.Tensor:
+        with torch.inference_mode():
+            bank = recording.record(of, positive, negative, latent, cfg=1.0, seed=seed, orbits=10, nodes=64)
+        return optimal_schedule(bank).sigmas(10)[:-1].log()
+
+    exact = clock(model)
+    told = float((clock(half) - exact).abs().max())
+    monkeypatch.setattr(recording, "computed_in", lambda model: None)
+    plain = float((clock(half) - exact).abs().max())
+    # What is left are the ripples of this model in sigma, over which secants reach that are wide enough for the noise.
+    assert told < 0.12
+    assert plain > 0.17  # control: taken for float32, rounding passes for stiffness
