@@ -5,7 +5,7 @@ import math
 
 import torch
 
-from art_nodes.core import OrbitBank, record_orbits
+from art_nodes.core import OrbitBank, Schedule, record_orbits
 from art_nodes.core.exact import gaussian, image_gaussian, mixture
 
 SDXL_RANGE = (14.6146, 0.0292)
@@ -31,3 +31,8 @@ def bank(target: str) -> OrbitBank:
     if target == "two modes":
         return record_orbits(two_modes(), noise((64, 1), 10.0), 10.0, 0.002)
     return record_orbits(image_gaussian(64), noise((16, 1, 64, 64), SDXL_RANGE[0]), *SDXL_RANGE)
+
+
+def disagreement(first: Schedule, second: Schedule, counts=(6, 10, 20, 30)) -> float:
+    """Largest difference in ln sigma over the grids of so many steps."""
+    return max(float((first.sigmas(k)[:-1] / second.sigmas(k)[:-1]).log().abs().max()) for k in counts)

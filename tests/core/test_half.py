@@ -35,19 +35,14 @@ def start(seed=0, orbits=8) -> torch.Tensor:
     return targets.noise((orbits, 1, SIDE, SIDE), TOP, seed)
 
 
-def disagreement(first, second, counts=(6, 10, 20)) -> float:
-    """Largest difference in log sigma."""
-    return max(float((first.sigmas(k)[:-1] / second.sigmas(k)[:-1]).log().abs().max()) for k in counts)
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("dtype, without", [(torch.bfloat16, 0.2), (torch.float16, 0.008)])
 def test_the_clock_is_that_of_float32(dtype, without, seed):
     exact = optimal_schedule(record_orbits(image_gaussian(SIDE), start(seed), *targets.SDXL_RANGE))
     plain, told = (optimal_schedule(record_orbits(half_inside(dtype), start(seed), *targets.SDXL_RANGE, **known))
                    for known in ({}, {"precision": dtype}))
-    assert disagreement(exact, told) < 0.02
-    assert disagreement(exact, plain) > without  # control: taken for float32, rounding passes for stiffness
+    assert targets.disagreement(exact, told) < 0.02
+    assert targets.disagreement(exact, plain) > without  # control: taken for float32, rounding passes for stiffness
 
 
 @pytest.mark.parametrize("objective", ["end:euler", "end:dpmpp_2m"])
@@ -55,7 +50,7 @@ def test_the_grids_are_as_good_as_those_of_float32(objective):
     banks = [record_orbits(model, start(), *targets.SDXL_RANGE, precision=dtype) for model, dtype in
              ((image_gaussian(SIDE), None), (half_inside(torch.bfloat16), torch.bfloat16))]
     exact, half = (with_grids(optimal_schedule(bank), bank, objective, [6, 10]) for bank in banks)
-    assert disagreement(exact, half, (6, 10)) < 0.1
+    assert targets.disagreement(exact, half, (6, 10)) < 0.1
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -77,7 +72,7 @@ def test_measured_once_for_all_batches():
                            rounding=first.rounding)
     assert second.calls == 64 and np.array_equal(second.rounding, first.rounding)
     measured = record_orbits(half_inside(torch.bfloat16), start(1), *targets.SDXL_RANGE, precision=torch.bfloat16)
-    assert disagreement(optimal_schedule(second), optimal_schedule(measured)) < 0.02
+    assert targets.disagreement(optimal_schedule(second), optimal_schedule(measured)) < 0.02
 
 
 def test_nothing_is_measured_in_float32():
@@ -92,7 +87,7 @@ def test_nothing_is_measured_in_float32():
 def test_a_network_that_is_finer_than_was_said_is_not_harmed():
     exact = optimal_schedule(record_orbits(image_gaussian(SIDE), start(), *targets.SDXL_RANGE))
     told = record_orbits(image_gaussian(SIDE), start(), *targets.SDXL_RANGE, precision=torch.bfloat16)
-    assert disagreement(exact, optimal_schedule(told)) < 0.02
+    assert targets.disagreement(exact, optimal_schedule(told)) < 0.02
 
 
 def test_progress_counts_every_call():

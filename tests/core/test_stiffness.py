@@ -15,14 +15,6 @@ def rounded(denoiser, dtype):
     return lambda x, sigma: denoiser(x, sigma).to(dtype).float()
 
 
-def disagreement(first, second) -> float:
-    """Largest difference in log sigma over the grids of 10, 20 and 30 steps."""
-    return max(
-        float((torch.log(first.sigmas(steps)[:-1]) - torch.log(second.sigmas(steps)[:-1])).abs().max())
-        for steps in (10, 20, 30)
-    )
-
-
 @pytest.mark.parametrize("nodes, tolerance", [(64, 0.01), (256, 0.001)])
 def test_normal_distribution(nodes, tolerance):
     """For N(0, 1), D = x/(1 + s^2) and x = x0 sqrt(1 + s^2): |Q| = |x0| (1 + s^2)^(-3/2); second order in the nodes."""
@@ -58,7 +50,7 @@ def test_half_precision_learns_the_same_grid(dtype, sigma_range):
     start = targets.noise((8, 1, 64, 64), sigma_range[0])
     exact = optimal_schedule(record_orbits(image_gaussian(), start, *sigma_range))
     half = optimal_schedule(record_orbits(rounded(image_gaussian(), dtype), start, *sigma_range))
-    assert disagreement(exact, half) < 0.02
+    assert targets.disagreement(exact, half) < 0.02
 
 
 def test_half_precision_needs_the_wide_secants(monkeypatch):
@@ -67,7 +59,7 @@ def test_half_precision_needs_the_wide_secants(monkeypatch):
     exact = optimal_schedule(record_orbits(image_gaussian(), start, *targets.SDXL_RANGE))
     monkeypatch.setattr(stiffness, "OF_KNOWN_NOISE", 0.0)
     half = optimal_schedule(record_orbits(rounded(image_gaussian(), torch.bfloat16), start, *targets.SDXL_RANGE))
-    assert disagreement(exact, half) > 0.1
+    assert targets.disagreement(exact, half) > 0.1
 
 
 def test_noise_inside_the_model_is_measured():
@@ -80,7 +72,7 @@ def test_noise_inside_the_model_is_measured():
 
     start = targets.noise((8, 1, 64, 64), targets.SDXL_RANGE[0])
     exact = optimal_schedule(record_orbits(clean, start, *targets.SDXL_RANGE))
-    assert disagreement(exact, optimal_schedule(record_orbits(noisy, start, *targets.SDXL_RANGE))) < 0.03
+    assert targets.disagreement(exact, optimal_schedule(record_orbits(noisy, start, *targets.SDXL_RANGE))) < 0.03
 
 
 def test_subset_of_a_large_sample():
