@@ -47,7 +47,7 @@ def probed_nodes(nodes: int, precision: torch.dtype | None) -> list[int]:
 class Rounding:
     """What rounding does to the predictions of a recording on N nodes.
 
-    precision: bfloat16 or float16 where the network is known to compute in it; otherwise answers are looked at.
+    precision: bfloat16 or float16 where the network is known to compute in it; answers are looked at in any case.
     known: (N + 1,) squares of the noise from another recording on the same nodes, which saves measuring it.
     """
 
@@ -77,9 +77,8 @@ class Rounding:
 
     def look(self, i: int, denoiser: Denoiser, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor) -> None:
         """Look at the answer D(x, sigma) at node i for what rounding does to it."""
-        if not self.precision:
-            self.step = rounding_step(denoised.cpu())
-        elif i in self.probed:
+        self.step = rounding_step(denoised.cpu())
+        if i in self.probed:
             self.squares.append(self._measure(denoiser, x, sigma, denoised))
 
     def _measure(self, denoiser: Denoiser, x, sigma, denoised) -> float:
@@ -97,7 +96,8 @@ class Rounding:
         """(N + 1,) squares of the noise in the start state, which has none, and in each prediction (N, B, E)."""
         if self.known is not None:
             return self.known
-        if not self.precision:
-            return np.array([0.0, *(rounding_noise(values) ** 2 for values in denoised)])
-        at, found = np.log(sigmas), np.log(np.maximum(self.squares, 1e-30))
-        return np.append(0.0, np.exp(np.interp(-at, -at[self.probed], found)))
+        seen = np.array([rounding_noise(values) ** 2 for values in denoised])
+        if self.probed:
+            at, found = np.log(sigmas), np.log(np.maximum(self.squares, 1e-30))
+            seen = np.maximum(seen, np.exp(np.interp(-at, -at[self.probed], found)))
+        return np.append(0.0, seen)

@@ -95,3 +95,15 @@ def test_progress_counts_every_call():
     record_orbits(half_inside(torch.bfloat16), start(), *targets.SDXL_RANGE, nodes=16, precision=torch.bfloat16,
                   progress=lambda done, calls: seen.append((done, calls)))
     assert seen[0] == (3, 26) and seen[1] == (4, 26) and seen[-1] == (26, 26) and len(seen) == 16
+
+
+def test_answers_in_half_precision_are_recognised_whether_told_or_not():
+    """A network that predicts x0 in bfloat16."""
+    def denoise(x, sigma):
+        return image_gaussian(SIDE)(x.bfloat16().float(), sigma).bfloat16().float()
+
+    exact = optimal_schedule(record_orbits(image_gaussian(SIDE), start(), *targets.SDXL_RANGE))
+    plain, told = (record_orbits(denoise, start(), *targets.SDXL_RANGE, precision=precision)
+                   for precision in (None, torch.bfloat16))
+    assert all(targets.disagreement(exact, optimal_schedule(bank)) < 0.08 for bank in (plain, told))
+    assert np.all(told.rounding[1:] > 0.99 * plain.rounding[1:]) and (plain.rounding[1:] > 0).all()
