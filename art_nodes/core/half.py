@@ -39,6 +39,11 @@ def rounding_noise(denoised: torch.Tensor) -> float:
     return 0.0 if step is None else float((step.double() ** 2).mean().sqrt() / 6**0.5)
 
 
+def recognised(denoised: torch.Tensor) -> np.ndarray:
+    """(N,) squares of `rounding_noise` in predictions (N, B, E)."""
+    return np.array([rounding_noise(values) ** 2 for values in denoised])
+
+
 def probed_nodes(nodes: int, precision: torch.dtype | None) -> list[int]:
     """Indices of the nodes at which noise is measured, of a recording on so many; none in float32."""
     return sorted({*np.linspace(0, nodes - 1, PROBES).round().astype(int)}) if precision in HALF else []
@@ -96,7 +101,7 @@ class Rounding:
         """(N + 1,) squares of the noise in the start state, which has none, and in each prediction (N, B, E)."""
         if self.known is not None:
             return self.known
-        seen = np.array([rounding_noise(values) ** 2 for values in denoised])
+        seen = recognised(denoised)
         if self.probed:
             at, found = np.log(sigmas), np.log(np.maximum(self.squares, 1e-30))
             seen = np.maximum(seen, np.exp(np.interp(-at, -at[self.probed], found)))

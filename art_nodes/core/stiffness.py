@@ -8,6 +8,8 @@ of a sample, which makes |Q| independent of resolution.
 import numpy as np
 import torch
 
+from .half import recognised
+
 # A secant counts as signal where the change in D is this many times its noise: one that is estimated from the
 # predictions themselves, and one that is known (half.py), whose square can be taken off more closely.
 SIGNAL_TO_NOISE, OF_KNOWN_NOISE = 5.0, 3.0
@@ -83,16 +85,16 @@ def secants(sigmas: np.ndarray, denoised: torch.Tensor, rounding: np.ndarray) ->
     return np.array(centres), q, kept
 
 
-def stiffness_cells(sigmas: np.ndarray, denoised: torch.Tensor, rounding: np.ndarray) -> np.ndarray:
+def stiffness_cells(sigmas: np.ndarray, denoised: torch.Tensor, rounding: np.ndarray | None = None) -> np.ndarray:
     """|Q| on the cells between nodes, and on the cell below the last node; -> (B, N).
 
     `sigmas` (N,) descending and > 0, `denoised` (N, B, E), `rounding` (N,) squares of the noise of half precision in
-    them. Cell i spans [sigma_{i+1}, sigma_i]; cell N-1 spans [0, sigma_{N-1}], where |Q| is held at its neighbour's
-    value because D must not be called at 0. First order in the node spacing. In half precision secants are widened
-    until D's change is well above its noise floor; ln|Q| is interpolated between them, and carried on in a straight
-    line below the lowest, as a power of sigma above the highest.
+    them, None for what their numbers tell. Cell i spans [sigma_{i+1}, sigma_i]; cell N-1 spans [0, sigma_{N-1}], where
+    |Q| is held at its neighbour's value because D must not be called at 0. First order in the node spacing. In half
+    precision secants are widened until D's change is well above its noise floor; ln|Q| is interpolated between them,
+    and carried on in a straight line below the lowest, as a power of sigma above the highest.
     """
-    centres, q, kept = secants(sigmas, denoised, rounding)
+    centres, q, kept = secants(sigmas, denoised, recognised(denoised) if rounding is None else rounding)
     log_q = np.log(q)
     fine = 0.5 * (sigmas[:-1] + sigmas[1:])
     # Logarithmic in sigma above the second lowest secant, linear below: |Q| is smooth in sigma at 0.
