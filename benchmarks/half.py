@@ -7,6 +7,7 @@ was learned of each is sampled in float32 on held-out noise, so that only the gr
 
 import argparse
 import functools
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -38,16 +39,12 @@ def recorded(kind: str | None, told: bool, seed: int, orbits: int = ORBITS, node
     model, *others = stage()
     from art_nodes.host import recording
 
-    model, known = model.clone(), recording.computed_in
+    model = model.clone()
     if kind:
         model.set_model_compute_dtype(TYPES[kind])
-    try:
-        if not told:
-            recording.computed_in = lambda _: None
-        with torch.inference_mode():
-            return recording.record(model, *others, cfg=CFG, seed=seed, orbits=orbits, nodes=nodes)
-    finally:
-        recording.computed_in = known
+    said = recording.computed_in if told else lambda _: None
+    with patch.object(recording, "computed_in", said), torch.inference_mode():
+        return recording.record(model, *others, cfg=CFG, seed=seed, orbits=orbits, nodes=nodes)
 
 
 def learned(bank) -> dict[str, Schedule]:

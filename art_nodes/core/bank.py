@@ -311,8 +311,8 @@ def record_orbits(
         batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
         asked = half.dithered(x)
         denoised = check_denoised(denoiser(asked, batch_sigma), x, sigma).float()
-        half.look(i, denoiser, asked, batch_sigma, denoised)
         seen = denoised.cpu()  # some devices have no FFT, some no bfloat16
+        half.look(i, denoiser, asked, batch_sigma, seen)
         recorded[i + 1] = seen.flatten(1)[:, kept]
         if weighed is not None:
             weighed[i + 1] = weigh_frequencies(seen).flatten(1)[:, kept]
@@ -326,7 +326,7 @@ def record_orbits(
             target = sum(float(weight) * old for weight, old in zip(weights, recent, strict=True))
             ratio = float(grid[i + 1] / sigma)
             x = ratio * x + (1 - ratio) * target
-    rounding = half.noise(grid, recorded[1:])
+    rounding = half.noise(grid)
     gram, detail, spectrum = _gram(recorded, rounding), None, None
     if weighed is not None:
         gain = frequency_gain(*noise.shape[-2:]).square().mean().item()

@@ -33,15 +33,14 @@ def rounding_step(denoised: torch.Tensor) -> torch.Tensor | None:
     return None
 
 
-def rounding_noise(denoised: torch.Tensor) -> float:
-    """RMS noise in values rounded to half precision and dithered by one step (see `Rounding`); else 0."""
-    step = rounding_step(denoised)
-    return 0.0 if step is None else float((step.double() ** 2).mean().sqrt() / 6**0.5)
+def rounding_square(step: torch.Tensor | None) -> float:
+    """Mean square of the noise in values rounded to this spacing and dithered by one step (see `Rounding`); else 0."""
+    return 0.0 if step is None else float(step.double().square().mean() / 6)
 
 
 def recognised(denoised: torch.Tensor) -> np.ndarray:
-    """(N,) squares of `rounding_noise` in predictions (N, B, E)."""
-    return np.array([rounding_noise(values) ** 2 for values in denoised])
+    """(N,) mean squares of the noise in predictions (N, B, E) that are half-precision numbers; 0 in others."""
+    return np.array([rounding_square(rounding_step(values)) for values in denoised])
 
 
 def probed_nodes(nodes: int, precision: torch.dtype | None) -> list[int]:
@@ -60,7 +59,8 @@ class Rounding:
         self.precision = precision if precision in HALF else None
         self.known = known if self.precision else None
         self.probed = probed_nodes(nodes, precision) if known is None else []
-        self.squares: list[float] = []
+        self.seen: list[float] = []  # mean squares, as answers tell them at each node
+        self.measured: list[float] = []  # and at each of the probed ones
         self.step: torch.Tensor | None = None
         self.generator = torch.Generator().manual_seed(0)
 
@@ -81,10 +81,11 @@ class Rounding:
         return step * (torch.rand(step.shape, generator=self.generator) - 0.5).to(step)
 
     def look(self, i: int, denoiser: Denoiser, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor) -> None:
-        """Look at the answer D(x, sigma) at node i for what rounding does to it."""
-        self.step = rounding_step(denoised.cpu())
+        """Look at the answer D(x, sigma) at node i, on the CPU, for what rounding does to it."""
+        self.step = rounding_step(denoised)
+        self.seen.append(rounding_square(self.step))
         if i in self.probed:
-            self.squares.append(self._measure(denoiser, x, sigma, denoised))
+            self.measured.append(self._measure(denoiser, x, sigma, denoised))
 
     def _measure(self, denoiser: Denoiser, x, sigma, denoised) -> float:
         """Mean square of what rounding adds to D(x, sigma).
@@ -95,14 +96,14 @@ class Rounding:
         """
         u = self._uniform(2 * spacing(x, self.precision))
         above, below = (denoiser(x + shift, sigma).cpu().double() for shift in (u, -u))
-        return float((above + below - 2 * denoised.cpu().double()).square().mean() / 6)
+        return float((above + below - 2 * denoised.double()).square().mean() / 6)
 
-    def noise(self, sigmas: np.ndarray, denoised: torch.Tensor) -> np.ndarray:
-        """(N + 1,) squares of the noise in the start state, which has none, and in each prediction (N, B, E)."""
+    def noise(self, sigmas: np.ndarray) -> np.ndarray:
+        """(N + 1,) mean squares of the noise in the start state, which has none, and in each prediction."""
         if self.known is not None:
             return self.known
-        seen = recognised(denoised)
+        squares = np.array(self.seen)
         if self.probed:
-            at, found = np.log(sigmas), np.log(np.maximum(self.squares, 1e-30))
-            seen = np.maximum(seen, np.exp(np.interp(-at, -at[self.probed], found)))
-        return np.append(0.0, seen)
+            at, found = np.log(sigmas), np.log(np.maximum(self.measured, 1e-30))
+            squares = np.maximum(squares, np.exp(np.interp(-at, -at[self.probed], found)))
+        return np.append(0.0, squares)

@@ -44,8 +44,7 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     precision, banks = computed_in(model), []
     further = CALLS_A_PROBE * len(probed_nodes(len(grid), precision))
     for i, size in enumerate(sizes):
-        before = i * len(grid) + further * (i > 0)
-        told = _offset(progress, before, len(sizes) * len(grid) + further)
+        told = _offset(progress, sum(bank.calls for bank in banks), len(sizes) * len(grid) + further)
         batch = first_samples(latent, size)
         guider = comfy.samplers.CFGGuider(model)
         guider.set_conds(positive, negative)

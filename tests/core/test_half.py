@@ -41,8 +41,10 @@ def test_the_clock_is_that_of_float32(dtype, without, seed):
     exact = optimal_schedule(record_orbits(image_gaussian(SIDE), start(seed), *targets.SDXL_RANGE))
     plain, told = (optimal_schedule(record_orbits(half_inside(dtype), start(seed), *targets.SDXL_RANGE, **known))
                    for known in ({}, {"precision": dtype}))
-    assert targets.disagreement(exact, told) < 0.02
-    assert targets.disagreement(exact, plain) > without  # control: taken for float32, rounding passes for stiffness
+    apart = targets.disagreement(exact, told)
+    assert apart < 0.02
+    # control: taken for float32, rounding passes for stiffness
+    assert targets.disagreement(exact, plain) > max(without, 1.4 * apart)
 
 
 @pytest.mark.parametrize("objective", ["end:euler", "end:dpmpp_2m"])
