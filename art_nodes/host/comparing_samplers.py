@@ -15,8 +15,11 @@ import torch
 
 from ..demo.unet import CLASSES
 from .demo_model import DRESSES, NO_CLASS, build_model, class_conditioning
-from .recording import gaussian
+from .recording import LARGEST_SEED, gaussian
 
+# From the seed of the start noise to that of what a sampler adds. On the CPU both are drawn alike: with one seed the
+# first noise that an ancestral sampler adds would be the start noise once more. Generators there know 32 bits of it.
+NOISE_APART = 1 << 31
 # Euler's method is 3 % off after so many steps, the samplers that solve another equation over 300 %.
 TRIED_STEPS, TRIED_ERROR = 48, 0.1
 TRIED_CFG = 2.0
@@ -41,14 +44,16 @@ def sample(model, positive, negative, cfg: float, noise, latent, sampler_name: s
            on_call: Callable[[torch.Tensor], None]):
     """The latent where one of the host's samplers ends, like `latent` (B, ...), on `sigmas` (steps + 1,).
 
-    noise: standard normal; the host scales it to the first sigma. seed: for what else draws noise.
+    noise: standard normal; the host scales it to the first sigma. seed: that of the noise; a sampler that adds noise
+        draws it from another one.
     """
     guider = WatchedGuider(model, on_call)
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
     sampler = comfy.samplers.sampler_object(sampler_name)
     # A copy of the sigmas: uni_pc writes into those it is given.
-    return guider.sample(noise, latent, sampler, sigmas.clone(), disable_pbar=True, seed=seed)
+    return guider.sample(noise, latent, sampler, sigmas.clone(), disable_pbar=True,
+                         seed=(seed + NOISE_APART) & LARGEST_SEED)
 
 
 def check_sampler(name: str) -> str:

@@ -50,6 +50,36 @@ def test_the_ends_of_orbits_are_where_a_fine_sampler_ends(inputs, recorded, dres
         assert np.sqrt(np.square(swapped.errors(fine, 0)).mean()) > 0.3
 
 
+def test_the_noise_that_a_sampler_adds_is_not_the_start_noise(comfy, inputs, monkeypatch):
+    """Nor that of the next batch, which newer hosts' samplers would add on the CPU. Control: the start noise's seed."""
+    import comfy.k_diffusion.sampling as sampling
+
+    from art_nodes.host import comparing_samplers
+    from art_nodes.host.recording import gaussian
+
+    added, plain = [], sampling.default_noise_sampler
+
+    def watched(x, seed=None):
+        draw = plain(x, seed=seed)
+        return lambda *sigmas: added.append(draw(*sigmas)) or added[-1]
+
+    monkeypatch.setattr(sampling, "default_noise_sampler", watched)
+    *given, latent = inputs[workflows.SDXL]
+    starts = [gaussian(latent["samples"], seed) for seed in (SEED, SEED + 1)]
+    sigmas = torch.tensor([14.6, 3.0, 0.7, 0.0])
+
+    def largest_correlation() -> float:
+        added.clear()
+        with torch.inference_mode():
+            comparing_samplers.sample(*given, CFG, starts[0], latent["samples"], "euler_ancestral", sigmas, SEED,
+                                      lambda sigma: None)
+        return max(float((noise * start).mean().abs()) for noise in added for start in starts)
+
+    assert largest_correlation() < 0.1 and len(added) == 2
+    monkeypatch.setattr(comparing_samplers, "NOISE_APART", 0)
+    assert largest_correlation() > 0.9
+
+
 def test_details_are_judged_as_the_objective_counts_them(inputs, recorded):
     """Error and slope of the same pictures: squares sum to those of the error with every frequency weighed."""
     from art_nodes.core.bank import frequency_gain
