@@ -49,6 +49,7 @@ def test_each_model_gets_its_own_family(name):
     (dataclasses.replace(FLOW, latent_format="SDXL"), "flow"),
     (dataclasses.replace(FLOW, latent_format="Flux", model="Lumina2", shift=6.0), "flow"),
     (dataclasses.replace(FLOW, latent_format="Flux", model="Flux", shift=1.0), "flux"),
+    (dataclasses.replace(FLOW, latent_format="Flux", model="HiDream", shift=1.0), "flow"),
     (ModelFacts("flow", "ModelSamplingFlux", 1.0, 0.0003), "flux"),
     (ModelFacts("flow", "ModelSamplingFlux", 1.0, 0.0003, latent_format="Wan21"), "flow"),
 ])
@@ -150,3 +151,8 @@ def test_what_may_go_wrong_is_said(facts, schedule, match):
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_of_the_family_needs_no_caution(name):
     assert cautions(MODELS[name], schedules.schedule(top=MODELS[name].sigma_max, family=name)) == []
+
+
+def test_a_model_without_a_shift_and_with_flux_latents_need_not_be_schnell():
+    hidream = dataclasses.replace(FLOW, shift=1.0, model="HiDream", latent_format="Flux")
+    assert cautions(hidream, schedules.schedule(top=1.0, family="flow")) == []

@@ -21,7 +21,8 @@ SD_SIGMA_MAX = 14.6146  # of the table of noise levels that SD 1.x and SDXL shar
 PREDICTIONS = {
     "LCM": "lcm", "COSMOS_RFLOW": "cosmos", "IMG_TO_IMG_FLOW": "img_to_img", "IMG_TO_IMG_VELOCITY": "img_to_img",
     "IMG_TO_IMG": "img_to_img",
-    "CONST": "flow", "X0": "x0", "EDM": "edm", "V_PREDICTION": "v", "EPS": "eps",
+    "CONST": "flow", "X0": "x0", "EDM": "edm", "V_PREDICTION": "v",
+    "V_PREDICTION_DDPM": "v", "EPS": "eps",
 }
 FEW_LEVELS = 200  # a table with fewer entries belongs to a model distilled to few steps
 ZERO_SNR_SIGMA = 1000.0  # the largest noise level of a table that reaches zero signal-to-noise ratio lies above
@@ -118,7 +119,13 @@ def _flux(facts: ModelFacts) -> bool:
     """Flux's noise levels, or Schnell's; other models of its latents have others."""
     if facts.levels == "ModelSamplingFlux":
         return facts.latent_format in ("Flux", None)
-    return _latents("Flux", facts) and facts.levels == "ModelSamplingDiscreteFlow" and facts.shift == 1.0
+    return _schnell(facts)
+
+
+def _schnell(facts: ModelFacts) -> bool:
+    """Flux without a shift; HiDream has none either, and Flux's latents."""
+    return (_latents("Flux", facts) and facts.model in ("Flux", None) and facts.shift == 1.0
+            and facts.levels == "ModelSamplingDiscreteFlow")
 
 
 # The first that fits is a model's family: the particular ones come first.
@@ -198,6 +205,6 @@ def cautions(facts: ModelFacts, schedule: Schedule) -> list[str]:
         known = "few" if facts.table is None else str(facts.table)
         found.append(f"the model was distilled to {known} noise levels, which a schedule for a full model does not "
                      "meet; use the scheduler that its makers name, mostly sgm_uniform or simple")
-    if facts.latent_format == "Flux" and facts.levels == "ModelSamplingDiscreteFlow" and facts.shift == 1.0:
+    if _schnell(facts):
         found.append("Flux without a shift is Schnell, which was distilled to 1 to 4 steps; use simple there")
     return found
