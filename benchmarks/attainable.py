@@ -19,7 +19,7 @@ import torch
 
 from art_nodes.core.refine import grids_of, lengths_of
 from benchmarks.chunks import stop_cleanly
-from benchmarks.comfy.inprocess import import_host
+from benchmarks.comfy.inprocess import BareModel, import_host
 from benchmarks.digits import kernel_denoiser, load
 from benchmarks.machine import this_machine
 from benchmarks.matched import FOLDER, all_cells, columns, tried_cells
@@ -69,7 +69,7 @@ def sizes_of(sampler: str):
     run = getattr(sampling, f"sample_{sampler}")
 
     def sizes(denoiser, noise, truth, sigmas):
-        end = run(lambda x, sigma, **_: denoiser(x, sigma), noise, sigmas, disable=True)
+        end = run(BareModel(denoiser), noise, sigmas, disable=True)
         return (end - truth).square().mean(dim=1).sqrt()
 
     return sizes
@@ -83,7 +83,7 @@ def ground(sigma_max: float, seed: int, count: int):
     denoiser, generator = kernel_denoiser(load()), torch.Generator().manual_seed(seed)
     noise = torch.randn(count, 64, generator=generator) * (1 + sigma_max**2) ** 0.5
     fine = torch.from_numpy(np.append(np.geomspace(sigma_max, 0.002, FINE), 0.0)).float()
-    truth = sampling.sample_dpmpp_2m(lambda x, sigma, **_: denoiser(x, sigma), noise, fine, disable=True)
+    truth = sampling.sample_dpmpp_2m(BareModel(denoiser), noise, fine, disable=True)
     return denoiser, noise, truth
 
 

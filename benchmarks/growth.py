@@ -47,7 +47,7 @@ def _measure(target: Target, sampler: str, grids: np.ndarray) -> np.ndarray:
     denoise, noise = target.make(), target.draw(NOISES, torch.Generator().manual_seed(HELD_OUT))
     fine = np.append(np.geomspace(target.sigma_max, target.sigma_min / 4, REFERENCE), 0.0)
     truth = heun(denoise, noise, torch.from_numpy(fine))
-    return end_errors(sampler, lambda x, sigma, **_: denoise(x, sigma), noise, truth, grids)
+    return end_errors(sampler, denoise, noise, truth, grids)
 
 
 def rows_of(target: Target, bank: OrbitBank, folder: Path) -> list[list[str]]:

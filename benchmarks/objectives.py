@@ -27,7 +27,7 @@ from art_nodes.core.scores import total
 from art_nodes.demo import demo_denoiser
 from benchmarks import fashion
 from benchmarks.chunks import in_processes, save_whole, stop_cleanly
-from benchmarks.comfy.inprocess import import_host
+from benchmarks.comfy.inprocess import BareModel, import_host
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import SAMPLERS
 from benchmarks.mnist_cells import Setting, fastest_network, networks_hash
@@ -59,12 +59,12 @@ def random_grids(steps: int, count: int = GRIDS, target: Target = TARGET) -> np.
     return np.array(grids)
 
 
-def end_errors(sampler: str, model: Callable, noise: torch.Tensor, truth: torch.Tensor, grids: np.ndarray
+def end_errors(sampler: str, denoiser: Callable, noise: torch.Tensor, truth: torch.Tensor, grids: np.ndarray
                ) -> np.ndarray:
     """RMS of each end minus the truth (N, ...), with the host's sampler on grids (G, K + 1); (G, N)."""
     import comfy.samplers
 
-    sample = comfy.samplers.sampler_object(sampler).sampler_function
+    sample, model = comfy.samplers.sampler_object(sampler).sampler_function, BareModel(denoiser)
     ends = (sample(model, noise, torch.from_numpy(grid).float(), extra_args={}, disable=True) for grid in grids)
     return np.stack([(end - truth).flatten(1).double().square().mean(1).sqrt().numpy() for end in ends])
 
@@ -94,7 +94,7 @@ class Judge:
         self.denoise = demo_denoiser(network, labels)
         self.noise = TARGET.draw(noises, torch.Generator().manual_seed(HELD_OUT))
 
-    def model(self, x: torch.Tensor, sigma: torch.Tensor, **_) -> torch.Tensor:
+    def model(self, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """D of any number of samples, a fixed batch at a time, which a compiled network wants."""
         rows = -len(x) % BATCH
         filled = torch.cat([x, x[:1].expand(rows, *x.shape[1:])]).float()

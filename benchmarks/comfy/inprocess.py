@@ -13,6 +13,20 @@ def on_gpu() -> bool:
     return install.wants_gpu() and torch.cuda.is_available()
 
 
+class BareModel:
+    """A denoiser (x, sigma) -> x0 as the host's samplers want their model: some ask it what sigma means."""
+
+    def __init__(self, denoiser):
+        self.denoiser = denoiser
+        self.inner_model, self.model_patcher, self.model_sampling = self, self, None
+
+    def get_model_object(self, _name):
+        """Nothing is known, and so noise is added to x0."""
+
+    def __call__(self, x, sigma, **_options):
+        return self.denoiser(x, sigma)
+
+
 @functools.cache
 def import_host():
     """The package `comfy` of the installed host; HostMissingError says what to run where there is none."""

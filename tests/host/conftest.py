@@ -27,6 +27,19 @@ def comfy():
 
 
 @pytest.fixture
+def watch_bar(comfy, monkeypatch):
+    """Installs what sees all updates of progress bars, as the server does: hook(value, total, preview, **ids)."""
+    import comfy.utils
+
+    def install(hook):
+        monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
+        for least in ("INTERVAL", "PERCENT"):  # newer hosts leave out updates that come soon
+            monkeypatch.setattr(comfy.utils, f"PROGRESS_THROTTLE_MIN_{least}", 0.0, raising=False)
+
+    return install
+
+
+@pytest.fixture
 def library(comfy, monkeypatch, tmp_path):
     """The module of the schedule library, on folders of its own."""
     with schedules.own_library(comfy, monkeypatch, tmp_path) as module:

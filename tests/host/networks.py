@@ -44,6 +44,14 @@ def _flux(guidance: bool) -> dict:
     }
 
 
+def _lumina(tokens: int, axes_lens: list[int]) -> dict:
+    return {
+        "image_model": "lumina2", "patch_size": 2, "in_channels": 16, "cap_feat_dim": tokens, "n_layers": 1,
+        "qk_norm": True, "dim": 96, "n_heads": 3, "n_kv_heads": 3, "axes_dims": [8, 12, 12],
+        "axes_lens": axes_lens, "n_refiner_layers": 1,
+    }
+
+
 NETWORKS = {
     "SD 1.5": Network("SD15", _unet(adm_in_channels=None, context_dim=768, use_linear_in_transformer=False),
                       (4, 16, 16), (77, 768)),
@@ -62,11 +70,22 @@ NETWORKS = {
     }, (16, 16, 16), (77, 4096), 2048),
     "Flux": Network("Flux", _flux(True), (16, 16, 16), (16, 4096), 768, {"guidance": 3.5}),
     "Flux Schnell": Network("FluxSchnell", _flux(False), (16, 16, 16), (16, 4096), 768),
-    "Lumina 2": Network("Lumina2", {
-        "image_model": "lumina2", "patch_size": 2, "in_channels": 16, "cap_feat_dim": 2304, "n_layers": 1,
-        "qk_norm": True, "dim": 96, "n_heads": 3, "n_kv_heads": 3, "axes_dims": [8, 12, 12],
-        "axes_lens": [300, 512, 512], "n_refiner_layers": 1,
-    }, (16, 16, 16), (16, 2304)),
+    "Flux 2": Network("Flux2", {
+        **_flux(True), "image_model": "flux2", "in_channels": 128, "out_channels": 128, "patch_size": 1,
+        "vec_in_dim": None, "context_in_dim": 256, "mlp_ratio": 3.0, "axes_dim": [8, 8, 8, 8], "theta": 2000,
+        "qkv_bias": False, "ops_bias": False, "global_modulation": True, "mlp_silu_act": True,
+        "default_ref_method": "index", "ref_index_scale": 10.0,
+    }, (128, 8, 8), (512, 256), 768, {"guidance": 3.5}),
+    "Chroma": Network("Chroma", {
+        **{key: value for key, value in _flux(False).items() if key not in ("vec_in_dim", "guidance_embed")},
+        "image_model": "chroma", "in_channels": 64, "out_channels": 64, "in_dim": 64, "out_dim": 64, "hidden_dim": 64,
+        "n_layers": 2,
+    }, (16, 16, 16), (16, 4096), 768),
+    "Lumina 2": Network("Lumina2", _lumina(2304, [300, 512, 512]), (16, 16, 16), (16, 2304)),
+    "Z-Image": Network("ZImage", {
+        **_lumina(2560, [1536, 512, 512]), "rope_theta": 256.0, "z_image_modulation": True, "time_scale": 1000.0,
+        "pad_tokens_multiple": 32, "dim": 256, "n_heads": 8, "n_kv_heads": 8,
+    }, (16, 16, 16), (16, 2560)),
     "Qwen-Image": Network("QwenImage", {
         "image_model": "qwen_image", "in_channels": 64, "out_channels": 16, "num_layers": 1, "attention_head_dim": 32,
         "num_attention_heads": 2, "axes_dims_rope": (8, 12, 12),
@@ -94,7 +113,7 @@ def _model(network: Network, dtype, cast):
     import comfy.supported_models
     from comfy.model_patcher import ModelPatcher
 
-    config = getattr(comfy.supported_models, network.config)(network.build)
+    config = getattr(comfy.supported_models, network.config)({**_newer(network.build), **network.build})
     config.set_inference_dtype(dtype, cast)
     cpu, generator = torch.device("cpu"), torch.Generator().manual_seed(0)
     with torch.inference_mode(False), torch.no_grad():
@@ -104,6 +123,16 @@ def _model(network: Network, dtype, cast):
         for values in (*network.parameters(), *(b for name, b in network.named_buffers() if "pos_embed" in name)):
             values.copy_(_weights(values.shape, generator))
     return ModelPatcher(model.eval(), cpu, cpu)
+
+
+def _newer(build: dict) -> dict:
+    """What newer hosts ask for in building Flux and its kin."""
+    from comfy.ldm.chroma.model import ChromaParams
+    from comfy.ldm.flux.model import FluxParams
+
+    params = {"flux": FluxParams, "flux2": FluxParams, "chroma": ChromaParams}.get(build.get("image_model"))
+    return {name: value for name, value in {"txt_ids_dims": [], "vec_in_dim": None}.items()
+            if params and name in params.__dataclass_fields__}
 
 
 def _weights(shape, generator) -> torch.Tensor:

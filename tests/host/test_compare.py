@@ -292,14 +292,12 @@ def test_the_model_is_left_as_it_was(comparing, inputs):
     assert (repr(model.model_options), dict(model.object_patches), len(model.patches), model.hook_mode) == before
 
 
-def test_progress_reaches_the_end_and_never_goes_back(comfy, monkeypatch, comparing, inputs):
-    import comfy.utils
-
+def test_progress_reaches_the_end_and_never_goes_back(monkeypatch, watch_bar, comparing, inputs):
     from art_nodes.host import comparing_progress
 
     seen = []
     monkeypatch.setattr(comparing_progress, "UPDATE_SECONDS", 0.0)
-    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", lambda value, total, *_, **__: seen.append((value, total)))
+    watch_bar(lambda value, total, *_, **__: seen.append((value, total)))
     found = compare(comparing, inputs).measured
     values = [value for value, _ in seen]
     assert values == [*range(1, found.calls + 1), found.calls] and {total for _, total in seen} == {found.calls}

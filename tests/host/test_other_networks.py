@@ -11,7 +11,8 @@ from tests.host import networks, schedules, workflows
 pytestmark = pytest.mark.host
 FAMILIES = {
     "SD 1.5": "sd15", "SDXL": "sdxl", "SDXL refiner": "sdxl-refiner", "SVD": "svd", "SD3": "sd3", "Flux": "flux",
-    "Flux Schnell": "flux", "Lumina 2": "flow", "Qwen-Image": "flow", "Wan 2.1": "flow", "Cosmos Predict 2": "svd",
+    "Flux Schnell": "flux", "Flux 2": "flow", "Chroma": "flux", "Lumina 2": "flow", "Z-Image": "flow",
+    "Qwen-Image": "flow", "Wan 2.1": "flow", "Cosmos Predict 2": "svd",
 }
 CFG, SEED = 4.0, 1
 

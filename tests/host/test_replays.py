@@ -7,6 +7,7 @@ import torch
 from art_nodes.core import recording_grid
 from art_nodes.core.orbits import Orbits
 from art_nodes.core.samplers import REPLAYS
+from benchmarks.comfy.inprocess import BareModel
 from tests.core.test_replay import HIGH, LOW, SPREADS, exact
 
 GRID = recording_grid(HIGH, LOW, 64)
@@ -27,14 +28,14 @@ def test_replays_are_the_samplers_of_the_host(name, steps, comfy):
     for there in ways.T[1:]:
         runs.step(there)
     for way, error in zip(ways, runs.error, strict=True):
-        def denoiser(x, sigma, **_):
+        def denoiser(x, sigma):
             at = sigma[:1].double().numpy()
             off = x - torch.from_numpy(orbits.state(at) @ values)
             return (torch.from_numpy(orbits.denoised(at) @ values) + off).to(x.dtype)
 
         kind = torch.float32 if name == "uni_pc" else torch.float64
         # torch.tensor copies: UniPC writes into the sigmas that it is given.
-        end = sampler_object(name).sampler_function(denoiser, torch.tensor(values[:1], dtype=kind),
+        end = sampler_object(name).sampler_function(BareModel(denoiser), torch.tensor(values[:1], dtype=kind),
                                                     torch.tensor(way, dtype=kind), extra_args={}, disable=True)
         np.testing.assert_allclose(end.numpy()[0], error @ values + values[-1], rtol=ACCURACY.get(name, 1e-8),
                                    atol=ACCURACY.get(name, 1e-8))

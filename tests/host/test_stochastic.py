@@ -6,6 +6,7 @@ import torch
 
 from art_nodes.core.exact import gaussian
 from benchmarks import stochastic
+from benchmarks.comfy.inprocess import BareModel
 
 VARIANCES, GRID, SAMPLES = np.array([0.01, 0.3, 4.0]), np.array([10.0, 4.0, 1.5, 0.7, 0.2, 0.0]), 100_000
 
@@ -27,22 +28,8 @@ def sampled(name, comfy):
         "noise_sampler": lambda *_: torch.randn(SAMPLES, 3, generator=generator, dtype=torch.float64)}
     exact = gaussian(variances)
     sample = getattr(sampling, f"sample_{name}")
-    end = sample(Model(exact), x, torch.from_numpy(GRID), extra_args={}, disable=True, **options)
+    end = sample(BareModel(exact), x, torch.from_numpy(GRID), extra_args={}, disable=True, **options)
     return end.var(dim=0).numpy()
-
-
-class Model:
-    """A denoiser as the host's samplers want it: some ask its model_sampling what sigma means."""
-
-    def __init__(self, denoiser):
-        self.denoiser, self.inner_model = denoiser, self
-        self.model_patcher, self.model_sampling = self, None
-
-    def get_model_object(self, _name):
-        return None
-
-    def __call__(self, x, sigma, **_):
-        return self.denoiser(x, sigma)
 
 
 @pytest.mark.parametrize("name", stochastic.SAMPLERS)

@@ -246,17 +246,10 @@ def test_a_failing_model_leaves_no_file(training, demo, tmp_path):
 
 # Progress and interrupts
 
-def with_hook(comfy, monkeypatch, hook):
-    """Install what the server sees of progress bars: hook(value, total, preview, **ids)."""
-    import comfy.utils
-
-    monkeypatch.setattr(comfy.utils, "PROGRESS_BAR_HOOK", hook)
-
-
 @pytest.mark.parametrize("method", ["ART-RL", "closed form"])
-def test_progress_reaches_the_end_and_never_goes_back(comfy, monkeypatch, training, demo, method):
+def test_progress_reaches_the_end_and_never_goes_back(watch_bar, training, demo, method):
     seen = []
-    with_hook(comfy, monkeypatch, lambda value, total, *_, **__: seen.append((value, total)))
+    watch_bar(lambda value, total, *_, **__: seen.append((value, total)))
     quick(training, demo[workflows.EDM], method=method)
     values = [value for value, _ in seen]
     assert {total for _, total in seen} == {1000}
@@ -327,7 +320,7 @@ def test_the_estimate_of_learning_is_near(training):
 
 
 @pytest.mark.parametrize("update", [1, 5, 8, 12, 18, 19], ids=lambda n: f"update {n}")
-def test_interrupt_at_any_moment(comfy, monkeypatch, training, demo, tmp_path, update):
+def test_interrupt_at_any_moment(comfy, monkeypatch, watch_bar, training, demo, tmp_path, update):
     """8 model calls, then 10 iterations, then the end: whenever it comes, no file and no after-effect."""
     import comfy.model_management as management
 
@@ -340,7 +333,7 @@ def test_interrupt_at_any_moment(comfy, monkeypatch, training, demo, tmp_path, u
         management.throw_exception_if_processing_interrupted()
 
     monkeypatch.setattr(training, "UPDATE_SECONDS", 0.0)  # an update after every call and iteration
-    with_hook(comfy, monkeypatch, hook)
+    watch_bar(hook)
     with pytest.raises(management.InterruptProcessingException):
         quick(training, demo[workflows.EDM])
     assert len(seen) == update and files(tmp_path) == []
