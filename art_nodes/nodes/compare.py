@@ -6,7 +6,7 @@ from comfy_api.latest import io, ui
 from ..host.comparing import compare
 from ..host.comparing_grids import fingerprint_names
 from ..host.comparing_progress import node_text
-from .train import SEED_CONTROL
+from .newer import SEED_CONTROL, found_by
 
 SCHEDULES = "karras, normal, simple, sgm_uniform, beta"
 
@@ -23,6 +23,7 @@ class ARTCompare(io.ComfyNode):
             description="Which schedule comes closest to the exact solution on this model, with this sampler and so "
                         "many steps? Samples the same noise with each and measures how far it ends from a fine "
                         "reference.",
+            **found_by("compare schedulers", "scheduler comparison", "sampler error", "xy plot"),
             is_output_node=True,
             hidden=[io.Hidden.unique_id],
             inputs=[*model_inputs(), *comparison_inputs(), *optional_inputs()],

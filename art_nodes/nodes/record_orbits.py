@@ -4,7 +4,7 @@ from comfy_api.latest import io
 
 from ..host.comparing_progress import node_text
 from ..host.recordings import record_to_file
-from .train import SEED_CONTROL
+from .newer import SEED_CONTROL
 
 
 class ARTRecordOrbits(io.ComfyNode):

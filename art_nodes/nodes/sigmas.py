@@ -4,6 +4,7 @@ from comfy_api.latest import io
 
 from ..host.comparing_progress import node_text
 from ..host.sigmas import choices, fingerprint, read_sigmas
+from .newer import found_by
 
 
 class ARTSigmas(io.ComfyNode):
@@ -16,6 +17,7 @@ class ARTSigmas(io.ComfyNode):
             display_name="ART Sigmas",
             category="ART",
             description="The sigmas of a learned schedule, for SamplerCustom and SamplerCustomAdvanced.",
+            **found_by("scheduler", "learned scheduler", "step schedule", "align your steps", "AYS", "GITS"),
             hidden=[io.Hidden.unique_id],
             inputs=[
                 io.Combo.Input("schedule_name", options=choices(),

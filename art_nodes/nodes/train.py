@@ -1,27 +1,22 @@
 """The node ART Train."""
 
-import inspect
-
 from comfy_api.latest import io, ui
 
 from ..core.learn import BUDGETS
 from ..core.objectives import OBJECTIVES, split_objective
 from ..host.events import TrainingEvents
 from ..host.training import METHODS, OBJECTIVE, config_fields, train
+from .newer import SEED_CONTROL, folded, found_by
 
 DEFAULTS = config_fields()
 # RK4 is for the paper's tables; the host has no such sampler.
 HOST_OBJECTIVES = [name for name in OBJECTIVES if split_objective(name)[1] != "rk4"]
-# A seed that changed after each run would train anew each time: fixed where the host can say so, else the page sets it.
-SEED_CONTROL = getattr(getattr(io, "ControlAfterGenerate", None), "fixed", None)
 
 
 def advanced(kind, name, **options):
     """An input that newer front ends fold away, with TrainConfig's default."""
     options.setdefault("default", DEFAULTS.get(name))
-    if "advanced" in inspect.signature(kind.Input.__init__).parameters:
-        options["advanced"] = True
-    return kind.Input(name, **options)
+    return kind.Input(name, **options, **folded(kind))
 
 
 class ARTTrain(io.ComfyNode):
@@ -35,6 +30,7 @@ class ARTTrain(io.ComfyNode):
             category="ART",
             description="Learns where a sampler should step on this model: follows a few orbits of the model, learns "
                         "a schedule on them, and saves it in models/art_schedules for ART Sigmas.",
+            **found_by("learn schedule", "train scheduler", "optimal steps", "step schedule"),
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[*main_inputs(), *advanced_inputs()],
