@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from art_nodes.core import OrbitBank
+from art_nodes.core.objectives import NOISY
 from benchmarks import fid_report as report
 from benchmarks import fid_trials
 from benchmarks.chunks import stop_cleanly
@@ -28,7 +29,6 @@ from benchmarks.matched_cells import (
     PLACES,
     RECORDINGS,
     SAMPLERS,
-    STOCHASTIC,
     FidCell,
     Stage,
     for_pictures,
@@ -43,7 +43,7 @@ from benchmarks.trial_cells import compute as make_trials
 PLACE, STEPS, RIVALS = PLACES[0], (5, 8, 12, 20), 3
 FINE_SAMPLER, FINE_STEPS = "dpmpp_2m", 40
 FIRST, SECOND = 7, 126  # chunks of the two rounds: 280 and 5,040 samples, on a GPU twice as many
-SUPPORTED = (*SAMPLERS, *STOCHASTIC)
+SUPPORTED = (*SAMPLERS, *NOISY)
 MEASURED = ("euler", "heun", "dpmpp_2m", "euler_ancestral")
 Columns = dict[tuple[str, int], list[FidCell]]
 
@@ -104,7 +104,8 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--samplers", default=",".join(MEASURED), help=f"of {', '.join(SUPPORTED)}")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--report", action="store_true", help="only report what is there")
-    parser.add_argument("--docs", action="store_true", help="also write docs/fid.md")
+    parser.add_argument("--docs", nargs="?", const=report.PAGE, metavar="PAGE",
+                        help=f"also write docs/PAGE, {report.PAGE} if not named")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     args.samplers = chosen(parser, args.samplers, SUPPORTED)

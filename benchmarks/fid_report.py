@@ -126,20 +126,22 @@ def fine_line(fine: FidCell, chunks: int, real: frechet.Moments, folder: Path) -
 
 
 def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, int], bank: OrbitBank, folder: Path,
-          say=print, to_docs: bool = False) -> None:
-    """Print the tables, and write the page into `folder`, with `to_docs` into docs/ as well."""
+          say=print, docs: str | None = None) -> None:
+    """Print the tables, and write the page into `folder`; if it is named, into docs/ under that name as well."""
     real, samplers = target(), list(dict.fromkeys(sampler for sampler, _ in columns))
     first, second = ({sampler: Table(part, sampler, chunks, real, folder) for sampler in samplers}
                      for part, chunks in zip((columns, final), rounds, strict=True))
     done = {sampler: table for sampler, table in second.items() if table.values}
     few, many = (f"{chunks * FID_BATCH:,d}" for chunks in rounds)
+    page = docs or PAGE
     parts = ["# FID at matched model calls",
-             f"{this_machine()}; `python -m benchmarks fid --samplers {','.join(samplers)} --docs`",
+             f"{this_machine()}; `python -m benchmarks fid --samplers {','.join(samplers)} --docs {page}`",
              "The demo model in SDXL's dress, cfg 1, sampled in ComfyUI with its own samplers and schedulers."
-             f" {AS_TAKEN} Same noise and labels for all. No schedule was learned on that noise; labels are the ten"
-             " classes, as often each, and those recordings have. Features: those of the bundled classifier; target:"
-             f" Fashion-MNIST's test images. {many} samples of the three built-in schedules and of the one of ours"
-             f" that had the least FID of {few} samples in their column; the round before is at the end. The 95 %"
+             f" {AS_TAKEN} Same noise and labels for all; what a sampler adds is never the start noise again, as it is"
+             " on the CPU of older hosts where both have one seed. No schedule was learned on that noise; labels are"
+             " the ten classes, as often each, and those recordings have. Features: those of the bundled classifier;"
+             f" target: Fashion-MNIST's test images. {many} samples of the three built-in schedules and of the one of"
+             f" ours that had the least FID of {few} samples in their column; the round before is at the end. The 95 %"
              " interval is a paired bootstrap over samples; wins and losses go by its two digits printed here. On a"
              " processor that has it, sampled in bfloat16, which moved an FID from 7.77 to 7.83 on 1,280 samples.",
              "`end:<sampler>` is closest to the fine solution from the same noise ([results.md](results.md));"
@@ -160,5 +162,5 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
               "FID of so few samples is biased upwards, alike for all; it only chooses whom to compare with."]
     for sampler, table in first.items():
         parts += [f"### {sampler}, {few} samples", as_markdown(table.rows(False))]
-    write_page(folder / PAGE, parts, to_docs)
-    say(f"{folder / PAGE}")
+    write_page(folder / page, parts, bool(docs))
+    say(f"{folder / page}")

@@ -21,6 +21,7 @@ import torch
 
 from art_nodes import photo
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, with_grids
+from art_nodes.core.objectives import NOISY
 from art_nodes.demo import load_network
 from benchmarks import classifier
 from benchmarks.chunks import Processes, save_whole
@@ -29,7 +30,6 @@ from benchmarks.first_calls import FirstCalls
 from benchmarks.mnist_cells import Setting, as_picture, fastest_network, networks_hash
 
 SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 1, "deis": 1}  # calls a step
-STOCHASTIC = ("dpmpp_2m_sde", "euler_ancestral")
 STEPS = (4, 5, 6, 8, 10, 15, 20, 30)
 OBJECTIVES = ("euler", *(f"end:{sampler}" for sampler in SAMPLERS))
 FOR_ALL = ("euler", "end:euler", "end:dpmpp_2m")  # what every sampler is tried with, besides its own
@@ -242,13 +242,13 @@ def training_pictures() -> torch.Tensor:
 
 
 def own(sampler: str) -> str:
-    """The objective that is meant for a sampler: its own, or Euler's for one that adds noise and cannot be replayed."""
-    return f"end:{sampler if sampler in SAMPLERS else 'euler'}"
+    """The objective that is meant for a sampler, or for the one that it steps like where it adds noise."""
+    return f"end:{NOISY.get(sampler, sampler)}"
 
 
 def for_pictures(sampler: str) -> tuple[str, ...]:
     """The same for what pictures look like, not for how far they are from the fine solution."""
-    sampler = sampler if sampler in SAMPLERS else "euler"
+    sampler = NOISY.get(sampler, sampler)
     return f"detail:{sampler}", f"spectrum:{sampler}", f"spectrum:{sampler}{AIMED}"
 
 

@@ -310,7 +310,7 @@ def test_a_gpu_is_used_only_where_it_is_asked_for_and_samples_more(monkeypatch):
 
 def test_each_sampler_has_an_objective_of_ours():
     assert [matched.own(name) for name in ("euler", "heun", "uni_pc", "dpmpp_2m_sde", "euler_ancestral")] == [
-        "end:euler", "end:heun", "end:uni_pc", "end:euler", "end:euler"]
+        "end:euler", "end:heun", "end:uni_pc", "end:dpmpp_2m", "end:euler"]
 
 
 def test_what_trials_found_is_compared_under_the_name_of_its_objective(tmp_path):
