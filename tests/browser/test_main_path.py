@@ -56,7 +56,9 @@ def test_queue_the_demo_watch_it_and_use_the_schedule(tab, nodes):
     phases = [phase for phase in ("recording", "learning", "saved as") if any(phase in text for text, *_ in seen)]
     assert phases == ["recording", "learning", "saved as"]
     assert len({line for _, line, _ in seen if line}) >= 3, "the clock must move while it is learned"
-    assert len({place for *_, place in seen}) == 1, "nothing may jump while it is updated"
+    # At the end newer hosts make room for the picture where settings that they fold away would be.
+    places = {place for text, _, place in seen if "saved as" not in text}
+    assert len(places) == 1, "nothing may jump while it is updated"
     learning = [text for text, *_ in seen if "learning" in text][-1]  # the first has nothing to foretell the rest by
     assert "model calls" in learning and " s" in learning and "left" in learning
     assert len(done["lines"]) == 3 and any("iteration" in text for text in done["texts"])
