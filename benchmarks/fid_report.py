@@ -1,7 +1,7 @@
 """What the FID comparison found; docs/fid.md."""
 
+import functools
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ def target() -> frechet.Moments:
 
 def value(cell: FidCell, chunks: int, real: frechet.Moments, folder: Path) -> float:
     """FID of a cell's first `chunks` chunks; NaN where they are not all there, or not finite."""
-    features = cell.load(folder, "features")[:chunks * FID_BATCH]
+    features = cell.load(folder, "features", chunks)
     if len(features) < chunks * FID_BATCH or not np.isfinite(features).all():
         return float("nan")
     return frechet.fid(features, real)
@@ -46,7 +46,7 @@ class Table:
         self.values = {key: fid for key, fid in found.items() if np.isfinite(fid)}
         self.names = list(dict.fromkeys(name for name, _ in self.values))
         self.steps = list(dict.fromkeys(count for _, count in self.values))
-        self._interval = cache(self._bootstrap)  # the page asks for each four times
+        self._interval = functools.cache(self._bootstrap)  # the page asks for each four times
 
     def rows(self, with_gaps: bool) -> list[list[str]]:
         """Rows are schedules by mean FID, the lowest of a column in **; last ours minus the best built-in."""
@@ -85,7 +85,7 @@ class Table:
                   if steps == count and not name.startswith(ART)}
         if (ours, count) not in self.values or not others:
             return None
-        pair = [self.cells[name, count].load(self.folder, "features")[:self.chunks * FID_BATCH]
+        pair = [self.cells[name, count].load(self.folder, "features", self.chunks)
                 for name in (ours, min(others, key=others.get))]
         return frechet.paired_interval(*pair, self.real)
 
@@ -100,20 +100,34 @@ def summary(tables: Mapping[str, Table]) -> list[list[str]]:
     return rows
 
 
-def foretelling(tables: Mapping[str, Table], bank: OrbitBank) -> list[list[str]]:
-    """Spearman's rank correlation of FID with what objectives foretell, over the schedules of each column."""
+def foretelling(tables: Mapping[str, Table], bank: OrbitBank, fine: FidCell) -> list[list[str]]:
+    """Spearman's rank correlation of FID with what tells it, over the schedules of each column.
+
+    What objectives foretell, and how far the samples themselves are from the fine solution's spectrum, with bands that
+    count by their size and alike.
+    """
     counts = list(dict.fromkeys(count for table in tables.values() for count in table.steps))
-    rows = [["sampler", "objective", *(f"{count} steps" for count in counts)]]
+    rows = [["sampler", "what tells it", *(f"{count} steps" for count in counts)]]
     for sampler, table in tables.items():
+        tells = {}
         for kind in ("end", "detail", "spectrum"):
             error = SamplerError(bank, f"{kind}:{NOISY.get(sampler, sampler)}")
-            rows.append([sampler, f"{kind}:{error.sampler}"])
+            tells[f"{kind}:{error.sampler}"] = lambda cells, error=error: error(np.array([c.sigmas for c in cells]))
+        for word, share in (("by size", bank.spectrum.share), ("alike", np.ones(len(bank.spectrum.share)))):
+            tells[f"the samples' spectrum, bands {word}"] = functools.partial(_spectra, table, fine, share)
+        for name, told in tells.items():
+            rows.append([sampler, name])
             for count in counts:
                 cells = [table.cells[key] for key in table.values if key[1] == count]
                 found = [table.values[cell.schedule, count] for cell in cells]
-                told = error(np.array([cell.sigmas for cell in cells])) if len(cells) > 2 else []
-                rows[-1].append(f"{spearmanr(found, told).statistic:.2f}" if len(cells) > 2 else "")
+                rows[-1].append(f"{spearmanr(found, told(cells)).statistic:.2f}" if len(cells) > 2 else "")
     return rows
+
+
+def _spectra(table: Table, fine: FidCell, share: np.ndarray, cells: Sequence[FidCell]) -> list[float]:
+    """How far the mean power of each cell's samples is from the fine solution's; RMS of its logarithm over bands."""
+    wanted, *found = (cell.load(table.folder, "powers", table.chunks).mean(axis=0) for cell in (fine, *cells))
+    return [float(np.sqrt(np.average(np.log(power / wanted) ** 2, weights=share))) for power in found]
 
 
 def fine_line(fine: FidCell, chunks: int, real: frechet.Moments, folder: Path) -> str:
@@ -148,16 +162,16 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
              " `detail:<sampler>` weighs fine structure more, `spectrum:<sampler>` keeps the power at each frequency,"
              f" *at pictures*: that of {AIMS} training pictures ([theory.md](theory.md), section 7). *Tried*: what a"
              f" trial of at most {BUDGET} sample calls on the spectrum of recorded orbits"
-             f" ({', '.join(f'{sampler}: {count * SIZE}' for sampler, count in BATCHES.items())}) made of"
-             " `spectrum:<sampler>` and the built-in schedules (section 8), all three seeds.",
+             f" ({', '.join(f'{name}: {count * SIZE}' for name, count in BATCHES.items() if name in samplers)})"
+             " made of `spectrum:<sampler>` and the built-in schedules (section 8), all three seeds.",
              fine_line(fine, rounds[1], real, folder), as_markdown(summary(done))]
     for sampler, table in done.items():
         say(f"\n{sampler}: FID, * least\n" + as_text(table.rows(True)))
         parts += [f"## {sampler}", as_markdown(table.rows(True))]
     say("\n" + as_text(summary(done)))
-    parts += ["## What objectives foretell of FID",
+    parts += ["## What tells FID",
               f"Spearman's rank correlation over all schedules below, {few} samples; at many steps FIDs of most"
-              " schedules differ by less than their noise.", as_markdown(foretelling(first, bank)),
+              " schedules differ by less than their noise.", as_markdown(foretelling(first, bank, fine)),
               f"## All schedules, {few} samples",
               "FID of so few samples is biased upwards, alike for all; it only chooses whom to compare with."]
     for sampler, table in first.items():

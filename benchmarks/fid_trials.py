@@ -6,12 +6,10 @@ noise that no picture is judged on.
 
 from collections.abc import Sequence
 
-from art_nodes.core.objectives import NOISY
 from benchmarks.matched_cells import ART, Place
 from benchmarks.trial_cells import SEEDS, Trial
 
-# Batches of recorded orbits by sampler, as many as a trial looks at: twice as many where it does not improve.
-BATCHES = {"euler": 32, **dict.fromkeys(NOISY, 16)}
+BATCHES = {"euler": 32}  # of recorded orbits by sampler, as many as a trial looks at
 BUDGET = 8192  # sample calls of a trial
 TRIED = ", tried, seed "
 

@@ -22,6 +22,7 @@ import torch
 from art_nodes import photo
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, with_grids
 from art_nodes.core.objectives import NOISY
+from art_nodes.core.spectrum import bands_of
 from art_nodes.demo import load_network
 from benchmarks import classifier
 from benchmarks.chunks import Processes, save_whole
@@ -111,10 +112,11 @@ class Cell:
         """The file of a chunk."""
         return self.folder(root) / f"{number:03d}.npz"
 
-    def load(self, root: Path, field: str = "errors") -> np.ndarray:
-        """The errors (N,) or features (N, 96) of all chunks from the first on that are there."""
+    def load(self, root: Path, field: str = "errors", most: int | None = None) -> np.ndarray:
+        """The errors (N,), features (N, 96) or powers (N, F) of all chunks from the first on that are there, or `most`.
+        """
         parts = []
-        while (path := self.path(root, len(parts))).exists():
+        while len(parts) != most and (path := self.path(root, len(parts))).exists():
             with np.load(path) as file:
                 parts.append(file[field].astype(np.float32))
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
@@ -297,14 +299,15 @@ class Worker:
 
     @torch.no_grad()
     def compute(self, job: Job) -> tuple[Job, float]:
-        """Compute and save one chunk: the errors, or the features that FID is taken of."""
+        """Compute and save one chunk: the errors, or the features that FID is taken of and the power in each band."""
         cell, number = job
         began = time.perf_counter()
         fid = isinstance(cell, FidCell)
         stage = self.stage(cell.place, cell.batch, half=fid and precision() == "bfloat16")
         end = stage.end(cell.sampler, cell.sigmas, noise_of(number)).clone()
         if fid:
-            save_whole(cell.path(self.root, number), features=self.judge.features(as_picture(end)).half().numpy())
+            save_whole(cell.path(self.root, number), features=self.judge.features(as_picture(end)).half().numpy(),
+                       powers=bands_of(tuple(end.shape[1:])).powers(end).astype(np.float32))
             return job, time.perf_counter() - began
         errors = (end - self.reference(cell.place, number)).flatten(1).double().square().mean(1).sqrt()
         seconds = time.perf_counter() - began

@@ -25,13 +25,11 @@ from .policy import hats
 from .refine import grids_of, lengths_of, within_limits
 from .replay import Replay
 
-# Shares of the budget for choosing, where the rest improves what was chosen; then where orbits are judged together.
-CHOOSING, CHOOSING_POOLED = 0.5, 0.45
+CHOOSING = 0.5  # share of the budget for choosing, where the rest improves what was chosen
 CHANCE = 0.05  # of calling a grid better than another that is no better
 LEAST_ORBITS = 2  # that anything is judged on
 MOST_JUDGED, MOST_FITTED = 16, 16  # orbits that candidates are judged on, and that the improvement is fitted to
-LEAST_POOLED, MOST_POOLED = 8, 32  # the same where what counts is an average over orbits
-MOST_CHOSEN_ON = 64  # such orbits, where nothing else is to be paid for
+LEAST_POOLED, MOST_POOLED = 8, 64  # that candidates are judged on where what counts is an average over orbits
 TRUSTED = 2 / 3  # share of what choosing may spend, at most, for choosing among grids that need no proof
 ENOUGH_TO_DROP = 4  # orbits, before one of those is dropped
 ENOUGH_FITTED = 4  # orbits, before a second round is worth more than further ones
@@ -126,7 +124,7 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     candidates: name -> (K + 1,) sigmas, all from the same sigma to 0, the most trusted first. Where the budget
         cannot try all, the first ones are tried.
     budget: sample calls, the sum over runs of samples times calls. Too small a one tries nothing.
-    improve: whether the best is improved, or only chosen.
+    improve: whether the best is improved, or only chosen; where runs pool their errors it is only chosen.
     trusted: how many of the first need no proof: the best of these stays unless another is better beyond chance.
     Errors are means over orbits of RMS errors: a few orbits that flip to another picture rule an RMS over orbits.
     Errors below twice `runs.floor` are left as they are: a recording of more nodes tells more.
@@ -141,14 +139,13 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     tops = [grid[0] for grid in candidates.values()]
     if max(tops) > (1 + STARTS_ALIKE) * min(tops):
         raise ValueError(f"candidates must start at the same sigma; got {tops}; pass sigma_max to .sigmas(...)")
-    purse = _Purse(runs, budget, improve)
-    share = 1.0 if not improve else CHOOSING if purse.pool is None else CHOOSING_POOLED
+    purse = _Purse(runs, budget)
+    improve = improve and purse.pool is None
     grids = {name: np.asarray(grid, float) for name, grid in candidates.items()}
-    names, others = _choose(purse, grids, max(1, trusted), share)
+    names, others = _choose(purse, grids, max(1, trusted), CHOOSING if improve else 1.0)
     if not improve:
         return Tried(grids[names[0]], names[0], 1.0, purse.spent)
-    # Where orbits are pooled a second fit to the same orbits would have no others to be judged by.
-    name, grid, ratio = _improved(purse, grids, names[:STARTS], others[:1] if purse.pool is None else [])
+    name, grid, ratio = _improved(purse, grids, names[:STARTS], others[:1])
     return Tried(grid, name, ratio, purse.spent)
 
 
@@ -194,8 +191,8 @@ def sizes_of(errors: np.ndarray) -> np.ndarray:
 class _Purse:
     """Runs that are counted, and kept, so that none is paid twice."""
 
-    def __init__(self, runs: Runs, limit: int, improves: bool):
-        self.runs, self.limit, self.improves, self.spent, self.known = runs, limit, improves, 0, {}
+    def __init__(self, runs: Runs, limit: int):
+        self.runs, self.limit, self.spent, self.known = runs, limit, 0, {}
         self.pool = getattr(runs, "pool", None)
 
     def price(self, steps: int, batches: Sequence[int]) -> int:
@@ -214,26 +211,15 @@ class _Purse:
                 self.known[grid.tobytes(), batch] = self.runs.errors(grid, batch)
         return np.concatenate([self.known[grid.tobytes(), batch] for batch in batches])
 
-    def pooled(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
-        """The errors of some batches as they count: one row an orbit, or one of all; (n, elements)."""
-        errors = self.errors(grid, batches)
-        return errors if self.pool is None else self.pool(errors)[None]
-
     def sizes(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
         """RMS error of each orbit of some batches, or of all the same; (orbits,)."""
-        return np.broadcast_to(sizes_of(self.pooled(grid, batches)), self.orbits(batches))
-
-    def without_each(self, grid: np.ndarray, batches: Sequence[int]) -> np.ndarray:
-        """The pooled errors without each orbit of some batches in turn; (orbits, elements)."""
         errors = self.errors(grid, batches)
-        return np.stack([self.pool(np.delete(errors, i, axis=0)) for i in range(len(errors))])
+        return np.broadcast_to(sizes_of(errors if self.pool is None else self.pool(errors)[None]), len(errors))
 
     @property
-    def most(self) -> tuple[int, int]:
-        """Orbits that candidates are judged on, and that the improvement is fitted to, at most."""
-        if self.pool is None:
-            return MOST_JUDGED, MOST_FITTED
-        return MOST_POOLED if self.improves else MOST_CHOSEN_ON, MOST_POOLED
+    def most_judged(self) -> int:
+        """Orbits that candidates are judged on, at most."""
+        return MOST_JUDGED if self.pool is None else MOST_POOLED
 
     def is_clear(self, grid: np.ndarray, batches: Sequence[int]) -> bool:
         """Whether a grid's error is well above that of the recorded ends."""
@@ -289,7 +275,7 @@ def _halved(purse: _Purse, grids: Mapping[str, np.ndarray], count: int, limit: f
         if not purse.is_clear(against[0] if against else grids[next(iter(grids))], batches):
             return list(grids), None
         judged, names = batches, sorted(names, key=lambda name: purse.sizes(grids[name], batches).mean())
-        if count == len(purse.runs.sizes) or purse.orbits(judged) >= purse.most[0]:
+        if count == len(purse.runs.sizes) or purse.orbits(judged) >= purse.most_judged:
             break
         if purse.orbits(judged) >= least:
             half = max(1, (len(names) + (purse.pool is None)) // 2)  # fewer where a round takes all orbits
@@ -319,8 +305,7 @@ def _improved(purse: _Purse, grids: Mapping[str, np.ndarray], names: Sequence[st
 def _improve(purse: _Purse, start: np.ndarray, best: np.ndarray, rivals: int) -> tuple[np.ndarray, float]:
     """A grid descended from `start` with a smaller error than `best`, and the ratio; else the start and 1.
 
-    Judged by orbits that it was not fitted to, as one of so many rivals. Where orbits are pooled all are fitted to, and
-    it has to gain more than that makes it seem to.
+    Judged by orbits that it was not fitted to, as one of so many rivals.
     """
     steps = len(start) - 1
     if steps < 2:
@@ -335,31 +320,16 @@ def _improve(purse: _Purse, start: np.ndarray, best: np.ndarray, rivals: int) ->
         fitted = _affordable(purse, steps, seen, limit // round_price)
     if purse.orbits(fitted) < LEAST_ORBITS or not purse.is_clear(start, fitted):
         return start, 1.0
-    grid, slopes = _descend(purse, start, modes, fitted, until)
+    grid = _descend(purse, start, modes, fitted, until)
     if grid is start:
         return start, 1.0
-    new, old = (purse.sizes(which, unseen or fitted) for which in (grid, best))
-    is_better = better(new, old, rivals) if purse.pool is None else \
-        bool(old[0] ** 2 - new[0] ** 2 > optimism(purse.without_each(start, fitted), slopes[:, 0]))
-    return (grid, float(new.mean() / old.mean())) if is_better else (start, 1.0)
-
-
-def optimism(without: np.ndarray, slopes: np.ndarray) -> float:
-    """By how much a mean square that a fit left falls short of what it is on other orbits (Mallows' Cp).
-
-    without: (n, elements) errors of the pool without each orbit, whose scatter is the luck of so few orbits.
-    slopes: (modes, elements) directions that the fit could move in, along which it took luck for error.
-    """
-    basis = np.linalg.qr(slopes.T)[0]
-    luck = (without - without.mean(axis=0)) @ basis
-    return float(2 * (len(without) - 1) / len(without) * np.square(luck).sum() / without.shape[1])
+    new, old = (purse.sizes(which, unseen) for which in (grid, best))
+    return (grid, float(new.mean() / old.mean())) if better(new, old, rivals) else (start, 1.0)
 
 
 def _apart(purse: _Purse, steps: int) -> tuple[list[int], list[int]]:
-    """Batches to fit to, and those that are kept to judge by: none of them where orbits are pooled."""
+    """Batches to fit to, and those that are kept to judge by."""
     batches = list(range(len(purse.runs.sizes)))
-    if purse.pool is not None:
-        return batches, []
     kept, left = max(1, len(batches) // UNSEEN), purse.limit - purse.spent
     while 4 * purse.price(steps, batches[-kept:]) > left and purse.orbits(batches[-kept:][1:]) >= MOST_JUDGED:
         kept -= 1
@@ -370,24 +340,21 @@ def _apart(purse: _Purse, steps: int) -> tuple[list[int], list[int]]:
 
 def _affordable(purse: _Purse, steps: int, batches: list[int], limit: int) -> list[int]:
     """The first of some batches, on which one grid takes at most `limit` sample calls, and no more than are of use."""
-    while batches and (purse.price(steps, batches) > limit or purse.orbits(batches[:-1]) >= purse.most[1]):
+    while batches and (purse.price(steps, batches) > limit or purse.orbits(batches[:-1]) >= MOST_FITTED):
         batches = batches[:-1]
     return batches
 
 
 def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Sequence[int], limit: int
-             ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Damped Gauss-Newton on the orbits of some batches, until `limit` sample calls are spent.
-
-    Returns the start or a better grid, and the last derivatives along the modes (modes, n, elements).
-    """
+             ) -> np.ndarray:
+    """Damped Gauss-Newton on the orbits of some batches, until `limit` sample calls are spent; the start or better."""
     top, damping = float(start[0]), DAMPING
     price, place = purse.price(len(start) - 1, batches), lengths_of(start, top)
 
     def errors(at):
-        return purse.pooled(grids_of(at[None], top)[0], batches)
+        return purse.errors(grids_of(at[None], top)[0], batches)
 
-    grid, error, slopes = start, purse.pooled(start, batches), None
+    grid, error = start, purse.errors(start, batches)
     for _ in range(ROUNDS):
         if purse.spent + (len(modes) + 1) * price > limit or not np.isfinite(error).all():
             break
@@ -400,7 +367,7 @@ def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Seque
             break
         for _ in range(ATTEMPTS):
             if purse.spent + price > limit:
-                return grid, slopes
+                return grid
             there = within_limits(place + _damped_step(normal, pull, damping) @ modes)
             arrived = errors(there)
             if sizes_of(arrived).mean() < size.mean():
@@ -410,7 +377,7 @@ def _descend(purse: _Purse, start: np.ndarray, modes: np.ndarray, batches: Seque
             damping *= TIGHTEN
         else:
             break
-    return grid, slopes
+    return grid
 
 
 def _damped_step(normal: np.ndarray, pull: np.ndarray, damping: float) -> np.ndarray:

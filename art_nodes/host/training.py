@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 from ..core import OrbitBank, Schedule, TrainConfig, learn, optimal_schedule, recording_grid, with_grids
 from ..core.bank import is_picture
 from ..core.checks import check_steps
-from ..core.objectives import split_objective
+from ..core.objectives import NOISY, split_objective
 from ..core.refine import REFINED_STEPS
 from ..core.spectrum import bands_of
 from .comparing_samplers import count_calls
@@ -139,13 +139,19 @@ def batch_size(latent_image: dict) -> int:
 
 
 def check_trial(trial_calls: int, objective: str, steps: int) -> None:
-    """ValueError for a trial of less than no calls, without a sampler to try, or with one that so few steps break."""
+    """ValueError for a trial of less than no calls, without a sampler to try, or with one that it cannot judge.
+
+    That is one that adds noise, whose pictures are others than the recorded ones, or that so few steps break.
+    """
     if trial_calls < 0:
         raise ValueError(f"trial_calls must be at least 0; got {trial_calls}; 0 tries nothing")
     kind, sampler = split_objective(objective)
     if trial_calls and kind == "euler":
         raise ValueError("trial_calls need an objective that names the sampler to try; got 'euler', one clock for "
                          "every number of steps; choose for example end:euler, or set trial_calls to 0")
+    if trial_calls and sampler in NOISY:
+        raise ValueError(f"trial_calls must be 0 with {sampler}, which adds noise: its pictures are others than the "
+                         f"recorded ones, and a few dozen tell too little of their sharpness; got {trial_calls}")
     if trial_calls:
         count_calls(sampler, steps)
 

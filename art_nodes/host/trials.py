@@ -10,7 +10,7 @@ import torch
 from ..core import OrbitBank, Schedule
 from ..core.bank import kept_elements, weigh_frequencies
 from ..core.clock import read_clock
-from ..core.objectives import LARGEST_GROWTH, NOISY, TURN, SamplerError, split_objective
+from ..core.objectives import LARGEST_GROWTH, TURN, SamplerError, split_objective
 from ..core.orbits import Orbits
 from ..core.refine import REFINED_STEPS, best_grid
 from ..core.spectrum import bands_of
@@ -150,12 +150,10 @@ def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: st
 
     objective: one that names the sampler of `runs`. found: what `candidates` gives, if it is known. Raises ValueError
     where that sampler cannot take so few steps.
-    By the spectrum of a sampler that adds no noise it only chooses: the recording foretells that, and keeps to the
-    picture too.
+    By the spectrum it only chooses: the recording foretells that, and keeps to the picture too.
     """
-    kind, sampler_name = split_objective(objective)
     grids, ours = found or candidates(runs.given[0], bank, schedule, objective, steps, lambda: runs.on_call(0))
-    tried = try_grids(runs, grids, budget, improve=kind != "spectrum" or sampler_name in NOISY, trusted=ours)
+    tried = try_grids(runs, grids, budget, trusted=ours)
     known = {"steps": steps, "budget": budget, "sample_calls": tried.sample_calls, "from": tried.name,
              "ratio": tried.ratio}
     return dataclasses.replace(schedule, grids={**schedule.grids, steps: tried.grid},

@@ -105,7 +105,7 @@ def advanced_inputs() -> list:
         advanced(io.Int, "trial_calls", default=0, min=0, max=1000000, step=256, optional=True,
                  tooltip="Model calls, counted per sample, for trying grids of 'steps' steps with the objective's "
                          "sampler on the model itself, the host's schedules among them. 0 tries none; 512 chooses, "
-                         "4096 improves too. Record 8 orbits or more for it."),
+                         "4096 improves too. Record 8 orbits or more for it. Not for samplers that add noise."),
         io.Latent.Input("references", optional=True,
                         tooltip="For spectrum:<sampler>: encoded pictures as sharp as you want yours, of the size of "
                                 "latent_image; a few dozen. Without them the model's own finely sampled ones are it."),

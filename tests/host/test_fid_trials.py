@@ -12,17 +12,17 @@ STEPS = 4
 
 
 def test_a_trial_is_made_in_the_host_and_becomes_a_schedule_to_compare(comfy, tmp_path, monkeypatch):
-    monkeypatch.setattr(fid_trials, "BATCHES", {"euler_ancestral": 5})
+    monkeypatch.setattr(fid_trials, "BATCHES", {"euler": 5})
     monkeypatch.setattr(fid_trials, "BUDGET", 600)
-    [trial, *others] = fid_trials.trials(fid.PLACE, ["heun", "euler_ancestral"], (STEPS,))
-    assert (trial.sampler, trial.seed, len(others)) == ("euler_ancestral", 0, 2)
+    [trial, *others] = fid_trials.trials(fid.PLACE, ["heun", "euler"], (STEPS,))
+    assert (trial.sampler, trial.seed, len(others)) == ("euler", 0, 2)
     assert list(compute([trial], tmp_path, 1)) == [trial] and len(trial.sigmas(tmp_path)) == STEPS + 1
     assert (np.diff(trial.sigmas(tmp_path)) < 0).all() and not others[0].path(tmp_path).exists()
 
     monkeypatch.setattr(fid, "learned", lambda *_given, **_named: {})
-    [column] = fid.all_columns(["euler_ancestral"], (STEPS,), tmp_path).values()
+    [column] = fid.all_columns(["euler"], (STEPS,), tmp_path).values()
     ours = {cell.schedule: cell for cell in column if cell.schedule.startswith(ART)}
-    assert list(ours) == [f"{ART}spectrum:euler_ancestral, tried, seed 0"]
+    assert list(ours) == [f"{ART}spectrum:euler, tried, seed 0"]
     assert ours[fid_trials.title(trial)].sigmas == trial.sigmas(tmp_path) and len(column) > 10 and BATCH == 32
 
 

@@ -100,20 +100,6 @@ def test_references_are_taken_in_the_models_units(training, inputs, fine, monkey
     np.testing.assert_allclose(other.sigmas, plain.sigmas, rtol=1e-3)
 
 
-@pytest.mark.parametrize("sampler", ["euler_ancestral", "res_multistep_ancestral"])
-def test_a_sampler_that_adds_noise_is_tried(training, inputs, fine, sampler):
-    """The pictures' spectrum is nearer than on the grid that was foretold, on unseen noise; the trial is told of."""
-    wanted, share = powers(fine)
-    settings = {"objective": f"spectrum:{sampler}", "orbits": BATCH}
-    plain, tried = (quick(training, inputs, name, **settings, trial_calls=calls)
-                    for name, calls in (("plain", 0), ("tried", 2500)))
-    off = [np.sqrt(share @ np.log(powers(pictures(inputs, run.sigmas, sampler=sampler))[0] / wanted) ** 2)
-           for run in (plain, tried)]
-    assert off[1] < 0.97 * off[0]
-    known = tried.schedule.provenance["trial"]
-    assert 0 < known["sample_calls"] <= 2500 and f"tried with {sampler} on the model" in tried.report
-
-
 def test_a_sampler_that_adds_noise_has_the_grids_of_the_one_it_steps_like(training, inputs):
     noisy, plain = (quick(training, inputs, f"s_{sampler}", objective=f"spectrum:{sampler}").schedule
                     for sampler in ("dpmpp_2m_sde", "dpmpp_2m"))

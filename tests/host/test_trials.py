@@ -223,6 +223,7 @@ def test_training_tries_the_grid_of_its_steps_and_says_so(library, training, inp
 @pytest.mark.parametrize("settings, match", [
     ({"trial_calls": 512, "objective": "euler"}, "trial_calls need an objective that names the sampler.*end:euler"),
     ({"trial_calls": -1}, "trial_calls must be at least 0; got -1"),
+    ({"trial_calls": 512, "objective": "spectrum:dpmpp_2m_sde"}, "must be 0 with dpmpp_2m_sde, which adds noise"),
 ])
 def test_what_cannot_be_tried_is_refused_before_the_model_is_called(library, training, inputs, settings, match):
     with pytest.raises(ValueError, match=match):

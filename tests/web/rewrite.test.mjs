@@ -89,10 +89,11 @@ test('ART Train gets what was found best for the sampler that there is', () => {
   assert.deepEqual([ksampler(), custom(9), custom(8), custom(7), { widgets: {}, inputs: {} }]
     .map((node) => findSampler(nodeOf, node)), ['dpmpp_2m', 'deis', null, null, null]);
   assert.equal(findSampler(nodeOf, ksampler({ inputs: { sampler_name: [24, 0] } })), null);
-  const offered = ['euler', 'end:euler', 'end:heun', 'spectrum:heun', 'spectrum:euler_ancestral'];
-  assert.deepEqual(['heun', 'euler', 'euler_ancestral', 'lcm', null].map((name) => settingsFor(name, offered)), [
-    { objective: 'end:heun', orbits: 24 }, { objective: 'end:euler' },
-    { objective: 'spectrum:euler_ancestral', orbits: 32, trial_calls: 8192 }, {}, {}]);
+  const offered = ['euler', 'end:euler', 'end:heun', 'spectrum:heun', 'spectrum:euler_ancestral', 'spectrum:dpmpp_2m_sde'];
+  const noisy = { objective: 'spectrum:dpmpp_2m_sde', orbits: 80 };
+  assert.deepEqual(['heun', 'euler', 'euler_ancestral', 'dpmpp_2m_sde', 'dpmpp_2m_sde_gpu', 'lcm', null]
+    .map((name) => settingsFor(name, offered)), [{ objective: 'end:heun', orbits: 24 }, { objective: 'end:euler' },
+    { objective: 'spectrum:euler_ancestral' }, noisy, noisy, {}, {}]);
   assert.deepEqual(settingsFor('heun', []), {});
   const settings = settingsFor('dpmpp_2m', ['end:dpmpp_2m']);
   assert.deepEqual(addTrain(ksampler(), 'mine', settings).add[0].widgets,
@@ -105,8 +106,8 @@ test('settings, and pictures that learning takes as long as, are those of the RE
     .split('|').slice(2, -1).map((cell) => cell.trim());
   for (const [sampler, words] of [['euler', 'the default |'], ['heun', '`end:heun`'], ['deis', 'DEIS'],
     ['dpmpp_2m', 'DPM++ 2M, RES multistep'], ['res_multistep', 'RES multistep'], ['uni_pc', '`end:uni_pc`'],
-    ['euler_ancestral', '`spectrum:euler_ancestral`']]) {
-    const objectives = [sampler === 'euler_ancestral' ? `spectrum:${sampler}` : `end:${sampler}`];
+    ['dpmpp_2m_sde', '`spectrum:dpmpp_2m_sde`']]) {
+    const objectives = [sampler === 'dpmpp_2m_sde' ? `spectrum:${sampler}` : `end:${sampler}`];
     const { orbits = 4, trial_calls: trials = 0, ...rest } = settingsFor(sampler, objectives);
     const [objective, advised, recorded, pictures] = row(words);
     assert.deepEqual([trials, orbits].map(String), [advised, recorded], sampler);

@@ -10,7 +10,7 @@ import {
 import { say } from './words.mjs';
 
 // Nothing that was learned has been shown to be better than the host's schedules with these.
-const UNPROVEN = ['dpmpp_2m_sde', 'dpmpp_2m_sde_gpu', 'res_multistep_ancestral'];
+const UNPROVEN = ['euler_ancestral', 'res_multistep_ancestral'];
 
 /**
  * Our entries of a node's menu.

@@ -41,8 +41,9 @@ const ADVISED = {
   res_multistep: MULTISTEP,
   deis: MULTISTEP,
   uni_pc: MULTISTEP,
-  euler_ancestral: { orbits: 32, trial_calls: 8192 },
+  dpmpp_2m_sde: { orbits: 80 },
 };
+const SAME = { dpmpp_2m_sde_gpu: 'dpmpp_2m_sde' }; // but for where the noise is drawn
 const SUITED = {
   heun: 'auto-clock',
   dpmpp_2m: 'auto-dpmpp_2m',
@@ -152,8 +153,9 @@ export function findSampler(nodeOf, node) {
  * @returns {Record<string, string | number>} widgets of ART Train; {} if no objective is for this sampler
  */
 export function settingsFor(sampler, objectives) {
-  const offered = ['end', 'spectrum'].map((kind) => `${kind}:${sampler}`).find((each) => objectives.includes(each));
-  return offered ? { objective: offered, ...ADVISED[sampler] } : {};
+  const known = SAME[sampler] ?? sampler;
+  const offered = ['end', 'spectrum'].map((kind) => `${kind}:${known}`).find((each) => objectives.includes(each));
+  return offered ? { objective: offered, ...ADVISED[known] } : {};
 }
 
 /** About how many pictures of 30 steps learning takes as long as. */
