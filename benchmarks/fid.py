@@ -44,7 +44,7 @@ PLACE, STEPS, RIVALS = PLACES[0], (5, 8, 12, 20), 3
 FINE_SAMPLER, FINE_STEPS = "dpmpp_2m", 40
 FIRST, SECOND = 7, 126  # chunks of the two rounds: 280 and 5,040 samples, on a GPU twice as many
 SUPPORTED = (*SAMPLERS, *NOISY)
-MEASURED = ("euler", "heun", "dpmpp_2m", "euler_ancestral")
+MEASURED = ("euler", "heun", "dpmpp_2m")  # docs/fid.md; those that add noise have a page of their own
 Columns = dict[tuple[str, int], list[FidCell]]
 
 
