@@ -1,16 +1,18 @@
 """FID of ours and of every built-in schedule at matched model calls, in the host; `python -m benchmarks fid`.
 
 On the demo model in SDXL's dress at cfg 1, in the features of the bundled classifier. Two rounds: every schedule on
-280 samples, then of each column the three built-ins and the one of ours with the least FID on 5,040, and the grids that
-trials found (benchmarks/fid_trials.py). Beside them a fine solution of the ODE, which is what the model itself can do.
-The noise is one that nothing was learned on; labels are the ten classes, as often each. Stops cleanly at Ctrl-C or
-SIGTERM; the same command goes on where it stopped; delete build/full once the learner or its trials have changed.
+280 samples, then of each column the three built-ins and the one of ours with the least FID on 5,040, with --seeds that
+of other recordings too, and the grids that trials found (benchmarks/fid_trials.py). Beside them a fine solution of the
+ODE, which is what the model itself can do. The noise is one that nothing was learned on; labels are the ten classes,
+as often each. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped; delete build/full once
+the learner or its trials have changed.
 """
 
 import argparse
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +51,7 @@ Columns = dict[tuple[str, int], list[FidCell]]
 
 
 def all_columns(samplers: Sequence[str], steps: Sequence[int], folder: Path) -> Columns:
-    """(sampler, steps) -> a cell for every schedule that has a grid there, and for ours."""
+    """(sampler, steps) -> a cell for every schedule that has a grid there, and for ours of the first recording."""
     stage = Stage(PLACE)
     names = dict.fromkeys(name for sampler in samplers for name in (own(sampler), *for_pictures(sampler)))
     ours, columns = learned(stage, folder, names=tuple(names)), {}
@@ -64,6 +66,22 @@ def all_columns(samplers: Sequence[str], steps: Sequence[int], folder: Path) -> 
             columns[trial.sampler, trial.steps].append(
                 FidCell(PLACE, trial.sampler, trial.steps, fid_trials.title(trial), trial.sigmas(folder)))
     return columns
+
+
+def of_other_seeds(final: Columns, seeds: int, folder: Path) -> Columns:
+    """The columns with ours that are there, but trials, learned from other recordings as well."""
+    stage = Stage(PLACE)
+    plain = {cell.schedule.removeprefix(ART) for column in final.values() for cell in column if is_untried(cell)}
+    learned_from = {seed: learned(stage, folder, seed, tuple(plain)) for seed in range(1, seeds)}
+    return {key: [*column, *(replace(cell, schedule=f"{cell.schedule}, seed {seed}", sigmas=tuple(
+        ours[cell.schedule.removeprefix(ART)].sigmas(cell.steps, sigma_max=stage.sigma_max).tolist()))
+        for cell in column if is_untried(cell) for seed, ours in learned_from.items())]
+        for key, column in final.items()}
+
+
+def is_untried(cell: FidCell) -> bool:
+    """Whether it is of ours, as learned."""
+    return cell.schedule.startswith(ART) and fid_trials.TRIED not in cell.schedule
 
 
 def fine_solution() -> FidCell:
@@ -103,6 +121,7 @@ def _arguments(argv) -> argparse.Namespace:
                         help="processes of one thread each; one on a GPU, with ART_HOST_GPU=1")
     parser.add_argument("--samplers", default=",".join(MEASURED), help=f"of {', '.join(SUPPORTED)}")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
+    parser.add_argument("--seeds", type=int, default=1, help="recordings that ours are learned from")
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", nargs="?", const=report.PAGE, metavar="PAGE",
                         help=f"also write docs/PAGE, {report.PAGE} if not named")
@@ -129,13 +148,14 @@ def main(argv=None):
                 cells = [cell for column in columns.values() for cell in column]
                 run(missing(cells, FIRST, args.folder), "first round", each, _say)
             final = {key: strongest(column, target, args.folder) for key, column in columns.items()}
+            final = of_other_seeds(final, args.seeds, args.folder)
             if not args.report:
                 cells = [cell for column in final.values() for cell in column]
                 run(missing([fine], many, args.folder), "fine solution", each, _say)
                 run(missing(cells, many, args.folder), "second round", each, _say)
     except KeyboardInterrupt:
         sys.exit("stopped; what is complete is saved, the same command goes on")
-    report.write(columns, final, fine, (FIRST, many), recording(args.folder), args.folder, _say, args.docs)
+    report.write(columns, final, fine, (FIRST, many), recording(args.folder), args.folder, _say, args.docs, args.seeds)
 
 
 def _say(line: str) -> None:

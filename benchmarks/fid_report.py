@@ -140,8 +140,11 @@ def fine_line(fine: FidCell, chunks: int, real: frechet.Moments, folder: Path) -
 
 
 def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, int], bank: OrbitBank, folder: Path,
-          say=print, docs: str | None = None) -> None:
-    """Print the tables, and write the page into `folder`; if it is named, into docs/ under that name as well."""
+          say=print, docs: str | None = None, seeds: int = 1) -> None:
+    """Print the tables, and write the page into `folder`; if it is named, into docs/ under that name as well.
+
+    seeds: recordings that ours of the second round are learned from.
+    """
     real, samplers = target(), list(dict.fromkeys(sampler for sampler, _ in columns))
     first, second = ({sampler: Table(part, sampler, chunks, real, folder) for sampler in samplers}
                      for part, chunks in zip((columns, final), rounds, strict=True))
@@ -149,7 +152,8 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
     few, many = (f"{chunks * FID_BATCH:,d}" for chunks in rounds)
     page = docs or PAGE
     parts = ["# FID at matched model calls",
-             f"{this_machine()}; `python -m benchmarks fid --samplers {','.join(samplers)} --docs {page}`",
+             f"{this_machine()}; `python -m benchmarks fid --samplers {','.join(samplers)}"
+             f"{f' --seeds {seeds}' if seeds > 1 else ''} --docs {page}`",
              "The demo model in SDXL's dress, cfg 1, sampled in ComfyUI with its own samplers and schedulers."
              f" {AS_TAKEN} Same noise and labels for all; what a sampler adds is never the start noise again, as it is"
              " on the CPU of older hosts where both have one seed. No schedule was learned on that noise; labels are"
@@ -161,6 +165,7 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
              "`end:<sampler>` is closest to the fine solution from the same noise ([results.md](results.md));"
              " `detail:<sampler>` weighs fine structure more, `spectrum:<sampler>` keeps the power at each frequency,"
              f" *at pictures*: that of {AIMS} training pictures ([theory.md](theory.md), section 7)."
+             + (" *Seed*: of ours learned from another recording." if seeds > 1 else "")
              + "".join(f" *Tried*: what a trial of at most {BUDGET} sample calls on the spectrum of {count * SIZE}"
                        f" recorded orbits made of `spectrum:{name}` and the built-in schedules (section 8), all three"
                        " seeds."
