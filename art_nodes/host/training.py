@@ -151,7 +151,7 @@ def check_trial(trial_calls: int, objective: str, steps: int) -> None:
                          "every number of steps; choose for example end:euler, or set trial_calls to 0")
     if trial_calls and sampler in NOISY:
         raise ValueError(f"trial_calls must be 0 with {sampler}, which adds noise: its pictures are others than the "
-                         f"recorded ones, and a few dozen tell too little of their sharpness; got {trial_calls}")
+                         f"recorded ones, by which a trial judges; got {trial_calls}")
     if trial_calls:
         count_calls(sampler, steps)
 

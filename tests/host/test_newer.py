@@ -1,8 +1,12 @@
 """What only newer hosts know of nodes and inputs, by stand-ins for both."""
 
+import subprocess
+import sys
 from dataclasses import dataclass, field
 
 import pytest
+
+from benchmarks.comfy.install import ROOT
 
 pytestmark = pytest.mark.host
 
@@ -43,3 +47,13 @@ def test_nodes_have_further_words_where_the_host_looks_for_them(comfy, monkeypat
     monkeypatch.setattr(newer.io, "Schema", schema)
     assert newer.found_by("scheduler", "AYS") == known
     schema("ARTSigmas", **newer.found_by("scheduler", "AYS"))
+
+
+@pytest.mark.parametrize("statement, works", [
+    ("import torchaudio, torchaudio.functional, torchaudio.transforms", True),
+    ("import torchaudio.nothing_of_the_kind", False), ("import nothing_of_the_kind", False),
+])
+def test_a_host_that_imports_torchaudio_starts_without_it(statement, works):
+    """In a process of its own; nothing else is made up."""
+    code = f"from benchmarks.comfy import launch; launch.install_hook(); {statement}"
+    assert (subprocess.run([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.DEVNULL).returncode == 0) == works

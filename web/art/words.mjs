@@ -93,7 +93,7 @@ export const ENGLISH = {
   noneYet: 'There is no schedule yet. ART Train makes one.',
   learnCost: 'ART Train is set as was found best for $sampler; '
     + 'it takes about as long as $n pictures of 30 steps. Fewer orbits and trial_calls take less.',
-  learnUnproven: 'For $sampler nothing learned has been shown to be better than ComfyUI’s own schedules; '
+  learnUnproven: 'For $sampler ComfyUI’s own schedules were as good or better at most numbers of steps; '
     + 'see “Which objective?” in the README.',
   nodeMissing: 'This ComfyUI lacks a node type that is needed; nothing was changed.',
 };
