@@ -45,7 +45,7 @@ def recognised(denoised: torch.Tensor) -> np.ndarray:
 
 def probed_nodes(nodes: int, precision: torch.dtype | None) -> list[int]:
     """Indices of the nodes at which noise is measured, of a recording on so many; none in float32."""
-    return sorted({*np.linspace(0, nodes - 1, PROBES).round().astype(int)}) if precision in HALF else []
+    return sorted({*np.linspace(0, nodes - 1, PROBES).round().astype(int).tolist()}) if precision in HALF else []
 
 
 class Rounding:

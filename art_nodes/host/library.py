@@ -16,6 +16,7 @@ import folder_paths
 import numpy as np
 
 from ..core import Schedule, ScheduleFileError
+from ..core.files import as_json
 
 FOLDER = "art_schedules"
 SUFFIX = ".safetensors"
@@ -157,7 +158,7 @@ def _holds(path: str, schedule: Schedule) -> bool:
     same_grids = there.grids.keys() == schedule.grids.keys() and all(
         np.array_equal(grid, schedule.grids[steps]) for steps, grid in there.grids.items())
     return same_grids and np.array_equal(there.clock, schedule.clock) and \
-        there.provenance == json.loads(json.dumps(schedule.provenance))
+        there.provenance == json.loads(as_json(schedule.provenance))
 
 
 def _bundled_files() -> list[Path]:

@@ -61,6 +61,7 @@ def test_the_noise_is_measured(dtype):
     seen = []
     bank = record_orbits(half_inside(dtype, seen), start(), *targets.SDXL_RANGE, precision=dtype)
     assert len(seen) == bank.calls == 64 + 2 * PROBES and bank.sample_calls == 8 * bank.calls
+    assert type(bank.calls) is type(bank.sample_calls) is int
     further = [i + 1 + 2 * nth + k for nth, i in enumerate(probed_nodes(64, dtype)) for k in (0, 1)]
     alone = np.delete(seen, further)
     ratio = np.sqrt(bank.rounding[1:] / alone)

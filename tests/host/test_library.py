@@ -3,6 +3,7 @@
 import dataclasses
 import os
 
+import numpy as np
 import pytest
 
 from art_nodes.core import ScheduleFileError
@@ -73,10 +74,12 @@ def test_saving_overwrites_nothing(library, trained):
     assert library.save_schedule(second, "s") == "s_2"
     assert library.save_schedule(schedules.schedule(other=(1, 2)), "s") == "s_3"  # same clock, other provenance
     assert library.save_schedule(schedules.schedule(other=(1, 2)), "s") == "s_3"
+    counted = schedules.schedule(calls=np.int64(4), seen=np.ones(2))  # numpy's numbers, read back as plain ones
+    assert [library.save_schedule(counted, "s") for _ in range(2)] == ["s_4", "s_4"]
     (trained / "s.safetensors").write_bytes(b"damaged")
-    assert library.save_schedule(first, "s") == "s_4"
+    assert library.save_schedule(first, "s") == "s_5"
     assert (trained / "s.safetensors").read_bytes() == b"damaged"
-    assert sorted(path.name for path in trained.iterdir()) == [f"s{n}.safetensors" for n in ("", "_2", "_3", "_4")]
+    assert {path.name for path in trained.iterdir()} == {f"s{n}.safetensors" for n in ("", "_2", "_3", "_4", "_5")}
 
 
 def test_other_grids_are_another_schedule(library):
