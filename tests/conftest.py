@@ -10,6 +10,8 @@ import hypothesis
 import pytest
 from threadpoolctl import threadpool_limits
 
+from tests.pretend_gpu import ways_of_its_own
+
 # The same examples each time, and no time limit for one: a busy machine is no error.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
@@ -39,6 +41,13 @@ def _one_blas_thread():
     """On a busy machine the threads of numpy's BLAS wait for each other: learning takes ten times as long."""
     with threadpool_limits(1, user_api="blas"):
         yield
+
+
+@pytest.fixture
+def pretend_gpu(monkeypatch):
+    """A device beside the CPU (tests/pretend_gpu.py)."""
+    with ways_of_its_own(monkeypatch) as device:
+        yield device
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)

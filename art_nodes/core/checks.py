@@ -93,6 +93,9 @@ def check_denoised(denoised, x: torch.Tensor, sigma: float) -> torch.Tensor:
             f"a denoiser must answer a tensor of its input's shape {tuple(x.shape)}; got {got}; "
             "return x0, one value for each element of x"
         )
+    if denoised.device != x.device:
+        raise ValueError(f"a denoiser must answer on its input's device, {x.device}; got {denoised.device}; "
+                         "return x0.to(x.device), or record from noise on the device of the model")
     if not torch.isfinite(denoised).all():
         raise ValueError(
             f"a denoiser must answer finite values; got NaN or infinity at sigma={sigma:.6g}; "

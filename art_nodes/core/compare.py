@@ -22,7 +22,7 @@ class Row:
     calls: int  # model calls per sample
     rms: float  # root mean square over all samples
     median: float  # of the samples' own RMS errors
-    errors: torch.Tensor  # (B,), for paired statistics
+    errors: torch.Tensor  # (B,) float64 on the CPU, for paired statistics
 
 
 def euler(denoiser: Denoiser, x: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:

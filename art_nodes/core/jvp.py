@@ -56,7 +56,7 @@ def denoised_and_stiffness(
         raise _no_derivative("a derivative of 0 everywhere, as if its answer were detached or rounded")
     if not torch.isfinite(q).all():
         raise _no_derivative("a derivative of NaN or infinity")
-    return denoised, rms(q.cpu())
+    return denoised, rms(q)
 
 
 def _check_point(x: torch.Tensor, sigma: torch.Tensor) -> None:

@@ -146,11 +146,11 @@ class LiveEnvironment:
         self._look()
         if self.model.stiffness == "secant":
             change = self.denoised - denoised
-            enough = rms(change).cpu().numpy() > LEAST_CHANGE * self.seen[0]
+            enough = rms(change).numpy() > LEAST_CHANGE * self.seen[0]
             span = 0.5 * (before**2 - sigma**2)  # |Q| = |dD/dsigma|/sigma, eq. (5), taken as constant on the way
             secant = change / _per_sample(np.where(enough, span, 1.0), self.x)
             self.vector_q = torch.where(_per_sample(enough, self.x).bool(), secant, self.vector_q)
-            self.q = charged = np.where(enough, rms(secant).cpu().numpy(), q)
+            self.q = charged = np.where(enough, rms(secant).numpy(), q)
             measured_at = np.where(enough, position - 0.5 * way, position)
         else:
             charged, measured_at = 0.5 * (q + self.q), position
@@ -186,7 +186,7 @@ class LiveEnvironment:
         else:
             denoised, calls = self.model.denoiser(self.x, levels), 1
         self.denoised = check_denoised(denoised, self.x, float(sigma.min())).float()
-        self.seen = rms(self.denoised).cpu().numpy(), doubled(self.denoised.flatten(1)).mean(dim=1).cpu().numpy()
+        self.seen = rms(self.denoised).numpy(), doubled(self.denoised.flatten(1)).mean(dim=1).numpy()
         self.calls, self.sample_calls = self.calls + calls, self.sample_calls + calls * len(self.x)
 
 

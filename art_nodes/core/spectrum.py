@@ -112,13 +112,16 @@ class Bands:
         self.parts = [slice(start, end) for start, end in zip(starts[:-1], starts[1:], strict=True)]  # of `kept`
 
     def coefficients(self, pictures: torch.Tensor) -> torch.Tensor:
-        """The kept ones of pictures (B, *shape), of their Hartley transform: real, and of the same norm; (B, kept)."""
+        """The kept ones of pictures (B, *shape), of their Hartley transform: real, and of the same norm; (B, kept).
+
+        Pictures are to be on the CPU: some devices have no FFT.
+        """
         waves = torch.fft.fft2(pictures, norm="ortho")
-        return (waves.real - waves.imag).flatten(1)[:, self.kept.to(pictures.device)]
+        return (waves.real - waves.imag).flatten(1)[:, self.kept]
 
     def powers(self, pictures: torch.Tensor) -> np.ndarray:
         """Power per coefficient of each of some pictures (B, *shape) in each band; (B, F) float64."""
-        squares = doubled(self.coefficients(pictures.float())).square().cpu()
+        squares = doubled(self.coefficients(pictures.cpu().float())).square()
         return torch.stack([squares[:, part].mean(dim=1) for part in self.parts], dim=1).numpy()
 
 

@@ -23,12 +23,12 @@ STEEPEST = -3.0
 
 
 def doubled(values: torch.Tensor) -> torch.Tensor:
-    """In float64: where they are, or on the CPU for Apple's devices, which have none."""
-    return (values.cpu() if values.device.type == "mps" else values).double()
+    """In float64, on the CPU: Apple's GPUs and some of Intel's have none."""
+    return values.cpu().double()
 
 
 def rms(values: torch.Tensor) -> torch.Tensor:
-    """Root mean square over all but the first dimension; (B, ...) -> (B,)."""
+    """Root mean square over all but the first dimension; (B, ...) -> (B,) float64 on the CPU."""
     return doubled(values.flatten(1)).square().mean(dim=1).sqrt()
 
 

@@ -110,6 +110,7 @@ def inputs(name: str, dtype: torch.dtype = torch.float32, cast: torch.dtype | No
 
 
 def _model(network: Network, dtype, cast):
+    import comfy.model_management
     import comfy.supported_models
     from comfy.model_patcher import ModelPatcher
 
@@ -122,7 +123,7 @@ def _model(network: Network, dtype, cast):
         network = model.diffusion_model
         for values in (*network.parameters(), *(b for name, b in network.named_buffers() if "pos_embed" in name)):
             values.copy_(_weights(values.shape, generator))
-    return ModelPatcher(model.eval(), cpu, cpu)
+    return ModelPatcher(model.eval(), comfy.model_management.get_torch_device(), cpu)
 
 
 def _newer(build: dict) -> dict:
