@@ -5,6 +5,7 @@ the page keeps the newest. Nothing here raises, and without a server nothing is 
 """
 
 import functools
+import json
 import logging
 import math
 import sys
@@ -16,6 +17,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..core.clock import read_clock
+from ..core.files import as_json
 
 MESSAGE = "art.train"
 SEND_SECONDS = 0.2  # at least, between messages
@@ -123,8 +125,11 @@ class TrainingEvents:
             self._tell(FAILED, self.state["done"], self.state["total"], left=None)
 
     def record(self) -> dict:
-        """The state as it stands, for the node's `ui`: it is what a page sees that comes later."""
-        return {**self.state, "costs": thinned(self.costs)}
+        """The state as it stands, for the node's `ui`: it is what a page sees that comes later.
+
+        In plain values: one of numpy's would end the host's loop of messages, and the host with it.
+        """
+        return json.loads(as_json({**self.state, "costs": thinned(self.costs)}))
 
     def _tell(self, phase: str, done: int, total: int, **known) -> None:
         now = self.clock()

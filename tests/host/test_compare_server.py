@@ -41,6 +41,11 @@ def images(server, node) -> list[np.ndarray]:
     return [np.asarray(Image.open(io.BytesIO(server.view(**image))).convert("RGB")) for image in node["images"]]
 
 
+def test_models_in_half_precision_are_compared(host):
+    shown = host.run({**comparing(model=["half", 0]), **workflows.half_precision()}, timeout=120)["compare"]
+    assert {curve["name"] for curve in shown["art_compare"][0]["curves"]} == {"karras", "normal"}
+
+
 def test_the_node_describes_itself(host):
     info = host.object_info("ARTCompare")["ARTCompare"]
     assert (info["display_name"], info["category"], info["output_node"]) == ("ART Compare", "ART", True)

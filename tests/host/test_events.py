@@ -158,6 +158,14 @@ def test_from_the_hidden_inputs_of_a_node(server, extra, workflow):
     assert events.TrainingEvents.of_node(None).state["node"] is None
 
 
+def test_numpys_numbers_are_sent_as_plain_ones(server, clock):
+    """The host ends where it is to send another."""
+    told = events.TrainingEvents(5, None, clock)
+    told.recorded(np.int64(1), np.int64(4), np.int64(7))
+    assert [type(server.sent[-1][1][key]) for key in ("done", "total", "calls")] == [int] * 3
+    assert json.loads(json.dumps(told.record()))["calls"] == 7
+
+
 def test_the_record_for_the_nodes_output(server, clock):
     told = events.TrainingEvents(5, "flow", clock)
     run(told, clock)

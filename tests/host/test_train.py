@@ -96,6 +96,16 @@ def test_grids_are_tried_on_the_model_when_asked_for(host):
     assert 0 < known["sample_calls"] <= 400 and "tried with euler on the model" in shown["text"][0]
 
 
+def test_a_model_in_half_precision_may_be_trained_again(host):
+    """What such a recording tells of itself is fit for the page and for the file, which the second run finds."""
+    name = schedules.fresh_name()
+    prompt = {**training(name, model=["half", 0]), **workflows.half_precision()}
+    for _ in range(2):
+        [record] = host.run(prompt, timeout=120)["train"]["art_train"]
+        host.free()  # else the second run would be answered from the host's cache
+        assert (record["phase"], record["name"], record["calls"]) == ("finished", name, 18)
+
+
 def test_pictures_to_aim_at_may_be_connected(host):
     """Sampled ones here: as sharp as four steps of Euler are, which the schedule and the report know."""
     name = schedules.fresh_name()

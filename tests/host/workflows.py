@@ -11,6 +11,11 @@ def demo_model(dress=EDM, garment="sneaker", batch_size=2) -> dict:
     return {"demo": {"class_type": "ARTDemoModel", "inputs": inputs}}
 
 
+def half_precision() -> dict:
+    """Node "half": the model computed in bfloat16, as those that people use are."""
+    return {"half": {"class_type": "ModelComputeDtype", "inputs": {"model": ["demo", 0], "dtype": "bf16"}}}
+
+
 def pictures(latent) -> dict:
     """Nodes that decode `latent`, a link [node, output], and save it; "save" has the images."""
     return {
