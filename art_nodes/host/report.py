@@ -136,6 +136,8 @@ def _strongest_line(own: float, costs: dict[str, float]) -> list[str]:
     if not costs:
         return []
     best = min(costs, key=costs.get)
+    if own <= 0:  # a model whose orbits are straight, as untrained ones' are
+        return [f"strongest built-in: {best}, {costs[best]:.3f}; that of ART is less than these orbits can tell"]
     return [f"strongest built-in: {best}, {costs[best]:.3f}, which is {costs[best] / own:.3f} times that of ART"]
 
 

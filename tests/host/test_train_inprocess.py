@@ -452,6 +452,13 @@ def test_a_grid_that_starts_lower_is_charged_for_the_whole_range(report):
     assert report.fair_cost(bank, [12.0, 5.0, 0.0]) == pytest.approx(1.0, abs=1e-6)
 
 
+def test_straight_orbits_are_told(report):
+    """Of a model that always says the same no grid is off, and none is so many times better."""
+    bank = record_orbits(lambda x, sigma: torch.ones_like(x), 10 * torch.ones(2, 4), 10.0, 0.01, nodes=16)
+    lines = report.comparison_lines(bank, [10.0, 2.0, 0.0], {"karras": np.array([10.0, 4.0, 0.0])}, 2, "end:euler")
+    assert any(line.startswith("strongest built-in: karras, 0.000; that of ART is less") for line in lines)
+
+
 def test_shorter_grids_and_many_schedulers_in_the_report(report):
     bank = OrbitBank(np.geomspace(10.0, 0.01, 32), np.ones((1, 32)))
     grids = {f"grid{i}": np.array([10.0, 4.0, 0.0]) for i in range(60)} | {f"none{i}": None for i in range(60)}
