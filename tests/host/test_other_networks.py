@@ -53,7 +53,7 @@ def test_recorded_orbits_end_where_the_host_does(comfy, recording, name):
 @pytest.mark.parametrize("name, dtype, cast", [
     *[(name, torch.bfloat16, None) for name in networks.NETWORKS],
     *[(name, *precision) for name in ("SDXL", "Flux")
-      for precision in ((torch.float32, None), (torch.float16, torch.float32))],
+      for precision in ((torch.float32, None), (torch.float16, torch.float32), (torch.float8_e4m3fn, torch.bfloat16))],
 ])
 def test_learns_saves_and_compares(comfy, library, tmp_path, monkeypatch, name, dtype, cast):
     from art_nodes.host import comparing, training
