@@ -10,8 +10,6 @@ import hypothesis
 import pytest
 from threadpoolctl import threadpool_limits
 
-from tests.pretend_gpu import ways_of_its_own
-
 # The same examples each time, and no time limit for one: a busy machine is no error.
 hypothesis.settings.register_profile("steady", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("steady")
@@ -46,6 +44,8 @@ def _one_blas_thread():
 @pytest.fixture
 def pretend_gpu(monkeypatch):
     """A device beside the CPU (tests/pretend_gpu.py)."""
+    from tests.pretend_gpu import ways_of_its_own
+
     with ways_of_its_own(monkeypatch) as device:
         yield device
 
