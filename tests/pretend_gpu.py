@@ -1,8 +1,8 @@
 """A device beside the CPU, on machines that have no other.
 
 Its tensors are the CPU's in a wrapper: they compute the same, but refuse what a GPU refuses. Those are operations on
-tensors of both devices (but for numbers and indices), numpy, the CPU's generators, and float64, which Apple's GPUs
-and some of Intel's do not have.
+tensors of both devices (but for numbers and indices), numpy, the CPU's generators, and numbers that it LACKS: float64,
+as Apple's GPUs and some of Intel's do.
 """
 
 from collections.abc import Iterator
@@ -13,6 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
 
 DEVICE = torch.device("cpu")  # until there is one
+LACKS = {torch.float64}
 ACROSS = ("copy_", "_to_copy", "_has_compatible_shallow_copy_type")  # operations that take tensors of both
 
 
@@ -104,8 +105,8 @@ def _compute(operation, *args, **kwargs):
             return result.clone() if id(result) in owners else result
         if id(result) in owners:
             return owners[id(result)]
-        if result.dtype == torch.float64:
-            raise TypeError(f"{operation}: the pretended device has no float64")
+        if result.dtype in LACKS:
+            raise TypeError(f"{operation}: the pretended device has no {result.dtype}")
         inference = pretended[0].is_inference() if views else torch.is_inference_mode_enabled()
         with torch.inference_mode(inference):  # a view is what its base is
             return PretendTensor(result)

@@ -43,6 +43,15 @@ def learned_in_half_precision(device):
     return torch.from_numpy(np.append(bank.stiffness, bank.rounding))
 
 
+def recorded_as(answer):
+    def run(device):
+        denoise = denoiser_on(device)
+        bank = record_orbits(lambda x, sigma: denoise(x, sigma).to(answer), noise_on(device), HIGH, LOW, nodes=16)
+        return torch.from_numpy(np.append(bank.gram, bank.stiffness))
+
+    return run
+
+
 def learned_live(device):
     def noise(batch, generator):
         return (HIGH * torch.randn(batch, 1, 8, 8, generator=generator)).to(device)
@@ -66,6 +75,15 @@ def test_the_numbers_are_those_of_the_cpu(pretend_gpu, run):
     found = run(pretend_gpu)
     assert found.device == CPU
     torch.testing.assert_close(found, run(CPU), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("answer", [torch.float32, torch.float16])
+def test_orbits_are_recorded_on_a_device_without_bfloat16(pretend_gpu, monkeypatch, answer):
+    """As DirectML's and older ones of Apple's."""
+    monkeypatch.setattr("tests.pretend_gpu.LACKS", {torch.float64, torch.bfloat16})
+    with pytest.raises(TypeError, match="no torch.bfloat16"):
+        noise_on(pretend_gpu).bfloat16()
+    assert torch.equal(recorded_as(answer)(pretend_gpu), recorded_as(answer)(CPU))
 
 
 def test_a_denoiser_that_answers_elsewhere_is_told(pretend_gpu):

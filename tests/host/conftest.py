@@ -44,3 +44,26 @@ def library(comfy, monkeypatch, tmp_path):
     """The module of the schedule library, on folders of its own."""
     with schedules.own_library(comfy, monkeypatch, tmp_path) as module:
         yield module
+
+
+@pytest.fixture(scope="session")
+def recording(comfy):
+    from art_nodes.host import recording
+
+    return recording
+
+
+@pytest.fixture
+def training(library):
+    """The module, which saves into a library of its own."""
+    from art_nodes.host import training
+
+    return training
+
+
+@pytest.fixture
+def comparing(library):
+    """The module, which reads a library of its own."""
+    from art_nodes.host import comparing
+
+    return comparing

@@ -16,13 +16,6 @@ TINY = {"cfg": 1.0, "seed": 3, "seeds": 1, "sampler_name": "euler", "steps": "2,
         "reference_steps": 20}
 
 
-@pytest.fixture
-def comparing(library):
-    from art_nodes.host import comparing
-
-    return comparing
-
-
 @pytest.fixture(scope="module")
 def demo(comfy):
     """Dress -> model, positive, negative, latent of two pictures, VAE."""

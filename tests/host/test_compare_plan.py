@@ -16,13 +16,6 @@ STOCHASTIC = ["euler_ancestral", "dpmpp_sde", "dpmpp_2m_sde", "ddpm", "lcm", "er
 
 
 @pytest.fixture
-def comparing(library):
-    from art_nodes.host import comparing
-
-    return comparing
-
-
-@pytest.fixture
 def grids(library):
     from art_nodes.host import comparing_grids
 

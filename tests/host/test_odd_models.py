@@ -1,22 +1,12 @@
 """Models that do not answer for themselves, and devices that lack something."""
 
-import types
-
 import numpy as np
 import pytest
 import torch
 
-from art_nodes.core import record_orbits
 from tests.host import workflows
 
 pytestmark = pytest.mark.host
-
-
-@pytest.fixture(scope="module")
-def recording(comfy):
-    from art_nodes.host import recording
-
-    return recording
 
 
 @pytest.fixture(scope="module")
@@ -78,59 +68,6 @@ def test_caches_of_other_packs_are_known_by_what_they_leave(demo, name):
 
 
 # Devices
-
-class OnDevice:
-    """A buffer on a device that has no float64, as Apple's."""
-
-    def __init__(self, values):
-        self.values, self.ndim = values, values.ndim
-
-    def detach(self):
-        return self
-
-    def cpu(self):
-        return self.values
-
-    def __getitem__(self, key):
-        return self.values[key]
-
-    def double(self):
-        raise TypeError("Cannot convert a MPS Tensor to float64 dtype as the MPS framework doesn't support float64.")
-
-
-def test_noise_levels_are_read_off_a_device_without_float64(recording):
-    import comfy.model_sampling
-
-    own = comfy.model_sampling.ModelSamplingDiscrete()
-    there = types.SimpleNamespace(sigmas=OnDevice(own.sigmas), timestep=own.timestep)
-    np.testing.assert_array_equal(recording.noise_table(there), recording.noise_table(own))
-
-
-class Elsewhere(torch.Tensor):
-    """A tensor on a device that lacks bfloat16 and float64, as Apple's and DirectML's do."""
-
-    @classmethod
-    def __torch_function__(cls, function, types, args=(), kwargs=None):
-        result = super().__torch_function__(function, types, args, kwargs or {})
-        if getattr(function, "__name__", "") == "cpu":
-            return result.as_subclass(torch.Tensor)
-        if isinstance(result, torch.Tensor) and result.dtype in (torch.bfloat16, torch.float64):
-            raise TypeError(f"{result.dtype} is not supported on this device")
-        return result
-
-
-@pytest.mark.parametrize("answer", [torch.float32, torch.float16])
-def test_orbits_are_recorded_on_a_device_without_bfloat16(answer):
-    def denoiser(x, sigma):
-        return (x / (1 + sigma.reshape(-1, 1, 1, 1) ** 2)).to(answer)
-
-    start = 14.6 * torch.randn(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
-    with pytest.raises(TypeError, match="not supported"):
-        start.as_subclass(Elsewhere).to(torch.bfloat16)
-    there, here = (record_orbits(denoiser, noise, 14.6, 0.03, nodes=16)
-                   for noise in (start.as_subclass(Elsewhere), start))
-    assert np.array_equal(there.gram, here.gram) and np.array_equal(there.stiffness, here.stiffness)
-
 
 def test_the_demo_model_on_a_device_without_autocast(demo, monkeypatch):
     def refuse(*_given, **_more):

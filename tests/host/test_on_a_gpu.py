@@ -17,20 +17,6 @@ PLACES = pytest.mark.parametrize("gpu_only", [False, True], ids=["latents on the
 BATCH = 4
 
 
-@pytest.fixture
-def training(library):
-    from art_nodes.host import training
-
-    return training
-
-
-@pytest.fixture
-def comparing(library):
-    from art_nodes.host import comparing
-
-    return comparing
-
-
 @contextmanager
 def host_on(device, monkeypatch, gpu_only=False):
     """The host as it is where it finds a GPU."""

@@ -17,13 +17,6 @@ FAMILIES = {
 CFG, SEED = 4.0, 1
 
 
-@pytest.fixture(scope="module")
-def recording(comfy):
-    from art_nodes.host import recording
-
-    return recording
-
-
 def fine_end(recording, model, positive, negative, latent) -> torch.Tensor:
     """Where the host's own sampler ends in many steps, from the noise of a recording."""
     from art_nodes.host.comparing import reference_grid

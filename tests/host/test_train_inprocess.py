@@ -15,25 +15,11 @@ from tests.host import schedules, workflows
 pytestmark = pytest.mark.host
 
 
-@pytest.fixture
-def training(library):
-    from art_nodes.host import training
-
-    return training
-
-
 @pytest.fixture(scope="module")
 def report(comfy):
     from art_nodes.host import report
 
     return report
-
-
-@pytest.fixture(scope="module")
-def recording(comfy):
-    from art_nodes.host import recording
-
-    return recording
 
 
 @pytest.fixture(scope="module")

@@ -61,13 +61,6 @@ def test_the_hosts_sampler_keeps_the_spectrum(inputs, bank, fine):
     assert off["spectrum"] < 0.5 * off["end"]
 
 
-@pytest.fixture
-def training(library):
-    from art_nodes.host import training
-
-    return training
-
-
 def quick(training, inputs, name="s", **settings):
     """A training run of seconds, under inference mode as in the host."""
     settings = {**schedules.QUICK, "cfg": 1.0, "seed": 3, "steps": STEPS, "orbits": 10, "nodes": 32,

@@ -185,13 +185,6 @@ def test_a_trial_finds_the_best_of_bad_schedules(inputs, recorded):
     assert found.name == "clock" and ends[1] < 0.8 * ends[0]
 
 
-@pytest.fixture
-def training(library):
-    from art_nodes.host import training
-
-    return training
-
-
 def quick(training, inputs, name="s", **settings):
     settings = {**schedules.QUICK, "orbits": ORBITS, "nodes": 24, "objective": "end:euler", "steps": STEPS, **settings}
     with torch.inference_mode():
