@@ -22,6 +22,7 @@ def stiffness_jvp(denoiser: Denoiser, x: torch.Tensor, sigma: torch.Tensor) -> t
     return denoised_and_stiffness(denoiser, x, sigma)[1]
 
 
+@torch.inference_mode(False)
 @torch.no_grad()
 def denoised_and_stiffness(
     denoiser: Denoiser, x: torch.Tensor, sigma: torch.Tensor
@@ -37,7 +38,8 @@ def denoised_and_stiffness(
     Raises ValueError where the denoiser lets no forward derivative through, or one that is 0 or not finite.
     """
     _check_point(x, sigma)
-    x, sigma = x.contiguous(), sigma.contiguous()  # forward derivatives refuse expanded tensors
+    # Forward derivatives refuse expanded tensors, and those of older torch (2.4) are 0 for inference_mode's.
+    x, sigma = (part.clone(memory_format=torch.contiguous_format) for part in (x, sigma))
     denoised = check_denoised(denoiser(x, sigma), x, float(sigma.max()))
     direction = ((denoised - x) / _column(sigma, x)).to(x), -torch.ones_like(sigma)
 
