@@ -35,6 +35,7 @@ def host_on(device, monkeypatch, gpu_only=False):
         changed.setattr(management, "vram_state", management.VRAMState.NORMAL_VRAM)
         changed.setattr(management, "set_vram_to", management.VRAMState.NORMAL_VRAM, raising=False)
         changed.setattr(management, "get_torch_device", lambda: device)
+        changed.setattr(management, "is_nvidia", lambda: False)  # a CUDA build of torch would be asked what it can do
         # As Apple's: the host then keeps float64 to the CPU.
         changed.setattr(management, "is_device_mps", lambda of: of.type == device.type)
         for name in ("get_free_memory", "get_total_memory"):
