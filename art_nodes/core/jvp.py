@@ -6,11 +6,15 @@ F in the direction (F, -1) of (x, sigma). Nothing here uses eq. (5), on which th
 """
 
 import torch
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from .checks import check_denoised
 from .exact import Denoiser, _column
 from .stiffness import rms
+
+try:
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+except ImportError:  # torch before 2.3
+    SDPBackend = None
 
 # Denoiser calls at one point: one for the direction F, one for the derivative along it. torch.func.linearize
 # would share them, but it traces the network afresh at every point and silently answers 0 under inference_mode.
@@ -48,7 +52,7 @@ def denoised_and_stiffness(
         return (answer - x) / _column(sigma, x), answer
 
     try:
-        with sdpa_kernel(SDPBackend.MATH):  # the attention kernel that has forward derivatives
+        with _attention_with_derivatives():
             _, (q, change) = torch.func.jvp(drift, (x, sigma), direction)
     except torch.cuda.OutOfMemoryError:
         raise
@@ -59,6 +63,13 @@ def denoised_and_stiffness(
     if not torch.isfinite(q).all():
         raise _no_derivative("a derivative of NaN or infinity")
     return denoised, rms(q)
+
+
+def _attention_with_derivatives():
+    """Context in which torch takes the one kernel of attention that has forward derivatives."""
+    if SDPBackend is None:
+        return torch.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False)
+    return sdpa_kernel(SDPBackend.MATH)
 
 
 def _check_point(x: torch.Tensor, sigma: torch.Tensor) -> None:

@@ -83,7 +83,7 @@ def sampler_flaw(name: str) -> str | None:
     if not trial.visited(TRIED_STEPS):
         return "does not step along the sigmas it is given but chooses its own"
     if not trial.error(first) < TRIED_ERROR:
-        return "solves another equation, so that more steps do not bring it nearer"
+        return "solves another equation, or adds noise that no seed changes, so that more steps do not bring it nearer"
     return None
 
 
