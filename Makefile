@@ -13,8 +13,10 @@ setup: ## environment, data and a real ComfyUI, in .venv and .comfyui; nothing t
 demo: setup ## learn a schedule in ComfyUI and compare it with the built-in ones: build/demo/
 	@$(PYTHON) -m benchmarks.demo
 
-test: setup ## style, then every test; a skipped test counts as failed (tests/conftest.py)
+test: setup ## style, the oldest Python, then every test; a skipped test counts as failed (tests/conftest.py)
 	$(PYTHON) -m ruff check .
+	@# No more of Python's own library than users' oldest interpreter has.
+	.venv/bin/vermin --quiet --no-tips --target=3.10- art_nodes __init__.py install.py
 	@# Two processes of one thread each: these models are so small that a second thread hardly helps.
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
