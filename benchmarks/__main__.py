@@ -11,6 +11,7 @@ COMMANDS = {
     "state-dependence": "what an actor that sees x gains over one clock for all",
     "orbits": "how many orbits a recording needs",
     "half": "what is learned of a network that computes in half precision",
+    "cost": "what ART Train costs beside sampling, on networks of full size",
     "demo": "train and compare on the demo model in a real ComfyUI",
     "make-bundled": "learn a bundled schedule on a checkpoint in a running ComfyUI",
     "bundle-demo": "learn the bundled schedules of the demo model",

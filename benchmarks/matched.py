@@ -42,6 +42,7 @@ from benchmarks.matched_cells import (
     learned,
     own,
     processes,
+    together,
 )
 from benchmarks.options import chosen, no_page_of_a_look
 from benchmarks.pages import copy_to_docs
@@ -172,17 +173,22 @@ def contested(column: Sequence[Cell], folder: Path, chunks: int) -> list[Cell]:
 
 def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:
     """Chunks that are still to be computed, those of cheap cells first; schedules with the same grid share theirs."""
-    found = {cell.path(folder, number): (cell, number) for cell in sorted(cells, key=lambda cell: cell.calls)
-             for number in range(chunks)}
-    return [job for path, job in found.items() if not path.exists()]
+    found = {cell.folder(folder): cell for cell in sorted(cells, key=lambda cell: cell.calls)}
+    jobs = []
+    for cell in found.values():
+        numbers = [number for number in range(chunks) if not cell.path(folder, number).exists()]
+        most = together(cell)
+        jobs += [(cell, tuple(numbers[i:i + most])) for i in range(0, len(numbers), most)]
+    return jobs
 
 
 def run(jobs: Sequence[Job], title: str, each: Processes, say) -> None:
     """Compute the jobs, with a line a minute."""
-    say(f"{title}: {len(jobs)} chunks")
-    left, done, began, told = sum(cell.calls * cell.batch for cell, _ in jobs), 0, time.perf_counter(), 0.0
-    for (cell, _), _ in each(jobs):
-        done += cell.calls * cell.batch
+    say(f"{title}: {sum(len(numbers) for _, numbers in jobs)} chunks")
+    left = sum(cell.calls * cell.batch * len(numbers) for cell, numbers in jobs)
+    done, began, told = 0, time.perf_counter(), 0.0
+    for (cell, numbers), _ in each(jobs):
+        done += cell.calls * cell.batch * len(numbers)
         now = time.perf_counter() - began
         if now - told > 60 or done == left:
             told = now

@@ -40,6 +40,7 @@ TRIED = ", tried"  # after the objective of a grid that a trial found
 DEMO = "demo"
 HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
 BATCH, ORBITS, NODES = 32, 20, 64
+TOGETHER = 16  # chunks of a cell in one model call on a GPU, which takes hardly longer for them than for one
 FID_BATCH = 40  # a multiple of the ten classes: uneven labels alone are an FID of 0.5
 AIMS = 256  # training pictures to aim at
 RECORDINGS = 4  # of so many orbits each: rare orbits decide the RMS at many steps
@@ -138,7 +139,12 @@ class FidCell(Cell):
         return plain.with_name(f"fid-{precision()}-{plain.name}")
 
 
-Job = tuple[Cell, int]
+Job = tuple[Cell, tuple[int, ...]]  # and the numbers of the chunks that are computed together
+
+
+def together(cell: Cell) -> int:
+    """How many chunks of a cell may share a model call; of samplers that add noise one, as each has its own noise."""
+    return TOGETHER if on_gpu() and cell.sampler not in NOISY else 1
 
 
 @functools.cache
@@ -170,9 +176,9 @@ def photo_hash() -> str:
 
 
 class Stage:
-    """A place as the host sees it: MODEL, conditionings and an empty latent of one batch."""
+    """A place as the host sees it: MODEL, conditionings and an empty latent of one batch, or of `many` such."""
 
-    def __init__(self, place: Place, network=None, batch: int = BATCH):
+    def __init__(self, place: Place, network=None, batch: int = BATCH, many: int = 1):
         import_host()
         from art_nodes.host.demo_model import (
             ALL_CLASSES,
@@ -187,8 +193,10 @@ class Stage:
         dress = next(name for name in DRESSES if name.startswith(place.dress))
         self.place, other = place, OTHERS.get(place.model)
         self.model = build_other(place.model, dress) if other else build_model(dress, network)
-        self.positive, self.negative = class_conditioning(ALL_CLASSES, batch), class_conditioning(NO_CLASS)
-        self.latent = {"samples": torch.zeros(batch, *other.shape)} if other else empty_latent(batch)
+        [[labels, _]] = class_conditioning(ALL_CLASSES, batch)
+        labels = labels.repeat(many, 1, 1)
+        self.positive, self.negative = [[labels, {"pooled_output": labels[:, 0]}]], class_conditioning(NO_CLASS)
+        self.latent = {"samples": torch.zeros(many * batch, *other.shape)} if other else empty_latent(many * batch)
         self.sampling = self.model.get_model_object("model_sampling")
         self.model.set_model_unet_function_wrapper(FirstCalls(self.sigma_max))
 
@@ -206,14 +214,15 @@ class Stage:
                       nodes=NODES)
 
     @torch.inference_mode()
-    def end(self, sampler: str, sigmas: Sequence[float], seed: int) -> torch.Tensor:
-        """Where a sampler ends from the noise of a seed; (batch, C, H, W)."""
+    def end(self, sampler: str, sigmas: Sequence[float], *seeds: int) -> torch.Tensor:
+        """Where a sampler ends from the noise of a seed, of one for each batch; on the CPU, (many * batch, C, H, W)."""
         from art_nodes.host.comparing_samplers import sample
         from art_nodes.host.recording import gaussian
 
         empty = torch.zeros_like(self.latent["samples"])
-        return sample(self.model, self.positive, self.negative, self.place.cfg, gaussian(empty, seed), empty, sampler,
-                      torch.tensor(sigmas, dtype=torch.float32), seed, lambda sigma: None)
+        noise = torch.cat([gaussian(part, seed) for part, seed in zip(empty.chunk(len(seeds)), seeds, strict=True)])
+        return sample(self.model, self.positive, self.negative, self.place.cfg, noise, empty, sampler,
+                      torch.tensor(sigmas, dtype=torch.float32), seeds[0], lambda sigma: None).cpu()
 
 
 def learned(stage: Stage, folder: Path, seed: int = 0, names: Sequence[str] = OBJECTIVES) -> dict[str, Schedule]:
@@ -288,43 +297,53 @@ class Worker:
         self.judge = classifier.load_classifier()
         print(f"worker {os.getpid()}: {word}", flush=True)
 
-    def stage(self, place: Place, batch: int = BATCH, half: bool = False) -> Stage:
+    def stage(self, place: Place, batch: int = BATCH, many: int = 1, half: bool = False) -> Stage:
         """A place, made ready once."""
-        if (place, batch) not in self.stages:
+        if (place, batch, many) not in self.stages:
             network = InHalf(load_network().to(memory_format=torch.channels_last)) if half else self.network
             if half and self.compiles:
                 network = torch.compile(network, dynamic=False)
-            self.stages[place, batch] = Stage(place, network, batch)
-        return self.stages[place, batch]
+            self.stages[place, batch, many] = Stage(place, network, batch, many)
+        return self.stages[place, batch, many]
 
     @torch.no_grad()
     def compute(self, job: Job) -> tuple[Job, float]:
-        """Compute and save one chunk: the errors, or the features that FID is taken of and the power in each band."""
-        cell, number = job
+        """Compute and save chunks: the errors, or the features that FID is taken of and the power in each band."""
+        cell, numbers = job
         began = time.perf_counter()
         fid = isinstance(cell, FidCell)
-        stage = self.stage(cell.place, cell.batch, half=fid and precision() == "bfloat16")
-        end = stage.end(cell.sampler, cell.sigmas, noise_of(number)).clone()
-        if fid:
-            save_whole(cell.path(self.root, number), features=self.judge.features(as_picture(end)).half().numpy(),
-                       powers=bands_of(tuple(end.shape[1:])).powers(end).astype(np.float32))
-            return job, time.perf_counter() - began
-        errors = (end - self.reference(cell.place, number)).flatten(1).double().square().mean(1).sqrt()
+        stage = self.stage(cell.place, cell.batch, len(numbers), half=fid and precision() == "bfloat16")
+        ends = stage.end(cell.sampler, cell.sigmas, *map(noise_of, numbers)).clone().split(cell.batch)
+        truths = () if fid else self.references(cell.place, numbers)
         seconds = time.perf_counter() - began
-        save_whole(cell.path(self.root, number), errors=errors.float().numpy(), seconds=seconds)
+        for number, end in zip(numbers, ends, strict=True):
+            if fid:
+                features = self.judge.features(as_picture(end)).half().numpy()
+                powers = bands_of(tuple(end.shape[1:])).powers(end).astype(np.float32)
+                save_whole(cell.path(self.root, number), features=features, powers=powers)
+            else:
+                errors = (end - truths[number]).flatten(1).double().square().mean(1).sqrt()
+                save_whole(cell.path(self.root, number), errors=errors.float().numpy(), seconds=seconds / len(numbers))
         return job, seconds
 
-    def reference(self, place: Place, number: int) -> torch.Tensor:
-        """The fine solution from the same noise, kept in a file."""
-        path = self.root / place.name / f"reference-{place.mark}-{place.reference_steps}" / f"{number:03d}.npz"
-        if not path.exists():
+    def references(self, place: Place, numbers: Sequence[int]) -> dict[int, torch.Tensor]:
+        """The fine solutions from the same noise by the number of the chunk, kept in files."""
+        folder = self.root / place.name / f"reference-{place.mark}-{place.reference_steps}"
+        paths = {number: folder / f"{number:03d}.npz" for number in numbers}
+        missing = [number for number, path in paths.items() if not path.exists()]
+        if missing:
             from art_nodes.host.comparing import REFERENCE_SAMPLER, reference_grid
 
-            stage = self.stage(place)
+            stage = self.stage(place, BATCH, len(missing))
             sigmas = reference_grid(stage.sampling, place.reference_steps).tolist()
-            save_whole(path, end=stage.end(REFERENCE_SAMPLER, sigmas, noise_of(number)).numpy())
-        with np.load(path) as file:
-            return torch.from_numpy(file["end"])
+            ends = stage.end(REFERENCE_SAMPLER, sigmas, *map(noise_of, missing)).split(BATCH)
+            for number, end in zip(missing, ends, strict=True):
+                save_whole(paths[number], end=end.numpy())
+        found = {}
+        for number, path in paths.items():
+            with np.load(path) as file:
+                found[number] = torch.from_numpy(file["end"])
+        return found
 
 
 _worker: Worker | None = None  # of this process

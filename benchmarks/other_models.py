@@ -23,10 +23,10 @@ class Other:
     """A denoiser D(x, sigma) of pictures of `shape` (C, H, W)."""
 
     shape: tuple[int, int, int]
-    make: Callable[[], Denoiser]
+    make: Callable[[torch.device], Denoiser]  # for tensors on that device
 
 
-def _digits() -> Denoiser:
+def _digits(_device) -> Denoiser:
     flat = kernel_denoiser(load())
     return lambda x, sigma: flat(x.flatten(1), sigma).reshape(x.shape)
 
@@ -34,7 +34,7 @@ def _digits() -> Denoiser:
 OTHERS = {
     "photos": Other(PATCH, photo_denoiser),
     "digits": Other((1, DIGIT_SIDE, DIGIT_SIDE), _digits),
-    "gaussian": Other((1, GAUSSIAN_SIDE, GAUSSIAN_SIDE), lambda: image_gaussian(GAUSSIAN_SIDE)),
+    "gaussian": Other((1, GAUSSIAN_SIDE, GAUSSIAN_SIDE), lambda _device: image_gaussian(GAUSSIAN_SIDE)),
 }
 
 
@@ -53,7 +53,7 @@ class Raw(torch.nn.Module):
         s = sigma.reshape(-1, 1, 1, 1)
         scale = torch.sqrt(s**2 + 1)
         noised = x * scale
-        clean = self.denoiser(noised.cpu(), sigma.cpu()).to(x)  # denoisers stay where they were made
+        clean = self.denoiser(noised, sigma)
         return (noised - clean) / s if self.predicts_noise else (clean - x / scale) * scale / s
 
 
@@ -64,7 +64,7 @@ class OtherModel(BaseModel):
         config = DemoConfig(dress)
         config.latent_format = comfy.latent_formats.LatentFormat()
         config.latent_format.latent_channels = other.shape[0]
-        build = partial(Raw, other.make(), dress.model_type == ModelType.EPS)
+        build = partial(Raw, other.make(device), dress.model_type == ModelType.EPS)
         super().__init__(config, dress.model_type, device=device, unet_model=build)
 
     def process_timestep(self, timestep, **_):

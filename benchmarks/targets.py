@@ -50,9 +50,9 @@ def demo_denoiser_of_all_classes(cfg: float = 1.0) -> Callable[[], Denoiser]:
     return make
 
 
-def photo_denoiser() -> Denoiser:
+def photo_denoiser(device="cpu") -> Denoiser:
     """The photo model's."""
-    return photo.photo_denoiser(photo.load_network().to(memory_format=torch.channels_last))
+    return photo.photo_denoiser(photo.load_network(device=device).to(memory_format=torch.channels_last))
 
 
 IMAGE = (1, IMAGE_SIZE, IMAGE_SIZE)

@@ -96,26 +96,47 @@ def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
     from benchmarks.classifier import load_classifier
 
     worker.root, worker.judge, worker.network, worker.compiles = tmp_path, load_classifier(), None, False
-    worker.stages = {(SDXL, BATCH): stage}
+    worker.stages = {(SDXL, BATCH, 1): stage}
     cell = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.0, 0.0))
-    worker.compute((cell, 3))
+    worker.compute((cell, (3,)))
     assert len(cell.load(tmp_path)) == 0  # chunks count from the first
-    worker.compute((cell, 0))
+    worker.compute((cell, (0,)))
     errors = cell.load(tmp_path)
     end = stage.end("euler", cell.sigmas, matched_cells.noise_of(0))
-    truth = worker.reference(SDXL, 0)
+    truth = worker.references(SDXL, [0])[0]
     np.testing.assert_allclose(errors, (end - truth).flatten(1).double().square().mean(1).sqrt(), rtol=1e-5)
     picture = matched_cells.FidCell(SDXL, cell.sampler, cell.steps, cell.schedule, cell.sigmas)
-    worker.compute((picture, 0))
+    worker.compute((picture, (0,)))
     assert picture.load(tmp_path, "features").shape == (FID_BATCH, 96)
     assert picture.folder(tmp_path) != cell.folder(tmp_path)
-    labels = worker.stages[SDXL, FID_BATCH].positive[0][0]
+    labels = worker.stages[SDXL, FID_BATCH, 1].positive[0][0]
     assert (labels.sum(dim=0) == FID_BATCH / len(CLASSES)).all()  # uneven ones alone would be an FID
-    assert matched.missing([cell], 2, tmp_path) == [(cell, 1)]
+    assert matched.missing([cell], 2, tmp_path) == [(cell, (1,))]
     namesake = dataclasses.replace(cell, schedule="theirs")  # of the same grid
-    assert [number for _, number in matched.missing([cell, namesake], 3, tmp_path)] == [1, 2]
+    assert [numbers for _, numbers in matched.missing([cell, namesake], 3, tmp_path)] == [(1,), (2,)]
     other = Cell(SDXL, "euler", 2, "mine", (stage.sigma_max, 2.1, 0.0))
     assert other.folder(tmp_path) != cell.folder(tmp_path)
+
+
+@pytest.mark.parametrize("kind, field", [(Cell, "errors"), (matched_cells.FidCell, "features")])
+def test_on_a_gpu_chunks_share_model_calls_and_are_the_same(comfy, monkeypatch, tmp_path, kind, field):
+    """Those of samplers that add noise do not share: one generator draws for a whole call."""
+    for name, value in {"REFERENCE_STEPS": 8, "TOGETHER": 2, "precision": lambda: "float32",
+                        "fastest_network": lambda setting: (None, "eager")}.items():
+        monkeypatch.setattr(matched_cells, name, value)
+    cell = kind(PLACES[1], "heun", 2, "mine", (14.6, 2.0, 0.0))
+    noisy, found = dataclasses.replace(cell, sampler="euler_ancestral"), []
+    for gpu, expected in ((False, [(0,), (1,), (2,)]), (True, [(0, 1), (2,)])):
+        monkeypatch.setattr(matched_cells, "on_gpu", lambda gpu=gpu: gpu)
+        folder = tmp_path / str(gpu)
+        jobs, worker = matched.missing([cell], 3, folder), Worker(folder)
+        assert [numbers for _, numbers in jobs] == expected
+        assert [numbers for _, numbers in matched.missing([noisy], 2, folder)] == [(0,), (1,)]
+        for job in jobs:
+            worker.compute(job)
+        found.append(cell.load(folder, field))
+    assert len(found[0]) == 3 * kind.batch
+    np.testing.assert_allclose(*found, rtol=1e-3, atol=1e-3 * np.abs(found[0]).max())
 
 
 @pytest.mark.parametrize("place", PLACES[4:], ids=lambda place: place.name)
@@ -127,7 +148,7 @@ def test_the_host_samples_the_denoiser_itself(comfy, place):
     levels = stage.sampling.sigmas.double().numpy()
     grid = np.append(levels[[-1, -200, -400, -700]], 0.0)
     noise = torch.randn(stage.latent["samples"].shape, generator=torch.Generator().manual_seed(5))
-    denoise, x = OTHERS[place.model].make(), noise * np.hypot(1, grid[0])
+    denoise, x = OTHERS[place.model].make("cpu"), noise * np.hypot(1, grid[0])
     with torch.no_grad():
         for here, there in zip(grid[:-1], grid[1:], strict=True):
             clean = denoise(x, torch.full((len(x),), float(here)))
@@ -369,9 +390,9 @@ def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path):
     base = column[0].load(tmp_path)
 
     def each(jobs):
-        for cell, number in jobs:
+        for cell, [number] in jobs:
             save_whole(cell.path(tmp_path, number), errors=base * (0.5 if cell.schedule == ART + "end:heun" else 1.0))
-            yield (cell, number), 0.0
+            yield (cell, [number]), 0.0
 
     save_whole(column[4].path(tmp_path, 0), errors=0.5 * base)
     matched.race(column, tmp_path, each, lambda line: None, quick=True)

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from benchmarks.bundle_demo import FOLDER as BUNDLED
-from tests.host import networks, schedules, workflows
+from benchmarks.comfy import networks
+from tests.host import schedules, workflows
 
 pytestmark = pytest.mark.host
 CPU = torch.device("cpu")

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from art_nodes.core import optimal_schedule
+from benchmarks.comfy import networks
 from benchmarks.comfy.install import ROOT
-from tests.host import networks, schedules, workflows
+from tests.host import schedules, workflows
 
 pytestmark = pytest.mark.host
 FAMILIES = {

@@ -1,7 +1,7 @@
-"""The host's own networks of the models that people use, narrow and with random weights.
+"""The host's own networks of the models that people use, with random weights: NETWORKS are narrow, FULL as they are.
 
 What they paint is nothing to look at. But conditioning, guidance, shapes of latents, noise levels and
-precision go the same ways through the host as with the checkpoints themselves.
+precision go the same ways through the host as with the checkpoints themselves, and those of full size take as long.
 """
 
 import math
@@ -101,29 +101,60 @@ NETWORKS = {
     }, (16, 1, 16, 16), (16, 1024)),
 }
 
+_SD_UNET = {
+    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 320, "use_spatial_transformer": True,
+    "legacy": False, "use_temporal_attention": False, "use_temporal_resblock": False,
+}
+# At the size that each is meant for: 512 by 512 pixels, and 1024 by 1024.
+FULL = {
+    "SD 1.5": Network("SD15", {
+        **_SD_UNET, "num_res_blocks": [2] * 4, "channel_mult": [1, 2, 4, 4], "adm_in_channels": None,
+        "transformer_depth": [1] * 6 + [0] * 2, "transformer_depth_middle": 1,
+        "transformer_depth_output": [1] * 9 + [0] * 3, "context_dim": 768, "num_heads": 8,
+        "use_linear_in_transformer": False,
+    }, (4, 64, 64), (77, 768)),
+    "SDXL": Network("SDXL", {
+        **_SD_UNET, "num_res_blocks": [2] * 3, "channel_mult": [1, 2, 4], "num_classes": "sequential",
+        "adm_in_channels": 2816, "transformer_depth": [0, 0, 2, 2, 10, 10], "transformer_depth_middle": 10,
+        "transformer_depth_output": [0] * 3 + [2] * 3 + [10] * 3, "context_dim": 2048, "num_head_channels": 64,
+        "use_linear_in_transformer": True,
+    }, (4, 128, 128), (77, 2048), 1280),
+    "Flux": Network("Flux", {
+        **_flux(True), "hidden_size": 3072, "mlp_ratio": 4.0, "num_heads": 24, "depth": 19,
+        "depth_single_blocks": 38, "axes_dim": [16, 56, 56],
+    }, (16, 128, 128), (256, 4096), 768, {"guidance": 3.5}),
+}
 
-def inputs(name: str, dtype: torch.dtype = torch.float32, cast: torch.dtype | None = None, batch: int = 2) -> tuple:
-    """MODEL, positive, negative and LATENT of `batch` samples; weights in `dtype`, computed in `cast` if given."""
-    network = NETWORKS[name]
+
+def inputs(name: str, dtype: torch.dtype = torch.float32, cast: torch.dtype | None = None, batch: int = 2,
+           full: bool = False) -> tuple:
+    """MODEL, positive, negative and LATENT of `batch` samples; weights in `dtype`, computed in `cast` if given.
+
+    full: of full size, with weights drawn on the host's device.
+    """
+    import comfy.model_management
+
+    network = (FULL if full else NETWORKS)[name]
     latent = {"samples": torch.zeros(batch, *network.latent)}
-    return _model(network, dtype, cast), _prompt(network, 1.0), _prompt(network, -1.0), latent
+    device = comfy.model_management.get_torch_device() if full else torch.device("cpu")
+    return _model(network, dtype, cast, device), _prompt(network, 1.0), _prompt(network, -1.0), latent
 
 
-def _model(network: Network, dtype, cast):
+def _model(network: Network, dtype, cast, device):
     import comfy.model_management
     import comfy.supported_models
     from comfy.model_patcher import ModelPatcher
 
     config = getattr(comfy.supported_models, network.config)({**_newer(network.build), **network.build})
     config.set_inference_dtype(dtype, cast)
-    cpu, generator = torch.device("cpu"), torch.Generator().manual_seed(0)
+    generator = torch.Generator(device).manual_seed(0)
     with torch.inference_mode(False), torch.no_grad():
-        model = config.get_model({}, "", device=cpu)
+        model = config.get_model({}, "", device=device)
         # The host's layers come with whatever was in memory: weights are read from a file afterwards.
         network = model.diffusion_model
         for values in (*network.parameters(), *(b for name, b in network.named_buffers() if "pos_embed" in name)):
             values.copy_(_weights(values.shape, generator))
-    return ModelPatcher(model.eval(), comfy.model_management.get_torch_device(), cpu)
+    return ModelPatcher(model.eval(), comfy.model_management.get_torch_device(), device)
 
 
 def _newer(build: dict) -> dict:
@@ -138,7 +169,7 @@ def _newer(build: dict) -> dict:
 
 def _weights(shape, generator) -> torch.Tensor:
     """Of a matrix such that its answers are as large as what it is given; of a vector small ones about 1/2."""
-    noise = torch.randn(shape, generator=generator)
+    noise = torch.randn(shape, generator=generator, device=generator.device)
     return noise / math.sqrt(noise[0].numel()) if len(shape) > 1 else 0.5 + 0.1 * noise
 
 
