@@ -80,7 +80,7 @@ def their_euler(share=1.0, seeded=False):
         for here, there in zip(sigmas[:-1], sigmas[1:], strict=True):
             denoised = model(x, here * x.new_ones(len(x)), **extra_args)
             x = x + share * (there - here) * (x - denoised) / here
-        return x + 1e-4 * torch.randn(x.shape, generator=generator) if seeded else x
+        return x + 1e-4 * torch.randn(x.shape, generator=generator).to(x) if seeded else x
 
     return sample_theirs
 

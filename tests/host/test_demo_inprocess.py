@@ -1,5 +1,7 @@
 """The demo model's arithmetic with the host imported into this process: one denoiser in two dresses."""
 
+import copy
+
 import pytest
 import torch
 
@@ -29,11 +31,11 @@ def network():
 
 
 def denoised(comfy, model, x, sigma, positive, negative, cfg):
-    """x0 (B, 1, H, W) as the host's CFGGuider gives it to a sampler at x (B, 1, H, W), sigma (B,)."""
+    """x0 (B, 1, H, W) as the host's CFGGuider gives it to a sampler at x (B, 1, H, W), sigma (B,); on the CPU."""
     seen = {}
 
     def probe(denoise, start, sigmas, extra_args=None, callback=None, disable=None):
-        seen["x0"] = denoise(x, sigma, **extra_args)
+        seen["x0"] = denoise(x.to(start), sigma.to(start), **extra_args).cpu()
         return start
 
     guider = comfy.samplers.CFGGuider(model)
@@ -46,12 +48,12 @@ def denoised(comfy, model, x, sigma, positive, negative, cfg):
 
 def table(model):
     """Every 111th noise level of the SDXL table, smallest to largest."""
-    return model.get_model_object("model_sampling").sigmas[::111]
+    return model.get_model_object("model_sampling").sigmas[::111].cpu()
 
 
 @pytest.fixture(scope="module")
 def models(host, network):
-    return {dress: host.build_model(dress, network) for dress in workflows.DRESSES}
+    return {dress: host.build_model(dress, copy.deepcopy(network)) for dress in workflows.DRESSES}
 
 
 @pytest.fixture(scope="module")

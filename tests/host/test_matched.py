@@ -54,7 +54,7 @@ def test_built_ins_are_what_is_compared_beside_ours(stage, ours):
     cells = matched.built_in([(SDXL, "heun", 4), (SDXL, "heun", 4)])
     everything = matched_cells.grids(stage, "heun", 4, ours)
     assert {cell.schedule: cell.sigmas for cell in cells} == {
-        name: sigmas for name, sigmas in everything.items() if not name.startswith(ART)}
+        name: pytest.approx(sigmas) for name, sigmas in everything.items() if not name.startswith(ART)}
     assert len(cells) == len({cell.schedule for cell in cells}) > 10 and len(everything) > len(cells)
 
 
@@ -385,8 +385,9 @@ def test_exact_targets_have_a_finer_reference():
     assert steps == {"demo": 160, "photos": 160, "digits": 640, "gaussian": 640}
 
 
-def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path):
+def test_ours_for_other_samplers_are_in_the_first_round_only(column, tmp_path, monkeypatch):
     """They have the least error here, and are measured on 32 noises; built-ins and the sampler's own on 256."""
+    monkeypatch.setattr(matched, "on_gpu", lambda: False)
     base = column[0].load(tmp_path)
 
     def each(jobs):

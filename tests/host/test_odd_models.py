@@ -74,7 +74,8 @@ def test_the_demo_model_on_a_device_without_autocast(demo, monkeypatch):
         raise RuntimeError("User specified an unsupported autocast device_type")
 
     model = demo[0].model.diffusion_model
-    x, sigma = torch.ones(1, 1, 28, 28), torch.ones(1)
+    device = next(model.parameters()).device
+    x, sigma = torch.ones(1, 1, 28, 28, device=device), torch.ones(1, device=device)
     wanted = model(x, sigma)
     monkeypatch.setattr(torch, "autocast", refuse)
     assert torch.equal(model(x, sigma), wanted)

@@ -36,7 +36,7 @@ def pictures(inputs, sigmas, seed=500, sampler="dpmpp_2m"):
     latent, sigmas = inputs[3]["samples"], torch.tensor(np.array(sigmas)).float()
     with torch.inference_mode():
         return sample(*inputs[:3], 1.0, gaussian(latent, seed), latent, sampler, sigmas, 0,
-                      lambda sigma: None).clone()
+                      lambda sigma: None).cpu().clone()
 
 
 @pytest.fixture(scope="module")

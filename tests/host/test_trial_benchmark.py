@@ -44,6 +44,7 @@ def test_many_trials_share_a_compiled_network(comfy, tmp_path, monkeypatch, many
     monkeypatch.setattr(trial_cells, "NODES", 8)
     monkeypatch.setattr(trial_cells, "_grounds", {})
     monkeypatch.setattr(trial_cells, "_network", None)
+    monkeypatch.setattr(trial_cells, "on_gpu", lambda: False)  # there nothing is compiled
     place = next(place for place in PLACES if place.model == model)
     ground = functools.partial(trial_cells.ground, place, 0, batches=1)
     monkeypatch.setattr(Job, "find", lambda job: {"orbits": len(ground().bank.stiffness)})

@@ -73,7 +73,7 @@ def test_the_noise_that_a_sampler_adds_is_not_the_start_noise(comfy, inputs, mon
         with torch.inference_mode():
             comparing_samplers.sample(*given, CFG, starts[0], latent["samples"], "euler_ancestral", sigmas, SEED,
                                       lambda sigma: None)
-        return max(float((noise * start).mean().abs()) for noise in added for start in starts)
+        return max(float((noise.cpu() * start).mean().abs()) for noise in added for start in starts)
 
     assert largest_correlation() < 0.1 and len(added) == 2
     monkeypatch.setattr(comparing_samplers, "NOISE_APART", 0)
