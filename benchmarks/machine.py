@@ -8,10 +8,13 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.comfy.inprocess import on_gpu
+
 
 def this_machine() -> str:
-    """Date, processor, cores and torch's version, for the head of a table."""
-    return f"{datetime.date.today()}, {cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}"
+    """Date, processor, cores, torch's version, and the GPU where the host samples on one, for the head of a table."""
+    gpu = f", {torch.cuda.get_device_name()}" if on_gpu() else ""
+    return f"{datetime.date.today()}, {cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}{gpu}"
 
 
 def cpu_name() -> str:

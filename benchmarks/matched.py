@@ -2,8 +2,8 @@
 
 End error to a fine reference on held-out noise for the deterministic samplers, in rounds: all schedules on 32 noises,
 on 96, 160 and 256 those that may yet be the best of their column (on the digits all) and of ours those that are meant
-for its sampler, and with --more on 1,024 where chance still decides; four times as many of the last two on a GPU, with
-ART_HOST_GPU=1. Ours are what a trial on the model makes of the sampler's own objective (benchmarks/trial_cells.py),
+for its sampler, and with --more on 1,024 where chance still decides; on a GPU, with ART_HOST_GPU=1, all on 256, then
+512 and 2,048. Ours are what a trial on the model makes of the sampler's own objective (benchmarks/trial_cells.py),
 and with --more the grids of several objectives as they are. FID has a command of its own, `fid`. Stops cleanly at
 Ctrl-C or SIGTERM; the same command goes on where it stopped; delete build/full once the learner or its trials have
 changed.
@@ -51,7 +51,7 @@ from benchmarks.trial_cells import compute as make_trials
 
 FOLDER = Path("build/matched")
 FIRST, CULLS, SECOND, THIRD = 1, (3, 5), 8, 32  # chunks of the rounds: 32; 96 and 160; 256; and 1,024 noises
-MORE = 4  # times as many in the last two rounds on a GPU
+MORE = 2  # times as many in the last two rounds on a GPU, where few noises take as long as 256
 UNCULLED = "digits"  # cheap, and a picture in hundreds that turns into another decides the RMS: no few noises tell
 BATCHES, BUDGET = 40, 4096  # batches of recorded orbits, and sample calls of a trial
 QUICK = {"places": PLACES[:1], "samplers": ("euler", "dpmpp_2m"), "steps": (6,)}
@@ -133,8 +133,7 @@ def rounds(quick: bool = False) -> tuple[int, ...]:
     """How many chunks each round takes here, that of ties the last."""
     if quick:
         return FIRST, CULLS[0], CULLS[0]
-    more = MORE if on_gpu() else 1
-    return FIRST, *CULLS, more * SECOND, more * THIRD
+    return (SECOND, MORE * SECOND, MORE * THIRD) if on_gpu() else (FIRST, *CULLS, SECOND, THIRD)
 
 
 def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequence[Cell] = (),
