@@ -11,7 +11,7 @@ from art_nodes.core import OrbitBank
 from art_nodes.core.objectives import NOISY, SamplerError
 from benchmarks import frechet
 from benchmarks.fid_trials import BATCHES, BUDGET
-from benchmarks.machine import this_machine
+from benchmarks.machine import command, this_machine
 from benchmarks.matched_cells import AIMS, ART, FID_BATCH, FidCell
 from benchmarks.pages import AS_TAKEN, as_markdown, as_text, write_page
 from benchmarks.trial_cells import SIZE
@@ -152,8 +152,8 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
     few, many = (f"{chunks * FID_BATCH:,d}" for chunks in rounds)
     page = docs or PAGE
     parts = ["# FID at matched model calls",
-             f"{this_machine()}; `python -m benchmarks fid --samplers {','.join(samplers)}"
-             f"{f' --seeds {seeds}' if seeds > 1 else ''} --docs {page}`",
+             f"{this_machine()}; " + command(f"fid --samplers {','.join(samplers)}"
+                                             f"{f' --seeds {seeds}' if seeds > 1 else ''} --docs {page}"),
              "The demo model in SDXL's dress, cfg 1, sampled in ComfyUI with its own samplers and schedulers."
              f" {AS_TAKEN} Same noise and labels for all; what a sampler adds is never the start noise again, as it is"
              " on the CPU of older hosts where both have one seed. No schedule was learned on that noise; labels are"

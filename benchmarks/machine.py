@@ -17,6 +17,11 @@ def this_machine() -> str:
     return f"{datetime.date.today()}, {cpu_name()}, {os.cpu_count()} cores, torch {torch.__version__}{gpu}"
 
 
+def command(words: str) -> str:
+    """How a benchmark is run as it is run here, for pages: its name with options, after ART_HOST_GPU=1 on a GPU."""
+    return f"`{'ART_HOST_GPU=1 ' if on_gpu() else ''}python -m benchmarks {words}`"
+
+
 def cpu_name() -> str:
     """The processor's name, as Linux gives it."""
     info = Path("/proc/cpuinfo")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import this_machine
+from benchmarks.machine import command, this_machine
 from benchmarks.matched_budgets import budget_table
 from benchmarks.matched_cells import ART, BATCH, FINER, MEASURED, PLACES, REFERENCE_STEPS, SAMPLERS, STEPS, TRIED, Place
 from benchmarks.matched_tables import (
@@ -33,7 +33,7 @@ def _command(found: Entries, page: str) -> str:
     more = "" if all(name.endswith(TRIED) for name in ours) else " --more"
     counts = sorted({count for _, _, count in found})
     at = "" if counts == list(STEPS) else " --steps " + ",".join(map(str, counts))
-    return f"`python -m benchmarks matched{_asked(places)}{of}{at}{more} --docs{f' {page}' if page != PAGE else ''}`"
+    return command(f"matched{_asked(places)}{of}{at}{more} --docs{f' {page}' if page != PAGE else ''}")
 
 
 def _asked(places: Collection[Place]) -> str:
