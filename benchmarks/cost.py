@@ -40,16 +40,14 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
 
 
 class Bench:
-    """A network with its inputs, one picture a model call. side: of its latent, the usual one if 0."""
+    """A network with its inputs, one picture a model call."""
 
-    def __init__(self, name: str, side: int = 0):
+    def __init__(self, name: str):
         import_host()
         from benchmarks.comfy import networks
 
         self.name, self.cfg = name, CFG[name]
         *self.given, self.latent = networks.inputs(name, PRECISION[name], batch=1, full=True)
-        if side:
-            self.latent = {"samples": self.latent["samples"][..., :side, :side]}
         self.bank_bytes, self.recording = 0, 0.0
 
     def sample(self, pictures: int, steps: int) -> None:

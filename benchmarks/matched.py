@@ -207,7 +207,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true",
                         help="for a look: two samplers at 6 steps, one place, 96 noises")
     parser.add_argument("--more", action="store_true",
-                        help=f"also ours that no trial found; and what chance decides on {THIRD * BATCH} noises")
+                        help=f"also ours that no trial found; what chance decides on {rounds()[-1] * BATCH:,d} noises")
     parser.add_argument("--report", action="store_true", help="only report what is there")
     parser.add_argument("--docs", nargs="?", const=report.PAGE, metavar="PAGE",
                         help=f"also write docs/PAGE, {report.PAGE} if not named, and its pictures")

@@ -24,16 +24,18 @@ def test_full_size_is_that_of_the_checkpoints(comfy, name, parameters):
 
 
 def test_training_is_timed_beside_sampling(comfy, monkeypatch):
-    """On narrow networks: model calls are those of ART Train and of four times as many pictures."""
+    """On a narrow network, for which clocks of our own run: the faster sampling of the two counts, for 8 pictures."""
     monkeypatch.setattr(networks, "FULL", networks.NETWORKS)
     monkeypatch.setattr(cost, "PRECISION", {"Flux": torch.float32})
-    bench, calls = cost.Bench("Flux", side=8), []
+    times = iter((2.0, 5.0, 1.0))
+    monkeypatch.setattr(cost, "timed", lambda work: (work(), (next(times), 0.0))[1])
+    bench, calls = cost.Bench("Flux"), []
     bench.given[0].set_model_unet_function_wrapper(
         lambda apply, given: calls.append(1) or apply(given["input"], given["timestep"], **given["c"]))
     with torch.inference_mode():
         row = dict(zip(cost.HEAD, cost.row(bench, pictures=1, steps=3, orbits=2, nodes=16, iterations=10),
                        strict=True))
     assert len(calls) == 2 + 2 * 3 + 2 * 16
-    assert (row["network"], row["pixels"], row["cfg"]) == ("Flux", "64by64", "1") and float(row["bank, MiB"]) >= 0
-    spent = float(row["recording, s"]) + float(row["learning, s"])
-    assert float(row["ratio"]) == pytest.approx(spent / float(row["8 pictures, s"]), rel=0.5)
+    assert [row[name] for name in ("network", "pixels", "cfg", "calls a second", "8 pictures, s", "ratio")] == [
+        "Flux", "128by128", "1", "3.0", "8.0", "0.62"]
+    assert bench.bank_bytes > 2 * 17**2 * 8 and 0 < bench.recording  # two Gram matrices at least

@@ -1,5 +1,7 @@
 """ART on the host's own networks of SD, SDXL, SD3, Flux and others, narrow and with random weights."""
 
+import importlib
+
 import numpy as np
 import pytest
 import torch
@@ -16,6 +18,15 @@ FAMILIES = {
     "Qwen-Image": "flow", "Wan 2.1": "flow", "Cosmos Predict 2": "svd",
 }
 CFG, SEED = 4.0, 1
+# Nodes of the host that patch a model: module of comfy_extras, and what they are given besides the model.
+PATCHES = {
+    "APG": ("nodes_apg", 1.0, 5.0, 0.0), "CFGNorm": ("nodes_cfg", 0.5),
+    "FreeU_V2": ("nodes_freelunch", 1.3, 1.4, 0.9, 0.2),
+    "PatchModelAddDownscale": ("nodes_model_downscale", 1, 2.0, 0.0, 0.35, True, "bicubic", "bicubic"),
+    "PerturbedAttentionGuidance": ("nodes_pag", 3.0), "SelfAttentionGuidance": ("nodes_sag", 0.5, 2.0),
+    "TCFG": ("nodes_tcfg",),
+}
+WEIGHTS = "a LoRA's kind of patch, of weights"
 
 
 def fine_end(recording, model, positive, negative, latent) -> torch.Tensor:
@@ -42,6 +53,39 @@ def test_recorded_orbits_end_where_the_host_does(comfy, recording, name):
 
     found, control = off(positive, negative), off(negative, positive)  # the prompts the wrong way round
     assert found < 0.1 and found < control / 2, (found, control)
+
+
+def patched(name: str, model):
+    """A clone of a narrow SDXL with a patch on it."""
+    if name == WEIGHTS:
+        clone, key = model.clone(), "diffusion_model.out.2.weight"
+        assert clone.add_patches({key: ("diff", (0.1 * torch.ones(4, 32, 3, 3),))}, 1.0) == [key]
+        return clone
+    module, *given = PATCHES[name]
+    node = getattr(importlib.import_module(f"comfy_extras.{module}"), name)
+    return (node.execute if hasattr(node, "execute") else getattr(node(), node.FUNCTION))(model, *given)[0]
+
+
+@pytest.fixture(scope="module")
+def sdxl(comfy):
+    """The inputs of a narrow SDXL, one sample."""
+    return networks.inputs("SDXL", batch=1)
+
+
+@pytest.fixture(scope="module")
+def unpatched(sdxl, recording):
+    return fine_end(recording, *sdxl)
+
+
+@pytest.mark.parametrize("name", [*PATCHES, WEIGHTS])
+def test_recorded_orbits_end_where_the_patched_model_does(sdxl, unpatched, recording, name):
+    model, *others = sdxl
+    model = patched(name, model)
+    fine = fine_end(recording, model, *others)
+    with torch.inference_mode():
+        bank = recording.record(model, *others, cfg=CFG, seed=SEED, orbits=1, nodes=40)
+    found, control = (np.linalg.norm(bank.ends - end.numpy()) / np.linalg.norm(end) for end in (fine, unpatched))
+    assert found < 0.05 and found < control / 2, (found, control)
 
 
 @pytest.mark.parametrize("name, dtype, cast", [
