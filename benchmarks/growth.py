@@ -1,11 +1,13 @@
-"""Is the growth of errors that a recording tells the right one? `python -m benchmarks growth`.
+"""Is what recordings tell of how errors grow, and shrink, the right of it? `python -m benchmarks growth`.
 
 Random grids on trained and exact models, each sampled from held-out noise; rank correlation of the true end error with
-what eq. (16) foretells, without growth, with the growth that the recording tells, and with others.
+what eq. (16) foretells, without growth, with the growth that the recording tells, and with others, and with what is
+foretold of errors that shrink as linear scores have it, eq. (20).
 """
 
 import argparse
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch
 
 from art_nodes.core import OrbitBank
 from art_nodes.core.compare import heun
+from art_nodes.core.linear import READINGS, LinearError, tells_spread
 from art_nodes.core.objectives import SamplerError, growth_of
 from benchmarks.chunks import save_whole, stop_cleanly
 from benchmarks.comfy.inprocess import import_host
@@ -51,16 +54,19 @@ def _measure(target: Target, sampler: str, grids: np.ndarray) -> np.ndarray:
 
 
 def rows_of(target: Target, bank: OrbitBank, folder: Path) -> list[list[str]]:
-    """A row for each growth: rank correlation with mean, RMS and median in every column."""
+    """A row for each growth, and for shrinking errors: rank correlation with mean, RMS and median in every column."""
     from scipy.stats import spearmanr
 
     told = growth_of(bank)
     growths = {f"γ = {told:.3g}, as recorded": told} | {f"γ = {growth:g}": growth for growth in GROWTHS}
+    errors = {name: partial(SamplerError, bank, growth=growth) for name, growth in growths.items()}
+    errors |= {name: partial(LinearError, bank, banded=banded) for name, banded in READINGS.items()
+               if tells_spread(bank, banded)}
     rows = [[target.name, *(f"{sampler}, {steps}" for sampler in SAMPLERS for steps in STEPS)]]
     columns = [(sampler, steps, summaries(true_errors(target, sampler, steps, folder)))
                for sampler in SAMPLERS for steps in STEPS]
-    for name, growth in growths.items():
-        foretold = ((SamplerError(bank, f"end:{sampler}", growth=growth)(random_grids(steps, GRIDS, target)), found)
+    for name, error in errors.items():
+        foretold = ((error(objective=f"end:{sampler}")(random_grids(steps, GRIDS, target)), found)
                     for sampler, steps, found in columns)
         rows.append([name, *(" / ".join(f"{spearmanr(values, true)[0]:.3f}" for true in found.values())
                              for values, found in foretold)])
@@ -82,7 +88,8 @@ def main(argv=None):
     text = ["# How much errors grow", f"{this_machine()}; `python -m benchmarks growth --docs`",
             f"{GRIDS} random grids, {NOISES} noises that were not recorded. Rank correlation of what `end:<sampler>`"
             " foretells with the mean / RMS / median of the true end errors, for several γ of eq. (16)"
-            " ([theory.md](theory.md), section 7). What a recording tells of γ is the default."]
+            " ([theory.md](theory.md), section 7), and of what trials also take for possible, eq. (20). What a"
+            " recording tells of γ is the default."]
     for target in TARGETS:
         banks = [target.record(seed) for seed in range(RECORDINGS)]
         rows, drawn = rows_of(target, OrbitBank.merge(banks), args.folder), drawn_growths(banks)

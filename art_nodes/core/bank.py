@@ -15,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from .adams import ORDER, adams_weights
+from .arrival import added_noise
 from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
 from .exact import Denoiser
 from .files import as_json, write_whole
@@ -24,7 +25,6 @@ from .spectrum import Spectrum, bands_of, spectrum_of
 from .stiffness import stiffness_cells
 
 FORMAT = "art-orbit-bank"
-MOST_ADDED = 400.0  # noise added to a picture, in units of the picture, that counts as nothing but noise
 # Elements of a sample kept for the secants. The norm of a random subset of n elements is unbiased in its square and off
 # by about sqrt((kurtosis - 1)/4n): 0.6 % here where elements are Gaussian, about 1 % for the edges of photographs.
 MAX_ELEMENTS = 16384
@@ -245,12 +245,6 @@ def flow_recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.nd
     grid = grid / (1 + grid)
     grid[0], grid[-1] = sigma_max, sigma_min
     return grid
-
-
-def added_noise(sigmas, share: bool) -> np.ndarray:
-    """Noise added to a picture, in units of the picture, at `sigmas`: themselves, or sigma / (1 - sigma) of a share."""
-    sigmas = np.asarray(sigmas, float)
-    return np.minimum(sigmas / np.maximum(1 - sigmas, 1e-9), MOST_ADDED) if share else sigmas
 
 
 def kept_elements(count: int) -> torch.Tensor:

@@ -13,7 +13,8 @@ import dataclasses
 
 import numpy as np
 
-from .bank import OrbitBank, added_noise
+from .arrival import Arrival, added_noise
+from .bank import OrbitBank
 from .orbits import Orbits
 from .replay import Replay
 from .samplers import REPLAYS
@@ -98,7 +99,7 @@ class SamplerError:
         if self.kind == "spectrum":  # of all orbits together
             return SpectrumLedger(self.bank.spectrum, self.orbits.state(np.zeros(1))[0], self.bank.share, at_end)
         if self.kind == "end":
-            return EndLedger(gram, self.reach, self.turn, self.bank.share, self.growth, self.power)
+            return EndLedger(Arrival(self.reach, self.growth, self.power, self.bank.share), self.turn, gram)
         return NormLedger(gram)
 
     @property
@@ -119,15 +120,19 @@ class SamplerError:
         return np.sqrt(np.maximum(total, 0.0)) if self.is_square else total
 
     def _run(self, grids: np.ndarray, ledger: "Ledger") -> np.ndarray:
-        """Sum of what the ledger charges for each grid, made to start where the orbits do; (G, K + 1) -> (G,)."""
-        grids = np.array(grids, dtype=float)
-        grids[:, 0] = self.bank.sigma_max
-        for k in range(1, grids.shape[1] - 1):  # some schedulers repeat a sigma
-            grids[:, k] = np.minimum(grids[:, k], (1 - LEAST_FALL) * grids[:, k - 1])
-        runs, total = self.replay(len(grids), grids.shape[1] - 1), np.zeros(len(grids))
-        for here, there in zip(grids[:, :-1].T, grids[:, 1:].T, strict=True):
-            total += ledger.charge(runs.step(there), here, there)
-        return total
+        """Sum of what the ledger charges for each grid; (G, K + 1) -> (G,)."""
+        return charged(grids, self.replay(len(grids), grids.shape[1] - 1), ledger)
+
+
+def charged(grids: np.ndarray, runs: Replay, ledger: "Ledger") -> np.ndarray:
+    """Sum of what a ledger charges for E grids (E, K + 1), made to start where the runs do; (E,)."""
+    grids, total = np.array(grids, dtype=float), np.zeros(len(grids))
+    grids[:, 0] = runs.sigma
+    for k in range(1, grids.shape[1] - 1):  # some schedulers repeat a sigma
+        grids[:, k] = np.minimum(grids[:, k], (1 - LEAST_FALL) * grids[:, k - 1])
+    for here, there in zip(grids[:, :-1].T, grids[:, 1:].T, strict=True):
+        total += ledger.charge(runs.step(there), here, there)
+    return total
 
 
 class NormLedger:
@@ -146,26 +151,22 @@ class EndLedger:
     """Sums E|e|^2 step by step: what a residual adds to the square of all that came before it, eqs. (16) and (18).
 
     On a rectified flow, whose x is (1 - sigma) times the one with added noise, in the coordinates of the latter.
-    growth, power: as `SamplerError` has them.
+    turn: the tau of eq. (16). gram: as for `SamplerError.ledger`; None where residuals are vectors and not weights.
     """
 
-    def __init__(self, gram: np.ndarray, reach: float, turn: float, share: bool = False, growth: float = 0.0,
-                 power: float = 1.0):
-        self.gram, self.reach, self.turn, self.share = gram, reach, turn, share
-        self.growth, self.power = growth, power
+    def __init__(self, arrival: Arrival, turn: float, gram: np.ndarray | None = None):
+        self.arrival, self.turn, self.gram = arrival, turn, gram
         self.before, self.noise = 0.0, None
 
     def charge(self, residual: np.ndarray, here: np.ndarray, there: np.ndarray) -> np.ndarray:
         """Increase of |e|^2 by a step from `here` to `there` (E,); residual (E, N + 1) -> (E,). May be negative."""
-        here, there = added_noise(here, self.share), added_noise(there, self.share)
+        noise = added_noise(here, self.arrival.share)
         if self.noise is not None:
-            self.before = self.before * ((here / self.noise) ** (1 / self.turn))[:, None]
-        arrives = (1 + there if self.share else 1) * self.reach / np.hypot(self.reach, there)
-        if self.growth:
-            arrives = arrives * np.sqrt(1 + self.growth * there**2 / (there**2 + self.power))
-        arriving = residual * arrives[:, None]
-        added = inner(arriving, self.gram, arriving + 2 * self.before)
-        self.before, self.noise = self.before + arriving, here
+            self.before = self.before * ((noise / self.noise) ** (1 / self.turn))[:, None]
+        arriving = residual * self.arrival.gain(there)[:, None]
+        whole = arriving + 2 * self.before
+        added = (arriving * whole).sum(axis=-1) if self.gram is None else inner(arriving, self.gram, whole)
+        self.before, self.noise = self.before + arriving, noise
         return added
 
 

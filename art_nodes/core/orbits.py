@@ -53,7 +53,8 @@ class Orbits:
     def denoised(self, sigma: np.ndarray) -> np.ndarray:
         """Weights of D at `sigma` (E,); (E, N + 1)."""
         cell, share = self._find(sigma)
-        return (1 - share)[:, None] * self.weights[cell] + share[:, None] * self.weights[cell + 1]
+        before, after = (self._rows(self.weights, number) for number in (cell, cell + 1))
+        return (1 - share)[:, None] * before + share[:, None] * after
 
     @_kept
     def state(self, sigma: np.ndarray) -> np.ndarray:
@@ -63,11 +64,15 @@ class Orbits:
         top, bottom = self.fine[cell], self.fine[cell + 1]
         late = _later_share(top, bottom, inside)
         whole = 1 / inside - 1 / top
-        scaled = self.scaled[cell] + (whole - late)[:, None] * self.weights[cell]
-        scaled += late[:, None] * self.weights[cell + 1]
+        scaled = self._rows(self.scaled, cell) + (whole - late)[:, None] * self._rows(self.weights, cell)
+        scaled += late[:, None] * self._rows(self.weights, cell + 1)
         # Below the last node D stands still: a straight line to it.
         left = (sigma / inside)[:, None]
-        return left * inside[:, None] * scaled + (1 - left) * self.weights[-1]
+        return left * inside[:, None] * scaled + (1 - left) * self._rows(self.weights, np.full(len(sigma), -1))
+
+    def _rows(self, table: np.ndarray, cell: np.ndarray) -> np.ndarray:
+        """The rows of `weights` or `scaled` at some fine nodes (E,); (E, size)."""
+        return table[cell]
 
     @_kept
     def _find(self, sigma: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +81,21 @@ class Orbits:
         cell = np.clip(np.searchsorted(-self.log_fine, -logs, side="right") - 1, 0, len(self.log_fine) - 2)
         share = (self.log_fine[cell] - logs) / (self.log_fine[cell] - self.log_fine[cell + 1])
         return cell, np.clip(share, 0.0, 1.0)
+
+
+class BandOrbits(Orbits):
+    """Orbits in each of F bands, as vectors whose squares sum to the square per element: sums need no Gram matrix.
+
+    roots: (F, N + 1, R), each times its transpose the Gram matrix of a band. Of E sigmas every F-th is a band's.
+    """
+
+    def __init__(self, sigmas: np.ndarray, roots: np.ndarray):
+        super().__init__(sigmas)
+        self.size = roots.shape[2]
+        self.weights, self.scaled = self.weights @ roots, self.scaled @ roots  # (F, fine nodes, R)
+
+    def _rows(self, table: np.ndarray, cell: np.ndarray) -> np.ndarray:
+        return table[np.arange(len(cell)) % len(table), cell]
 
 
 def _later_share(top: np.ndarray, bottom: np.ndarray, sigma: np.ndarray) -> np.ndarray:

@@ -1,11 +1,13 @@
 """Samplers replayed on recorded orbits, many grids at once and without the model (docs/theory.md, section 7).
 
 Off the orbit the prediction is taken to follow the state, D(x + e) = D(x) + e: an error made at one
-sigma then arrives at 0 as it is, which is what trained models are seen to do on average.
+sigma then arrives at 0 as it is, which is what trained models are seen to do on average. With an
+`Arrival` it follows as much as makes errors arrive as that says.
 """
 
 import numpy as np
 
+from .arrival import Arrival
 from .orbits import Orbits
 
 
@@ -15,13 +17,15 @@ class Replay:
     error: (E, N + 1) weights of how far each run is off its orbit.
     on_orbit: put every run back onto its orbit after each step, so that steps are judged one by one.
     steps: how many there will be, where the sampler makes use of that.
+    arrival: what becomes of errors on their way; None for nothing.
     """
 
     order = 1
     memory = 0  # how many steps before it a step depends on
 
-    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None):
-        self.orbits, self.on_orbit, self.steps, self.sigma = orbits, on_orbit, steps, start
+    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None,
+                 arrival: Arrival | None = None):
+        self.orbits, self.on_orbit, self.steps, self.sigma, self.arrival = orbits, on_orbit, steps, start, arrival
         self.state, self.error = orbits.state(start), np.zeros((len(start), orbits.size))
 
     @staticmethod
@@ -34,7 +38,8 @@ class Replay:
         moved = self.move(there)  # first: it asks the orbits for where it is, whose answers are still kept
         state = self.orbits.state(there)
         error = moved - state
-        added = error - self.error
+        kept = 1.0 if self.arrival is None else (self.arrival.gain(self.sigma) / self.arrival.gain(there))[:, None]
+        added = error - kept * self.error
         self.sigma, self.state = there, state
         if not self.on_orbit:
             self.error = error
@@ -48,7 +53,8 @@ class Replay:
 
     def predict(self, state: np.ndarray, on_orbit: np.ndarray, sigma: np.ndarray) -> np.ndarray:
         """D at `state`, which may be off the orbit, whose own state is `on_orbit`, eq. (15); (E, N + 1)."""
-        return self.orbits.denoised(sigma) + (state - on_orbit)
+        follows = 1.0 if self.arrival is None else self.arrival.follows(sigma)[:, None]
+        return self.orbits.denoised(sigma) + follows * (state - on_orbit)
 
     def target(self, denoised: np.ndarray, there: np.ndarray) -> np.ndarray:
         """The prediction that this step heads for, given the one at its start; both (E, N + 1)."""

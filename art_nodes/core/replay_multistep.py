@@ -3,6 +3,7 @@
 import numpy as np
 
 from .adams import adams_weights
+from .arrival import Arrival
 from .orbits import Orbits
 from .replay import Replay
 
@@ -15,8 +16,9 @@ class Dpmpp2M(Replay):
     order = 2
     memory = 1
 
-    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None):
-        super().__init__(orbits, start, on_orbit, steps)
+    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None,
+                 arrival: Arrival | None = None):
+        super().__init__(orbits, start, on_orbit, steps, arrival)
         self.before: tuple[np.ndarray, np.ndarray] | None = None  # the last prediction and its sigma
 
     def target(self, denoised: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -55,8 +57,9 @@ class Deis(Replay):
     BETA_MIN = HIGH - 0.5 * BETA_D
     POINTS, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
-    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None):
-        super().__init__(orbits, start, on_orbit, steps)
+    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None,
+                 arrival: Arrival | None = None):
+        super().__init__(orbits, start, on_orbit, steps, arrival)
         self.slopes: list[np.ndarray] = []  # the newest first
         self.times: list[np.ndarray] = []
 
@@ -100,8 +103,9 @@ class UniPC(Replay):
     memory = 2
     LAST = 1e-3  # sigma that stands for 0
 
-    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None):
-        super().__init__(orbits, start, on_orbit, steps)
+    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None,
+                 arrival: Arrival | None = None):
+        super().__init__(orbits, start, on_orbit, steps, arrival)
         if steps is None:
             raise ValueError("a replay of uni_pc needs to know its number of steps; got none; give steps=K")
         self.made = 0

@@ -61,11 +61,7 @@ class Spectrum:
 
         Orbits are smooth: a dozen vectors make up a band, where the whole matrix would take ten times as long.
         """
-        roots = []
-        for gram in self.gram:
-            values, vectors = np.linalg.eigh(gram)
-            large = np.maximum(np.arange(len(values)) == len(values) - 1, values > NEGLIGIBLE * values[-1])
-            roots.append(vectors[:, large] * np.sqrt(np.maximum(values[large], 0.0)))
+        roots = [root_of(gram) for gram in self.gram]
         return np.concatenate(roots, axis=1), np.cumsum([0, *(root.shape[1] for root in roots[:-1])])
 
     def wanted(self, end: np.ndarray) -> np.ndarray:
@@ -73,6 +69,13 @@ class Spectrum:
         own = self.powers(end[None])[0]
         least = LEAST_SHARE * float(self.share @ own) + 1e-30
         return np.maximum(own if self.aim is None else self.aim, least)
+
+
+def root_of(gram: np.ndarray) -> np.ndarray:
+    """A matrix (N, R) of few columns that times its transpose is a Gram matrix (N, N), but for what is negligible."""
+    values, vectors = np.linalg.eigh(gram)
+    large = np.maximum(np.arange(len(values)) == len(values) - 1, values > NEGLIGIBLE * values[-1])
+    return vectors[:, large] * np.sqrt(np.maximum(values[large], 0.0))
 
 
 @functools.lru_cache(maxsize=4)

@@ -10,6 +10,7 @@ import torch
 from ..core import OrbitBank, Schedule
 from ..core.bank import kept_elements, weigh_frequencies
 from ..core.clock import read_clock
+from ..core.linear import READINGS, LinearError, tells_spread
 from ..core.objectives import LARGEST_GROWTH, TURN, SamplerError, split_objective
 from ..core.orbits import Orbits
 from ..core.refine import REFINED_STEPS, best_grid
@@ -23,7 +24,8 @@ from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat,
 OURS = "ART"
 LEAST_POWER = 1e-6  # of what is wanted
 # Other readings of the objective, each better than its own on some models: errors that turn over so many e-folds, and
-# that grow as much as they may, or not at all, eq. (16), and grids whose ln step lengths are so many hat functions.
+# that grow as much as they may, or not at all, eq. (16), grids whose ln step lengths are so many hat functions, and
+# errors that are contracted as linear scores would, eq. (20).
 SOON, FREEDOM = 2.0, 9
 ALIKE = 0.01  # largest difference of ln sigma between grids that are not both worth trying
 
@@ -111,16 +113,18 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable
     # Whichever is further from what the bank says.
     reading, other = ("errors that grow", LARGEST_GROWTH) if plain.growth < LARGEST_GROWTH / 2 else \
         ("errors that do not grow", 0.0)
-    for name, (turn, growth, freedom) in {
-        "errors that soon turn": (SOON, plain.growth, None), reading: (TURN, other, None),
-        "a smooth clock": (TURN, plain.growth, FREEDOM), f"{reading}, a smooth clock": (TURN, other, FREEDOM),
-    }.items():
+    others = {"errors that soon turn": SamplerError(bank, objective, SOON),
+              reading: SamplerError(bank, objective, TURN, other), "a smooth clock": plain}
+    if split_objective(objective)[0] == "end":
+        others |= {name: LinearError(bank, objective, banded) for name, banded in READINGS.items()
+                   if tells_spread(bank, banded)}
+    for name, error in others.items():
+        freedom = FREEDOM if error is plain else None
         if freedom is None or freedom < steps - 1:
             on_each()
             fitted = min(steps, max(REFINED_STEPS))  # more take long and differ little
             start = read_clock(own, np.linspace(0, 1, fitted + 1))
-            grid = best_grid(SamplerError(bank, objective, turn, growth), fitted, [start], freedom)
-            grid = read_clock(grid, np.linspace(0, 1, steps + 1))
+            grid = read_clock(best_grid(error, fitted, [start], freedom), np.linspace(0, 1, steps + 1))
             if all(np.abs(np.log(grid[1:-1] / known[1:-1])).max(initial=0.0) > ALIKE for known in found.values()):
                 found[f"{OURS}, {name}"] = grid
     return found

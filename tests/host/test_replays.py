@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from art_nodes.core import recording_grid
+from art_nodes.core.arrival import Arrival
 from art_nodes.core.orbits import Orbits
 from art_nodes.core.samplers import REPLAYS
 from benchmarks.comfy.inprocess import BareModel
@@ -39,3 +40,23 @@ def test_replays_are_the_samplers_of_the_host(name, steps, comfy):
                                                     torch.tensor(way, dtype=kind), extra_args={}, disable=True)
         np.testing.assert_allclose(end.numpy()[0], error @ values + values[-1], rtol=ACCURACY.get(name, 1e-8),
                                    atol=ACCURACY.get(name, 1e-8))
+
+
+@pytest.mark.parametrize("name", ["res_multistep", "deis", "uni_pc"])
+@pytest.mark.parametrize("spread", [0.5, 2.0])
+def test_replays_follow_a_gaussian_off_its_orbit(name, spread, comfy):
+    """With errors that are contracted by its spread a replay is the host's sampler on the exact prediction."""
+    from comfy.samplers import sampler_object
+
+    nodes, way = recording_grid(HIGH, LOW, 256), np.append(np.geomspace(HIGH, 0.3, 6), 0.0)
+    values, ends = np.append(exact(HIGH, spread)[0], exact(nodes, spread)[1]), []
+    for arrival in (Arrival(spread), None):
+        runs = REPLAYS[name](Orbits(nodes), np.full(1, HIGH), steps=6, arrival=arrival)
+        for there in way[1:]:
+            runs.step(np.array([there]))
+        ends.append(runs.error[0] @ values + values[-1])
+    model = BareModel(lambda x, sigma: x * spread**2 / (spread**2 + sigma[:1] ** 2))
+    true = sampler_object(name).sampler_function(model, torch.tensor([[values[0]]]).float(), torch.tensor(way).float(),
+                                                 extra_args={}, disable=True).item()
+    off = np.abs(np.array(ends) / true - 1)
+    assert off[0] < 2e-3 and off[1] > 10 * off[0]

@@ -154,6 +154,8 @@ def test_objectives_of_ends_are_read_in_several_ways(recorded, monkeypatch, obje
     found = readings(bank, own, objective)
     assert list(found)[0] == OURS and found[OURS] is own and len(found) > 1
     assert any("smooth" in name for name in found) == smooth
+    linear = {name.removeprefix(f"{OURS}, ") for name in found} & set(trials.READINGS)
+    assert linear == (set(trials.READINGS) if objective.startswith("end") else set())
     for name, grid in found.items():
         assert grid.shape == own.shape and (np.diff(grid) < 0).all() and (grid[0], grid[-1]) == (own[0], 0.0)
         assert name == OURS or all(np.abs(np.log(grid[1:-1] / other[1:-1])).max() > ALIKE
