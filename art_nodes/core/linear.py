@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from .arrival import Arrival
-from .bank import OrbitBank
+from .bank import OrbitBank, kept_elements
 from .objectives import LEAST_SPREAD, TURN, EndLedger, SamplerError, charged
 from .orbits import BandOrbits
 from .samplers import REPLAYS
@@ -39,7 +39,8 @@ class LinearError(SamplerError):
             grams, self.share, squares = _classes(bank)
         else:
             grams, self.share = self.mean_gram[None], np.ones(1)
-            squares = np.array([common_square(bank.ends)])
+            kept = kept_elements(bank.ends.shape[1])
+            squares = np.array([common_square(bank.ends[:, kept], len(kept) / bank.ends.shape[1])])
         self.roots = _padded([root_of(gram) for gram in grams])
         # Ends may be in other units than the predictions, those of nested latents are.
         squares = squares * self.power / max(float(np.square(bank.ends, dtype=np.float64).mean()), 1e-300)
@@ -87,7 +88,8 @@ def common_square(vectors: np.ndarray, kept: float = 1.0) -> float:
 def _classes(bank: OrbitBank) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Bands of like spread put together: Gram matrices (F, N + 1, N + 1), shares (F,), squares of the spread (F,)."""
     spectrum, bands = bank.spectrum, bands_of(bank.spectrum.shape)
-    waves = bands.coefficients(torch.from_numpy(bank.ends).reshape(-1, *spectrum.shape).float()).numpy()
+    ends = torch.from_numpy(bank.ends).reshape(-1, *spectrum.shape).float()
+    waves = torch.cat([bands.coefficients(end) for end in ends.split(1)]).numpy()  # one by one: a video is large
     kept = np.array([part.stop - part.start for part in bands.parts]) / (spectrum.share * bank.ends.shape[1])
     squares = np.array([common_square(waves[:, part], share) for part, share in zip(bands.parts, kept, strict=True)])
     logs = np.log(np.maximum(squares, NEGLIGIBLE * squares.max()))
