@@ -39,7 +39,7 @@ class LinearError(SamplerError):
             grams, self.share, squares = _classes(bank)
         else:
             grams, self.share = self.mean_gram[None], np.ones(1)
-            kept = kept_elements(bank.ends.shape[1])
+            kept = kept_elements(bank.ends.shape[1]).numpy()  # numpy takes a tensor of one index for a number
             squares = np.array([common_square(bank.ends[:, kept], len(kept) / bank.ends.shape[1])])
         self.roots = _padded([root_of(gram) for gram in grams])
         # Ends may be in other units than the predictions, those of nested latents are.
@@ -92,7 +92,7 @@ def _classes(bank: OrbitBank) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     waves = torch.cat([bands.coefficients(end) for end in ends.split(1)]).numpy()  # one by one: a video is large
     kept = np.array([part.stop - part.start for part in bands.parts]) / (spectrum.share * bank.ends.shape[1])
     squares = np.array([common_square(waves[:, part], share) for part, share in zip(bands.parts, kept, strict=True)])
-    logs = np.log(np.maximum(squares, NEGLIGIBLE * squares.max()))
+    logs = np.log(np.maximum(squares, max(NEGLIGIBLE * squares.max(), LEAST_SPREAD**2)))
     number = np.digitize(logs, np.linspace(logs.min(), logs.max(), CLASSES + 1)[1:-1])
     members = [np.flatnonzero(number == k) for k in range(CLASSES) if (number == k).any()]
     shares = [spectrum.share[part] for part in members]

@@ -142,4 +142,11 @@ def test_banks_that_cannot_tell_the_spread_are_refused(bank):
         assert not tells_spread(poor, banded)
         with pytest.raises(ValueError, match="how alike pictures are is told by 4 orbits or more.*take end:euler"):
             LinearError(poor, "end:euler", banded)
-    assert tells_spread(bank) and tells_spread(bank, True) and tells_spread(targets.bank("normal"))
+    assert tells_spread(bank) and tells_spread(bank, True)
+
+
+def test_samples_of_one_element_have_a_spread_too():
+    """Of N(0, 1) it is 1, within what 64 orbits tell."""
+    error = LinearError(targets.bank("normal"), "end:dpmpp_2m")
+    assert error.arrival.reach == pytest.approx(1.0, rel=0.3)
+    assert np.isfinite(error(np.array([[3.0, 1.0, 0.1, 0.0]]))).all()
