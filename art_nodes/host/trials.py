@@ -24,8 +24,7 @@ from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat,
 OURS = "ART"
 LEAST_POWER = 1e-6  # of what is wanted
 # Other readings of the objective, each better than its own on some models: errors that turn over so many e-folds, and
-# that grow as much as they may, or not at all, eq. (16), grids whose ln step lengths are so many hat functions, and
-# errors that are contracted as linear scores would, eq. (20).
+# that grow as much as they may, or not at all, eq. (16), and grids whose ln step lengths are so many hat functions.
 SOON, FREEDOM = 2.0, 9
 ALIKE = 0.01  # largest difference of ln sigma between grids that are not both worth trying
 
@@ -113,28 +112,51 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable
     # Whichever is further from what the bank says.
     reading, other = ("errors that grow", LARGEST_GROWTH) if plain.growth < LARGEST_GROWTH / 2 else \
         ("errors that do not grow", 0.0)
-    others = {"errors that soon turn": SamplerError(bank, objective, SOON),
-              reading: SamplerError(bank, objective, TURN, other), "a smooth clock": plain}
-    if split_objective(objective)[0] == "end":
-        others |= {name: LinearError(bank, objective, banded) for name, banded in READINGS.items()
-                   if tells_spread(bank, banded)}
-    for name, error in others.items():
-        freedom = FREEDOM if error is plain else None
+    for name, (turn, growth, freedom) in {
+        "errors that soon turn": (SOON, plain.growth, None), reading: (TURN, other, None),
+        "a smooth clock": (TURN, plain.growth, FREEDOM), f"{reading}, a smooth clock": (TURN, other, FREEDOM),
+    }.items():
         if freedom is None or freedom < steps - 1:
             on_each()
-            fitted = min(steps, max(REFINED_STEPS))  # more take long and differ little
-            start = read_clock(own, np.linspace(0, 1, fitted + 1))
-            grid = read_clock(best_grid(error, fitted, [start], freedom), np.linspace(0, 1, steps + 1))
-            if all(np.abs(np.log(grid[1:-1] / known[1:-1])).max(initial=0.0) > ALIKE for known in found.values()):
-                found[f"{OURS}, {name}"] = grid
+            _add(found, name, _fitted(SamplerError(bank, objective, turn, growth), own, freedom))
     return found
+
+
+def linear_readings(bank: OrbitBank, found: dict[str, np.ndarray], objective: str,
+                    on_each: Callable[[], None] = lambda: None) -> dict[str, np.ndarray]:
+    """The best grids for errors that shrink as linear scores have it, eq. (20), where the recording tells how.
+
+    They end nearer on the average of pictures, yet more of them may turn into another one: they have to prove better.
+    found: what `readings` gives. on_each: as there.
+    """
+    more = dict(found)
+    if split_objective(objective)[0] == "end":
+        for name, banded in READINGS.items():
+            if tells_spread(bank, banded):
+                on_each()
+                _add(more, name, _fitted(LinearError(bank, objective, banded), found[OURS]))
+    return {name: grid for name, grid in more.items() if name not in found}
+
+
+def _fitted(error: SamplerError, own: np.ndarray, freedom: int | None = None) -> np.ndarray:
+    """The best grid of as many steps as `own` (K + 1,), from which descent starts too."""
+    steps = len(own) - 1
+    fitted = min(steps, max(REFINED_STEPS))  # more take long and differ little
+    start = read_clock(own, np.linspace(0, 1, fitted + 1))
+    return read_clock(best_grid(error, fitted, [start], freedom), np.linspace(0, 1, steps + 1))
+
+
+def _add(found: dict[str, np.ndarray], name: str, grid: np.ndarray) -> None:
+    """Add a grid of ours, if none is like it."""
+    if all(np.abs(np.log(grid[1:-1] / known[1:-1])).max(initial=0.0) > ALIKE for known in found.values()):
+        found[f"{OURS}, {name}"] = grid
 
 
 def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps: int,
                on_each: Callable[[], None] = lambda: None) -> tuple[dict[str, np.ndarray], int]:
     """What is worth trying at `steps` steps: ours, then the host's schedules, the best by the objective first.
 
-    Also returns how many of them are ours. on_each: as for `readings`.
+    Also returns how many of them need no proof. on_each: as for `readings`.
     """
     _, sampler_name = split_objective(objective)
     ours = readings(bank, schedule.sigmas(steps).double().numpy(), objective, on_each)
@@ -145,7 +167,8 @@ def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps
              if grid is not None and len(grid) == steps + 1 and (grid.diff() < 0).all()
              and np.isclose(grid[0], top, rtol=1e-3)}
     foretold = {name: float(error(np.minimum(grid, bank.sigma_max)[None])[0]) for name, grid in found.items()}
-    return ours | {name: found[name] for name in sorted(found, key=foretold.get)}, len(ours)
+    linear = linear_readings(bank, ours, objective, on_each)
+    return ours | linear | {name: found[name] for name in sorted(found, key=foretold.get)}, len(ours)
 
 
 def try_steps(schedule: Schedule, bank: OrbitBank, runs: HostRuns, objective: str, steps: int, budget: int,
