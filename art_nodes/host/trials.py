@@ -26,6 +26,7 @@ LEAST_POWER = 1e-6  # of what is wanted
 # Other readings of the objective, each better than its own on some models: errors that turn over so many e-folds, and
 # that grow as much as they may, or not at all, eq. (16), and grids whose ln step lengths are so many hat functions.
 SOON, FREEDOM = 2.0, 9
+STRAIGHT = 0.03  # growth below which scores count as linear
 ALIKE = 0.01  # largest difference of ln sigma between grids that are not both worth trying
 
 
@@ -124,13 +125,13 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable
 
 def linear_readings(bank: OrbitBank, found: dict[str, np.ndarray], objective: str,
                     on_each: Callable[[], None] = lambda: None) -> dict[str, np.ndarray]:
-    """The best grids for errors that shrink as linear scores have it, eq. (20), where the recording tells how.
+    """The best grids for errors that shrink as linear scores have it, eq. (20), where a recording tells of such.
 
-    They end nearer on the average of pictures, yet more of them may turn into another one: they have to prove better.
+    Where errors grow, as some pictures turn into others, these grids let more of them turn.
     found: what `readings` gives. on_each: as there.
     """
     more = dict(found)
-    if split_objective(objective)[0] == "end":
+    if split_objective(objective)[0] == "end" and SamplerError(bank, objective).growth < STRAIGHT:
         for name, banded in READINGS.items():
             if tells_spread(bank, banded):
                 on_each()

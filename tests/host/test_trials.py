@@ -128,16 +128,20 @@ def test_every_model_call_is_counted(inputs, recorded):
     np.testing.assert_array_equal(tried_schedule.grids[STEPS], tried.grid)
 
 
-def test_the_hosts_schedules_are_candidates_and_ours_come_first(inputs, recorded):
-    """After ours those for errors that shrink, which have to prove better as the host's have."""
+@pytest.mark.parametrize("linear", [True, False])
+def test_the_hosts_schedules_are_candidates_and_ours_come_first(inputs, recorded, monkeypatch, linear):
+    """After ours, where scores are linear, those for errors that shrink, which have to prove better like the host's."""
+    from art_nodes.core import objectives
     from art_nodes.host.trials import OURS, READINGS, candidates, linear_readings
+
+    monkeypatch.setattr(objectives, "growth_of", lambda bank: 0.02 if linear else 0.07)
 
     bank = recorded[workflows.SDXL]
     schedule = with_grids(optimal_schedule(bank), bank, "end:dpmpp_2m", (STEPS,))
     found, ours = candidates(inputs[workflows.SDXL][0], bank, schedule, "end:dpmpp_2m", STEPS)
-    names, linear = list(found), [f"{OURS}, {name}" for name in READINGS]
-    assert names[0] == OURS and names[ours:ours + 2] == linear and not set(linear) & set(names[:ours])
-    assert all(name.startswith(OURS) == (i < ours + 2) for i, name in enumerate(names))
+    names, more = list(found), [f"{OURS}, {name}" for name in READINGS] if linear else []
+    assert names[0] == OURS and names[ours:ours + len(more)] == more
+    assert all(name.startswith(OURS) == (i < ours + len(more)) for i, name in enumerate(names))
     assert not linear_readings(bank, {OURS: found[OURS]}, "detail:dpmpp_2m")
     assert ours > 1 and {"karras", "beta", "simple", "AYS SDXL", "GITS", "polyexponential", "beta57"} <= found.keys()
     # The second starts below the model's range, the third is a flow's.
