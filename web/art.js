@@ -1,19 +1,18 @@
 /** ComfyUI-ART on the page: this file registers, the modules beside it do the work. */
 
-import { addSidebarTab, app, keepSeed, loadStyle, loadTexts, selectedNodes, undoable } from './art/host.mjs';
-import { offerChoices, useSchedule } from './art/library.mjs';
+import { addSidebarTab, app, keepSeed, loadStyle, loadTexts } from './art/host.mjs';
+import { offerChoices } from './art/library.mjs';
 import { menuItems } from './art/menu.mjs';
 import { pickSchedule } from './art/picker.mjs';
 import { redrawRecords } from './art/records.mjs';
 import { panelTab } from './art/sidebar.mjs';
 import { followTheme } from './art/theme.mjs';
-import { followTrainings, OFFER, redrawTrainings } from './art/trainings.mjs';
+import { followTrainings, OFFER, putIntoNode, redrawTrainings } from './art/trainings.mjs';
 import { addPlot, leaveLost } from './art/widgets.mjs';
 
 async function browse() {
-  const nodes = selectedNodes('ARTSigmas');
   const name = await pickSchedule();
-  if (name !== null) undoable(() => nodes.forEach((node) => useSchedule(node, name)));
+  if (name !== null) putIntoNode(name);
 }
 
 app.registerExtension({

@@ -40,6 +40,17 @@ def last_states(client: str) -> list[dict]:
         return [dict(state) for (owner, _, _), state in _last.items() if client and owner == client]
 
 
+def node_place(hidden) -> dict:
+    """Where a node is, as the page calls it, from its hidden inputs `unique_id` and `extra_pnginfo`: id and workflow.
+
+    Of several workflows that are open in a page each may have a node of that id.
+    """
+    extra, node_id = getattr(hidden, "extra_pnginfo", None), getattr(hidden, "unique_id", None)
+    workflow = extra.get("workflow") if isinstance(extra, dict) else None
+    known = workflow.get("id") if isinstance(workflow, dict) else None
+    return {"node": None if node_id is None else str(node_id), "workflow": known if isinstance(known, str) else None}
+
+
 def _never_raises(method):
     """A picture must never stop a training: an error in making it is only noted."""
     @functools.wraps(method)
@@ -73,10 +84,9 @@ class TrainingEvents:
 
     @classmethod
     def of_node(cls, hidden) -> "TrainingEvents":
-        """For a node's hidden inputs `unique_id` and `extra_pnginfo`, the latter with the workflow."""
-        extra = getattr(hidden, "extra_pnginfo", None)
-        workflow = extra.get("workflow") if isinstance(extra, dict) else None
-        return cls(getattr(hidden, "unique_id", None), workflow.get("id") if isinstance(workflow, dict) else None)
+        """For a node's hidden inputs, as `node_place` takes them."""
+        place = node_place(hidden)
+        return cls(place["node"], place["workflow"])
 
     def __enter__(self) -> "TrainingEvents":
         return self

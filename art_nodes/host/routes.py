@@ -128,10 +128,11 @@ def _whole(name: str) -> dict:
 
 def _ladders(name: str, steps: float, denoise: float) -> dict:
     read, steps = library.load_schedule(name), int(steps)
-    total = int(steps / denoise) if denoise > 0 else 0
+    total = steps / denoise if denoise > 0 else 0
     sampling = host_sampling(read)
-    if sampling is None or not 0 < total <= 10 * MOST_STEPS:
+    if sampling is None or not 1 <= total <= 10 * MOST_STEPS:
         return {"ladders": {}}
+    total = int(total)
     grids = {kind: usable_grid(functools.partial(comfy.samplers.calculate_sigmas, sampling, kind, total))
              for kind in LADDERS}
     return {"ladders": {kind: grid[-(steps + 1):].tolist() for kind, grid in grids.items() if grid is not None}}

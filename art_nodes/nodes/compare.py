@@ -6,6 +6,7 @@ from comfy_api.latest import io, ui
 from ..host.comparing import compare
 from ..host.comparing_grids import fingerprint_names
 from ..host.comparing_progress import node_text
+from ..host.events import node_place
 from .newer import SEED_CONTROL, found_by
 
 SCHEDULES = "karras, normal, simple, sgm_uniform, beta"
@@ -25,7 +26,7 @@ class ARTCompare(io.ComfyNode):
                         "reference.",
             **found_by("compare schedulers", "scheduler comparison", "sampler error", "xy plot"),
             is_output_node=True,
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[*model_inputs(), *comparison_inputs(), *optional_inputs()],
             outputs=[
                 io.String.Output(display_name="table", tooltip="Errors of every schedule, the least of each column "
@@ -46,7 +47,7 @@ class ARTCompare(io.ComfyNode):
         shown = [compared.plot] if inputs.get("vae") is None else [compared.plot, compared.pictures]
         images = [image for picture in shown for image in ui.PreviewImage(picture, cls=cls).as_dict()["images"]]
         return io.NodeOutput(*compared.outputs, ui={
-            "images": images, "text": [compared.table], "art_compare": [compared.record]})
+            "images": images, "text": [compared.table], "art_compare": [compared.record | node_place(cls.hidden)]})
 
 
 def model_inputs() -> list:

@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..host.comparing_progress import node_text
+from ..host.events import node_place
 from ..host.sigmas import choices, fingerprint, read_sigmas
 from .newer import found_by
 
@@ -18,7 +19,7 @@ class ARTSigmas(io.ComfyNode):
             category="ART",
             description="The sigmas of a learned schedule, for SamplerCustom and SamplerCustomAdvanced.",
             **found_by("scheduler", "learned scheduler", "step schedule", "align your steps", "AYS", "GITS"),
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
                 io.Combo.Input("schedule_name", options=choices(),
                                tooltip="A schedule that comes with the pack or that ART Train saved; auto takes the "
@@ -52,4 +53,5 @@ class ARTSigmas(io.ComfyNode):
     def execute(cls, schedule_name, steps, denoise, schedule=None, model=None):
         reading = read_sigmas(schedule_name, steps, denoise, schedule, model)
         node_text(cls.hidden.unique_id)(reading.text)
-        return io.NodeOutput(reading.sigmas, ui={"text": [reading.text], "art_sigmas": [reading.record]})
+        record = {**reading.record, **node_place(cls.hidden), "choice": schedule_name}
+        return io.NodeOutput(reading.sigmas, ui={"text": [reading.text], "art_sigmas": [record]})

@@ -69,6 +69,29 @@ def test_two_tabs(tab, open_tab):
     other.page.locator(".art-panel .art-row", has_text=name).wait_for()
 
 
+@pytest.mark.parametrize("nodes", ["classic", "vue"], indirect=True)
+def test_a_run_that_ends_behind_another_workflow(tab, host, nodes):
+    """The page hands what nodes told to those of the workflow in front; theirs it is not."""
+    behind = graphs.training(name=f"behind_{nodes}", seed=27, iterations=1500)
+    tab.open_graph(behind)
+    tab.view(0.6)
+    tab.run()
+    tab.plot_when(2, is_learning, "learning")
+    tab.page.evaluate("""() => {
+      window.artExecuted = 0;
+      comfyAPI.api.api.addEventListener('executed', ({ detail }) => { window.artExecuted += detail.node === '2'; });
+    }""")
+    tab.open_graph({**behind, "id": graphs.named_id(f"before {nodes}")})
+    tab.view(0.6)
+    tab.plot_when(2, lambda plot: "queue the workflow" in plot["status"], "that it waits")
+    assert tab.page.evaluate("() => artExecuted") == 0, "it was to go on behind"
+    tab.until("() => artExecuted > 0")
+    tab.all_done()
+    assert "queue the workflow" in tab.plot(2)["status"]
+    tab.command("Workspace.PreviousOpenedWorkflow")
+    tab.plot_when(2, lambda plot: "saved as behind" in plot["status"], "the end")
+
+
 def test_two_trainings_in_a_row(tab):
     tab.open_graph(graphs.two_trainings("first", "second"))
     tab.view(0.4)

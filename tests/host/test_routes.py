@@ -176,7 +176,7 @@ def test_bad_numbers(get, library, query):
     assert status == 404 and len(answer["error"]) <= 500
 
 
-@pytest.mark.parametrize("denoise", ["0", "0.0001"])
+@pytest.mark.parametrize("denoise", ["0", "0.0001", "1e-320"])
 def test_too_many_steps_are_not_made(get, library, denoise):
     library.save_schedule(schedules.schedule(top=14.6146, **SDXL), "a")
     assert get("/art/ladders", name="a", steps="1000", denoise=denoise) == (200, {"ladders": {}})

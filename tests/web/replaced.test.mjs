@@ -81,6 +81,7 @@ test('a node that is put back draws and listens again, once', async () => {
   await settle();
   [sigmas, train].forEach((node) => app.graph.remove(node));
   send(message({ ...told, done: 2, number: 2 }));
+  host.answers['/art/live'] = { runs: [message({ ...told, done: 2, number: 2 })] };
   reconnect();
   await settle();
   assert.equal(ladders(), 1);
@@ -95,6 +96,7 @@ test('a node that is put back draws and listens again, once', async () => {
   send(message({ ...told, done: 3, number: 3 }));
   reconnect();
   await settle();
+  host.answers['/art/live'] = { runs: [] };
   assert.equal(ladders(), 3);
   assert.match(status(train), /model call 3 of 4/);
 });

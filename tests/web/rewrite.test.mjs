@@ -54,6 +54,12 @@ test('a node without wires, and one that is bypassed', () => {
   assert.deepEqual(plan.add.map((each) => each.mode), [4, 4, 4]);
 });
 
+test('title and colours stay with what samples', () => {
+  const look = { title: 'second pass', color: '#223', bgcolor: '#335' };
+  const plan = replaceKSampler(ksampler({ look }), 'mine');
+  assert.deepEqual(plan.add.map((each) => each.look), [look, undefined, undefined]);
+});
+
 test('nothing else is replaced, and the input is left as it was', () => {
   const node = ksampler();
   const before = structuredClone(node);
@@ -89,6 +95,10 @@ test('ART Train gets what was found best for the sampler that there is', () => {
   assert.deepEqual([ksampler(), custom(9), custom(8), custom(7), { widgets: {}, inputs: {} }]
     .map((node) => findSampler(nodeOf, node)), ['dpmpp_2m', 'deis', null, null, null]);
   assert.equal(findSampler(nodeOf, ksampler({ inputs: { sampler_name: [24, 0] } })), null);
+  const primitive = { 24: { type: 'Reroute', widgets: {}, inputs: { '': [25, 0] } },
+    25: { type: 'PrimitiveNode', widgets: { value: 'heun' }, inputs: {} }, 26: { type: 'Reroute', widgets: {}, inputs: {} } };
+  assert.deepEqual([24, 25, 26].map((id) => findSampler((each) => primitive[each] ?? null,
+    ksampler({ inputs: { sampler_name: [id, 0] } }))), ['heun', 'heun', null]);
   const offered = ['euler', 'end:euler', 'end:heun', 'spectrum:heun', 'spectrum:euler_ancestral', 'spectrum:dpmpp_2m_sde'];
   const noisy = { objective: 'spectrum:dpmpp_2m_sde', orbits: 80 };
   assert.deepEqual(['heun', 'euler', 'euler_ancestral', 'dpmpp_2m_sde', 'dpmpp_2m_sde_gpu', 'lcm', null]

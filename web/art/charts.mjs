@@ -23,7 +23,7 @@ export function emptyChart(status) {
 }
 
 /**
- * The sigma ladder of ART Sigmas against the host's own.
+ * The sigma ladder of ART Sigmas as it is read off a schedule, against the host's own.
  * @param {{name: string, schedule: import('./clock.mjs').Schedule, steps: number, denoise: number,
  *     ladders?: Object<string, number[]>}} shown
  * @returns {Chart}
@@ -31,28 +31,43 @@ export function emptyChart(status) {
 export function ladderChart({ name, schedule, steps, denoise, ladders = {} }) {
   const own = sigmas(schedule, steps, denoise);
   if (!own.length) return emptyChart(say('noDenoise'));
+  const clock = clockFor(schedule, Math.trunc(steps / denoise));
+  return ladderOf(shortened(name, NAME), own, ladders, { line: smoothLine(schedule, steps, denoise) }, 'ladderRange',
+    (i, sigma) => say('ladderPoint', { i, steps, sigma, share: percent(timeOfSigma(clock, own[i])) }));
+}
+
+/**
+ * The sigmas that ART Sigmas gave out when it ran, of which no more is known.
+ * @param {{name?: string | null, sigmas?: number[]}} record
+ * @returns {Chart}
+ */
+export function ranChart({ name, sigmas: own }) {
+  if (!isLadder(own)) return emptyChart(say('ranNothing'));
+  return ladderOf(name ? shortened(name, NAME) : say('connected'), own, {}, {}, 'ranRange',
+    (i, sigma) => say('ranPoint', { i, steps: own.length - 1, sigma }));
+}
+
+/** A ladder and others beside it; `range` names the text of the status, `point` makes that of a step. */
+function ladderOf(name, own, ladders, more, range, point) {
+  const steps = own.length - 1;
   const others = Object.entries(ladders).filter(([, grid]) => isLadder(grid));
   const all = [own, ...others.map(([, grid]) => grid)].flat().filter((sigma) => sigma > 0);
   const series = [
     ...others.map(([label, grid], i) => ladder(shortened(label, NAME), `other${i + 1}`, grid, steps)),
-    { ...ladder(shortened(name, NAME), 'art', own, steps), line: smoothLine(schedule, steps, denoise) },
+    { ...ladder(name, 'art', own, steps), ...more },
   ];
-  const clock = clockFor(schedule, Math.trunc(steps / denoise));
   const ends = { from: number(own[0]), to: number(own[steps - 1]) };
   const labels = others.map(([label]) => label).join(say('and'));
   const against = others.length ? say('ladderAgainst', { others: labels }) : '';
   return {
-    alt: say('ladderAlt', { name: shortened(name, NAME), steps: count(steps, 'step'), ...ends, against }),
-    status: say('ladderRange', ends),
+    alt: say('ladderAlt', { name, steps: count(steps, 'step'), ...ends, against }),
+    status: say(range, ends),
     panels: [{
       title: say('ladderTitle', { steps: count(steps, 'step') }),
       x: { label: say('ladderAcross'), domain: [0, steps], log: false, whole: true },
       y: { label: say('sigma'), domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
       series,
-      hover: own.map((sigma, i) => ({
-        x: i, y: sigma,
-        text: say('ladderPoint', { i, steps, sigma: number(sigma, 4), share: percent(timeOfSigma(clock, sigma)) }),
-      })),
+      hover: own.map((sigma, i) => ({ x: i, y: sigma, text: point(i, number(sigma, 4)) })),
     }],
   };
 }

@@ -1,8 +1,6 @@
 /** Between the page's graph and plain data: describing a node for rewrite.mjs, and carrying out its plan. */
 
-import { connect, createNode, setWidget, undoable } from './host.mjs';
-
-const OUTPUT_SIDE = -20;
+import { allGraphs, connect, connectOutput, createNode, setWidget, undoable } from './host.mjs';
 
 /**
  * A node of the page as plain data.
@@ -19,11 +17,17 @@ export function describeNode(node) {
     .map((link) => [link.target_id, link.target_slot]);
   return {
     id: node.id, type: node.comfyClass ?? node.type, mode: node.mode,
-    pos: [node.pos[0], node.pos[1]], size: [node.size[0], node.size[1]],
+    pos: [node.pos[0], node.pos[1]], size: [node.size[0], node.size[1]], look: lookOf(node),
     widgets: Object.fromEntries((node.widgets ?? []).map((widget) => [widget.name, widget.value])),
     inputs: Object.fromEntries((node.inputs ?? []).flatMap(source)),
     outputs: (node.outputs ?? []).map(targets),
   };
+}
+
+/** What the user gave a node to be known by: a title of its own and colours. */
+function lookOf(node) {
+  const title = node.title === node.constructor?.title ? undefined : node.title;
+  return Object.fromEntries(Object.entries({ title, color: node.color, bgcolor: node.bgcolor }).filter(([, told]) => told));
 }
 
 /** @returns {(id: string | number) => import('./rewrite.mjs').PlainNode | null} nodes of the same graph */
@@ -61,23 +65,33 @@ export function carryOut(plan, graph) {
   const made = new Map(plan.add.map(({ key, type }) => [key, createNode(type)]));
   if ([...made.values()].some((node) => !node)) return null;
   return undoable(() => {
-    for (const { key, pos, mode, widgets } of plan.add) place(graph, made.get(key), pos, mode, widgets);
+    for (const { key, ...told } of plan.add) place(graph, made.get(key), told);
     const idOf = (ref) => made.get(ref)?.id ?? ref;
     for (const { from: [ref, slot], to, input } of plan.connect) connect(graph, [idOf(ref), slot], made.get(to), input);
-    for (const { from: [key, slot], to } of plan.outputs) reconnect(graph, made.get(key), slot, to);
+    for (const { from: [key, slot], to } of plan.outputs) connectOutput(graph, made.get(key), slot, to);
+    for (const { from, to: [key, name] } of plan.moved) movePromoted(graph, from, [String(made.get(key).id), name]);
     for (const id of plan.remove) graph.remove(graph.getNodeById(id));
     return [...made.values()];
   });
 }
 
-function place(graph, node, pos, mode, widgets) {
+function place(graph, node, { pos, mode, look, widgets }) {
   node.pos = [...pos];
+  Object.assign(node, look);
   graph.add(node);
   if (mode) node.mode = mode;
   for (const [name, value] of Object.entries(widgets)) setWidget(node, name, value);
 }
 
-function reconnect(graph, node, slot, [targetId, targetSlot]) {
-  if (targetId === OUTPUT_SIDE) graph.outputNode?.slots?.[targetSlot]?.connect(node.outputs[slot], node);
-  else node.connect(slot, graph.getNodeById(targetId), targetSlot);
+/** Older front ends name the widgets that a subgraph shows outside by node and name. */
+function movePromoted(graph, [id, name], place) {
+  for (const outside of allGraphs().flatMap((each) => each?.nodes ?? []).filter((node) => node.subgraph === graph)) {
+    const shown = outside.properties?.proxyWidgets;
+    if (!Array.isArray(shown) || !shown.some((each) => isOf(each, id, name))) continue;
+    outside.properties.proxyWidgets = shown.map((each) => (isOf(each, id, name) ? place : each));
+  }
+}
+
+function isOf([shownId, shownName], id, name) {
+  return String(shownId) === String(id) && shownName === name;
 }

@@ -6,7 +6,9 @@ import { say, useTexts } from './words.mjs';
 
 export { app };
 
+/** Ids of a subgraph's own sides; newer front ends have ids as texts. */
 const INPUT_SIDE = -10;
+const OUTPUT_SIDE = -20;
 const SEEDED = ['ARTTrain', 'ARTCompare', 'ARTRecordOrbits'];
 
 /**
@@ -49,6 +51,17 @@ export function rootGraph() {
 export function workflowId() {
   const id = rootGraph()?.id;
   return typeof id === 'string' ? id : null;
+}
+
+/**
+ * Whether a workflow is open in another tab of the page: what its nodes tell is handed to those of the one in front,
+ * where they have the same ids.
+ * @param {unknown} id
+ */
+export function isElsewhere(id) {
+  const open = app.extensionManager?.workflow?.openWorkflows;
+  if (typeof id !== 'string' || id === workflowId() || !Array.isArray(open)) return false;
+  return open.some((each) => each.activeState?.id === id);
 }
 
 /**
@@ -134,8 +147,14 @@ export function keepSeed(node) {
 export function connect(graph, [originId, slot], node, inputName) {
   const index = node.inputs?.findIndex((input) => input.name === inputName) ?? -1;
   if (index < 0) return;
-  if (originId === INPUT_SIDE) graph.inputNode?.slots?.[slot]?.connect(node.inputs[index], node);
+  if (Number(originId) === INPUT_SIDE) graph.inputNode?.slots?.[slot]?.connect(node.inputs[index], node);
   else graph.getNodeById(originId)?.connect(slot, node, index);
+}
+
+/** Wire an output of a node to an input of another, or to a subgraph's own output. */
+export function connectOutput(graph, node, slot, [targetId, targetSlot]) {
+  if (Number(targetId) === OUTPUT_SIDE) graph.outputNode?.slots?.[targetSlot]?.connect(node.outputs[slot], node);
+  else node.connect(slot, graph.getNodeById(targetId), targetSlot);
 }
 
 /** @returns {boolean} whether the user is changing a node's size with the mouse */

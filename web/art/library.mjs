@@ -1,6 +1,7 @@
 /** The schedules that the server has, kept for the whole page. */
 
-import { getJson, nodesOf, setWidget } from './host.mjs';
+import { sourceOf } from './graph.mjs';
+import { getJson, nodesOf, setWidget, tell } from './host.mjs';
 import { Listeners } from './listeners.mjs';
 import { describe, readList } from './schedules.mjs';
 import { say } from './words.mjs';
@@ -64,10 +65,11 @@ export function schedule(name) {
 export function offerChoices(node) {
   const widget = READERS.includes(node.comfyClass) && node.widgets?.find((each) => each.name === WIDGET);
   if (!widget?.options) return;
-  widget.options.getOptionLabel = labelOf;
   // Only the node itself says whether it knows auto.
   const auto = Array.isArray(widget.options.values) ? widget.options.values.filter(isAuto) : [];
-  if (list.length) widget.options.values = [...auto, ...list.map((each) => each.name)];
+  const values = list.length ? [...auto, ...list.map((each) => each.name)] : widget.options.values;
+  // A new object: newer front ends go on showing the old one whatever is changed in it.
+  widget.options = { ...widget.options, values, getOptionLabel: labelOf };
 }
 
 /** A name with family, origin and date, for a menu that may set it as markup: so without angle brackets. */
@@ -78,10 +80,12 @@ function labelOf(name) {
   return label.replaceAll('<', '‹').replaceAll('>', '›').replaceAll('&', '＆');
 }
 
-/** Have an ART Sigmas node use a schedule. */
+/** Have an ART Sigmas node use a schedule, and say so where a wire decides instead. */
 export function useSchedule(node, name) {
   offerChoices(node);
-  setWidget(node, WIDGET, name);
+  const wire = [WIDGET, 'schedule'].find((input) => sourceOf(node, input));
+  if (wire) tell('warn', say('wireWins', { input: wire }));
+  if (wire !== WIDGET) setWidget(node, WIDGET, name);
 }
 
 /** @returns {string} the schedule that an ART Sigmas node names */

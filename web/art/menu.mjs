@@ -30,10 +30,12 @@ function learnHere(node) {
   const [plain, nodeOf] = [describeNode(node), neighbours(node)];
   const name = proposeName(findCheckpoint(nodeOf, plain));
   const sampler = findSampler(nodeOf, plain);
-  const settings = settingsFor(sampler, choicesOf('ARTTrain', 'objective'));
-  if (!finish(carryOut(addTrain(plain, name, settings), node.graph))) return;
+  const objectives = choicesOf('ARTTrain', 'objective');
+  const settings = settingsFor(sampler, objectives);
+  if (!finish(addTrain(plain, name, settings), node.graph)) return;
   if (UNPROVEN.includes(sampler)) tell('info', say('learnUnproven', { sampler }));
-  else if (settings.orbits) tell('info', say('learnCost', { sampler, n: picturesOf(settings) }));
+  else if (settings.objective) tell('info', say('learnCost', { sampler, n: picturesOf(settings) }));
+  else if (sampler && objectives.length) tell('warn', say('learnOther', { sampler }));
 }
 
 async function replaceHere(node) {
@@ -42,10 +44,18 @@ async function replaceHere(node) {
   // The page does not know what model it is. ART Sigmas is wired to it, and auto finds the schedule of its family.
   const plain = describeNode(node);
   const choice = autoFor(findSampler(neighbours(node), plain), choicesOf('ARTSigmas', 'schedule_name'));
-  return finish(carryOut(replaceKSampler(plain, choice), node.graph));
+  return finish(replaceKSampler(plain, choice), node.graph);
 }
 
-function finish(nodes) {
+/** Carry out a plan and select the new nodes, or say why there are none. */
+function finish(plan, graph) {
+  let nodes;
+  try {
+    nodes = carryOut(plan, graph);
+  } catch (error) {
+    console.error('ComfyUI-ART:', error);
+    return tell('error', say('changeFailed'));
+  }
   if (!nodes) return tell('warn', say('nodeMissing'));
   nodes.forEach(offerChoices);
   app.canvas?.deselectAll?.();

@@ -3,7 +3,7 @@
  * for the page by workflow and place, as trainings are.
  */
 
-import { executionIds, workflowId } from './host.mjs';
+import { executionIds, isElsewhere, workflowId } from './host.mjs';
 import { Listeners } from './listeners.mjs';
 import { nodeKey } from './live.mjs';
 
@@ -23,12 +23,13 @@ export function redrawRecords() {
 }
 
 /**
- * Keep what a node told.
+ * Keep what a node told: of the graph in front, or of another workflow, if it says so.
  * @param {any} node of the graph
  * @param {any} record
  */
 export function keepRecord(node, record) {
-  for (const key of keysOf(node)) {
+  const elsewhere = isElsewhere(record.workflow);
+  for (const key of elsewhere ? [nodeKey(record.workflow, record.node)] : keysOf(node)) {
     // The newest stand last.
     kept.delete(key);
     kept.set(key, record);

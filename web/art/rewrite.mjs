@@ -6,15 +6,17 @@
 /**
  * A node of the graph. A source is [node id, output slot], a target [node id, input slot]; ids are the host's.
  * @typedef {{id: string | number, type: string, pos: [number, number], size: [number, number], mode?: number,
- *     widgets: Object<string, unknown>, inputs: Object<string, [string | number, number]>,
+ *     look?: {title?: string, color?: string, bgcolor?: string}, widgets: Object<string, unknown>, inputs: Object<string, [string | number, number]>,
  *     outputs: Array<Array<[string | number, number]>>}} PlainNode
  */
 
 /**
- * `ref` is a key of `add` or an id of the graph.
+ * What to wire is from a key of `add` or an id of the graph; `moved` are widgets, from an id and name to a key and name.
  * @typedef {{add: Array<{key: string, type: string, pos: [number, number], mode?: number,
- *     widgets: Object<string, unknown>}>, connect: Array<{from: [string | number, number], to: string, input: string}>,
- *     outputs: Array<{from: [string, number], to: [string | number, number]}>, remove: Array<string | number>}} Plan
+ *     look?: Object<string, string>, widgets: Object<string, unknown>}>,
+ *     connect: Array<{from: [string | number, number], to: string, input: string}>,
+ *     outputs: Array<{from: [string, number], to: [string | number, number]}>,
+ *     moved: Array<{from: [string | number, string], to: [string, string]}>, remove: Array<string | number>}} Plan
  */
 
 const GAP = 40;
@@ -86,7 +88,7 @@ export function replaceKSampler(node, scheduleName) {
   // Below the sampler: what feeds it mostly stands to its left.
   const below = y + node.size[1] + 2 * GAP;
   const added = [
-    { key: 'sample', type: 'SamplerCustom', pos: [x, y] },
+    { key: 'sample', type: 'SamplerCustom', pos: [x, y], look: node.look ?? {} },
     { key: 'sampler', type: 'KSamplerSelect', pos: [x, below] },
     { key: 'sigmas', type: 'ARTSigmas', pos: [x, below + SELECT_HEIGHT + GAP] },
   ];
@@ -95,6 +97,8 @@ export function replaceKSampler(node, scheduleName) {
     connect: [...wires(node), { from: ['sampler', 0], to: 'sample', input: 'sampler' },
       { from: ['sigmas', 0], to: 'sample', input: 'sigmas' }],
     outputs: (node.outputs[0] ?? []).map((target) => ({ from: ['sample', 0], to: target })),
+    moved: [...Object.entries(KSAMPLER), [CONTROL, [['sample', CONTROL]]]]
+      .map(([name, places]) => ({ from: [node.id, name], to: places[0] })),
     remove: [node.id],
   };
 }
@@ -129,6 +133,7 @@ export function addTrain(node, name, settings = {}) {
     connect: [...LEARNABLE, 'cfg'].filter((input) => node.inputs[input])
       .map((input) => ({ from: node.inputs[input], to: 'train', input })),
     outputs: [],
+    moved: [],
     remove: [],
   };
 }
@@ -141,8 +146,17 @@ export function addTrain(node, name, settings = {}) {
  */
 export function findSampler(nodeOf, node) {
   const from = node.inputs.sampler ? nodeOf(node.inputs.sampler[0]) : node;
-  const name = from?.inputs.sampler_name ? null : from?.widgets.sampler_name;
-  return typeof name === 'string' ? name : null;
+  const given = from?.inputs.sampler_name ? valueNode(nodeOf, from.inputs.sampler_name[0])?.widgets.value
+    : from?.widgets.sampler_name;
+  return typeof given === 'string' ? given : null;
+}
+
+/** The node at the start of a wire that holds a value and nothing else, through nodes that only pass it on. */
+function valueNode(nodeOf, id) {
+  const found = nodeOf(id);
+  if (found?.type !== 'Reroute') return found?.type === 'PrimitiveNode' ? found : null;
+  const [source] = Object.values(found.inputs);
+  return source ? valueNode(nodeOf, source[0]) : null;
 }
 
 /**

@@ -15,6 +15,7 @@ import { count, say } from './words.mjs';
 const FACTS = ['title', 'model', 'model_sampling', 'method', 'objective', 'cost', 'cfg', 'orbits', 'nodes',
   'model_calls', 'seed', 'sigma_max', 'sigma_min', 'shift', 'carried_over'];
 const LONGEST_FACT = 200;
+const MOST_STEPS = 1000;
 let leave = () => {};
 
 /** @returns {any} what the host's side bar is to show, in the user's language */
@@ -37,13 +38,13 @@ function fillPanel(container) {
   const plot = new Plot(say('overlayWaits'));
   const field = html('input', { class: 'art-search', type: 'search', placeholder: say('search'),
     'aria-label': say('search') });
-  const steps = html('input', { class: 'art-search', type: 'number', min: 1, max: 1000, value: 10,
+  const steps = html('input', { class: 'art-search', type: 'number', min: 1, max: MOST_STEPS, value: 10,
     'aria-label': say('stepsHint') });
   const [rows, facts] = [html('ul', { class: 'art-list' }), html('div')];
   const examples = html('div', { class: 'art-actions' });
   const actions = html('div', { class: 'art-actions' },
     button(say('use'), () => only(selected) !== null && putIntoNode(only(selected))),
-    button(say('copy'), () => copySigmas(only(selected), Number(steps.value))));
+    button(say('copy'), () => copySigmas(only(selected), clamped(steps.value))));
   const show = () => showSelected(selected, plot, facts);
   const fill = () => rows.replaceChildren(...search(schedules(), field.value).map((each) => row(each, selected, show)));
   field.addEventListener('input', fill);
@@ -102,6 +103,11 @@ function only(selected) {
   if (selected.size === 1) return [...selected][0];
   tell('info', say('chooseOne'));
   return null;
+}
+
+/** A number of steps that the field offers; a field takes whatever is typed. */
+function clamped(text) {
+  return Math.min(MOST_STEPS, Number(text));
 }
 
 async function copySigmas(name, steps) {

@@ -63,9 +63,14 @@ export function learn(message) {
 }
 
 async function catchUp() {
-  const client = clientId();
+  const [client, before] = [clientId(), Object.values(states)];
   const answer = client ? await getJson('/art/live', { client }) : null;
-  if (Array.isArray(answer?.runs)) answer.runs.forEach(learn);
+  if (Array.isArray(answer?.runs)) {
+    answer.runs.forEach(learn);
+    // What the server knows nothing of ended with the one that began it.
+    before.filter((state) => !answer.runs.some((each) => each?.run === state.run))
+      .forEach((state) => learn({ ...state, phase: 'failed' }));
+  }
   await refresh();
 }
 

@@ -1,8 +1,8 @@
 /** The widget `art_plot` on the pack's nodes. */
 
-import { compareChart, emptyChart, ladderChart, trainingChart } from './charts.mjs';
+import { compareChart, emptyChart, ladderChart, ranChart, trainingChart } from './charts.mjs';
 import { sourceOf } from './graph.mjs';
-import { allGraphs, executionIds, getJson, isDragged, passWheel, undoable, workflowId } from './host.mjs';
+import { allGraphs, executionIds, getJson, isDragged, isElsewhere, passWheel, undoable, workflowId } from './host.mjs';
 import { chosen, isAuto, onSchedules, schedule, useSchedule } from './library.mjs';
 import { isOver } from './live.mjs';
 import { morph } from './paths.mjs';
@@ -102,7 +102,7 @@ function after(node, method, action) {
 
 /** ART Sigmas: redrawn when a widget or a wire changes, without queueing. */
 function plotSigmas(node, plot) {
-  let [timer, turn, here] = [0, 0, false];
+  let [timer, turn, here, trained] = [0, 0, false, ''];
   const draw = async () => {
     turn += 1;
     const mine = turn;
@@ -119,14 +119,19 @@ function plotSigmas(node, plot) {
     if (name !== null) undoable(() => useSchedule(node, name));
   }));
   node.widgets.filter((widget) => widget.type !== 'art_plot').forEach((widget) => after(widget, 'callback', soon));
-  after(node, 'onExecuted', (output) => readOutput(output?.art_sigmas, ({ name }) => {
-    keepRecord(node, { name, asked: asked(node) });
+  // Many messages of a training change nothing here.
+  const train = () => {
+    const [before, state] = [trained, trainingOf(wiredTrain(node) ?? {})];
+    trained = `${state?.run} ${state?.name}`;
+    if (trained !== before) soon();
+  };
+  after(node, 'onExecuted', (output) => readOutput(output?.art_sigmas, (record) => {
+    keepRecord(node, { ...record, asked: isElsewhere(record.workflow) ? null : asked(node) });
   }));
   for (const method of ['onConfigure', 'onConnectionsChange', 'onExecuted']) after(node, method, soon);
   return () => {
     here = true;
-    const stop = [onSchedules(soon), onTrainings(() => wiredTrain(node) && soon()),
-      onRecords(() => isAuto(chosen(node)) && soon())];
+    const stop = [onSchedules(soon), onTrainings(train), onRecords(soon)];
     soon();
     return () => {
       clearTimeout(timer);
@@ -142,20 +147,30 @@ function asked(node) {
   return JSON.stringify([chosen(node), sourceOf(node, 'schedule'), sourceOf(node, 'model')]);
 }
 
-/** What auto took when the node ran; null if it has not run as it is now. */
-function taken(node) {
+/** What the node told when it ran as it is wired now; null if it has not. */
+function lastRun(node) {
   const told = recordOf(node);
-  return told?.asked === asked(node) ? told.name ?? null : null;
+  // Where another workflow was in front, the wires were not to be seen.
+  const same = told?.asked === null ? told.choice === chosen(node) : told?.asked === asked(node);
+  return same ? told : null;
+}
+
+/** The name of the schedule that will be read; null where only a run tells. */
+function nameOf(node) {
+  if (sourceOf(node, 'schedule')) return trainingOf(wiredTrain(node) ?? {})?.name ?? null;
+  if (sourceOf(node, 'schedule_name')) return null;
+  return isAuto(chosen(node)) ? lastRun(node)?.name ?? null : chosen(node);
 }
 
 async function sigmasChart(node) {
-  const [steps, denoise] = ['steps', 'denoise'].map((name) => Number(valueOf(node, name)));
+  const name = nameOf(node);
+  const wires = ['schedule', 'schedule_name', 'steps', 'denoise'].filter((input) => sourceOf(node, input));
+  if (wires.includes('steps') || wires.includes('denoise') || (!name && wires.length)) {
+    return lastRun(node) ? ranChart(lastRun(node)) : emptyChart(say('wiredLater'));
+  }
+  const [steps, denoise] = ['steps', 'denoise'].map((input) => Number(valueOf(node, input)));
   if (!Number.isInteger(steps) || steps < 1 || !(denoise >= 0 && denoise <= 1)) return emptyChart(say('noSteps'));
-  const wired = hasWire(node, 'schedule');
-  const named = isAuto(chosen(node)) ? taken(node) : chosen(node);
-  const name = wired ? trainingOf(wiredTrain(node) ?? {})?.name : named;
-  if (!name && !wired) return emptyChart(say('autoLater'));
-  if (!name) return emptyChart(say('wiredLater'));
+  if (!name) return emptyChart(say('autoLater'));
   const known = await schedule(name);
   if (!known) return emptyChart(say('noSchedule', { name }));
   const answer = await getJson('/art/ladders', { name, steps, denoise });
@@ -164,12 +179,6 @@ async function sigmasChart(node) {
 
 function valueOf(node, name) {
   return node.widgets?.find((widget) => widget.name === name)?.value;
-}
-
-function hasWire(node, name) {
-  const index = node.inputs?.findIndex((input) => input.name === name) ?? -1;
-  if (index < 0) return false;
-  return node.isInputConnected ? node.isInputConnected(index) : (node.inputs[index].link ?? null) !== null;
 }
 
 /** The ART Train node at the schedule input, if one is wired directly. */
@@ -204,8 +213,8 @@ function plotTraining(node, plot) {
     };
     step(began);
   };
-  after(node, 'onExecuted', (output) => readOutput(output?.art_train, (record) => learn({ ...record,
-    node: executionIds(node)[0] ?? String(node.id), workflow: workflowId() })));
+  after(node, 'onExecuted', (output) => readOutput(output?.art_train, (record) => learn(isElsewhere(record.workflow)
+    ? record : { ...record, node: executionIds(node)[0] ?? String(node.id), workflow: workflowId() })));
   return () => {
     const stop = onTrainings(draw);
     draw();

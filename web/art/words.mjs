@@ -7,7 +7,7 @@ export const ENGLISH = {
   // plots
   noSteps: 'no such steps',
   autoLater: 'auto is drawn when it has run and knows the model',
-  wiredLater: 'the connected schedule is drawn when it has been trained',
+  wiredLater: 'what comes over a wire is drawn when it has run',
   noSchedule: 'there is no schedule “$name” to draw',
   trainWaits: 'queue the workflow to see the schedule being learned',
   compareWaits: 'queue the workflow to see the errors of the schedules',
@@ -32,6 +32,10 @@ export const ENGLISH = {
   ladderRange: 'from $from to $to, then 0',
   ladderAcross: 'step (after the last one sigma is 0)',
   ladderPoint: 'step $i of $steps: sigma $sigma, $share of the clock',
+  ranNothing: 'of the last run there is nothing to draw',
+  ranRange: 'as it last ran: from $from to $to, then 0',
+  ranPoint: 'step $i of $steps: sigma $sigma',
+  connected: 'the connected schedule',
   trainAlt: 'ART Train: $status.',
   timeLeft: 'about $time left in this phase',
   costNow: 'cost $cost of the optimum',
@@ -88,6 +92,7 @@ export const ENGLISH = {
   saved: 'Schedule saved as “$name”',
   close: 'Close',
   selectFirst: 'Select an ART Sigmas node first; it will then use the schedule.',
+  wireWins: 'A wire at $input decides which schedule this node uses; take it off to choose one here.',
   learnHere: 'Learn a schedule for this model',
   replaceHere: 'Use ART sigmas',
   noneYet: 'There is no schedule yet. ART Train makes one.',
@@ -95,7 +100,9 @@ export const ENGLISH = {
     + 'it takes about as long as $n pictures of 30 steps. Fewer orbits and trial_calls take less.',
   learnUnproven: 'For $sampler ComfyUI’s own schedules were as good or better at most numbers of steps; '
     + 'see “Which objective?” in the README.',
+  learnOther: 'ART Train has no objective for $sampler, and is set as for euler.',
   nodeMissing: 'This ComfyUI lacks a node type that is needed; nothing was changed.',
+  changeFailed: 'The workflow could not be changed completely; undo takes back what was done.',
 };
 let chosen = {};
 

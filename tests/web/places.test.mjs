@@ -1,0 +1,238 @@
+/** Several workflows in one page, wires that decide instead of widgets, and what a subgraph shows outside. */
+
+import assert from 'node:assert/strict';
+import test, { beforeEach, mock } from 'node:test';
+
+import { app, create, FakeGraph, host, message, plotOf, reconnect, send, settle } from './fake_page.mjs';
+
+const clock = Array.from({ length: 17 }, (_, i) => 80 * (1 - i / 16) ** 3);
+const SIGMAS = [80, 20, 5, 1, 0];
+await import('../../web/art.js');
+const { setup, getNodeMenuItems, commands, afterConfigureGraph } = host.extension;
+host.answers = { '/art/schedules': { schedules: [{ name: 'mine' }, { name: 'other' }] }, '/art/live': { runs: [] },
+  '/art/schedule': { name: 'mine', clock, grids: {} }, '/art/ladders': { ladders: {} } };
+setup();
+await settle();
+mock.method(console, 'error', () => {});
+
+let workflows = 0;
+beforeEach(() => {
+  app.graph = new FakeGraph(`place ${workflows += 1}`);
+  app.canvas.selected_nodes = {};
+  delete app.extensionManager.workflow;
+  afterConfigureGraph();
+  Object.assign(host, { events: [], told: [], asked: [] });
+  host.answers['/art/live'] = { runs: [] };
+});
+
+const NAMED = { schedule_name: 'mine', steps: 4, denoise: 1 };
+const status = (node) => plotOf(node).element.all('div')[0].textContent;
+const value = (node, name) => node.widgets.find((widget) => widget.name === name).value;
+const ladders = () => host.asked.filter((path) => path.startsWith('/art/ladders')).length;
+const compared = (place) => ({ art_compare: [{ sampler: 'euler', noises: 4, ...place,
+  curves: [{ name: 'mine', learned: true, points: [[4, 4, 0.5], [8, 8, 0.1]] }] }] });
+
+/** Another workflow in front, which the first one stays open beside. */
+function openAnother(first) {
+  app.graph = new FakeGraph(`${first.id}, another`);
+  app.extensionManager.workflow = { openWorkflows: [first, app.graph].map(({ id }) => ({ activeState: { id } })) };
+  afterConfigureGraph();
+}
+
+/** The first workflow in front again, which makes its nodes anew. */
+function goBack(first) {
+  app.graph = new FakeGraph(first.id);
+  const made = first.nodes.map((node) => create(node.type, Object.fromEntries(node.widgets
+    .filter((widget) => widget.type !== 'art_plot').map((widget) => [widget.name, widget.value])), app.graph, node.id));
+  afterConfigureGraph();
+  return made;
+}
+
+function wire(node, input, type = 'Loader') {
+  const from = create(type);
+  from.connect(0, node, node.inputs.findIndex((each) => each.name === input));
+  node.onConnectionsChange?.();
+  return from;
+}
+
+test('what nodes of another open workflow tell is kept for those', async () => {
+  const [first, place] = [app.graph, (node) => ({ workflow: first.id, node: String(node.id) })];
+  const [compare, train, sigmas] = [create('ARTCompare'), create('ARTTrain'),
+    create('ARTSigmas', { ...NAMED, schedule_name: 'auto' })];
+  openAnother(first);
+  const [compare2, train2, sigmas2] = [create('ARTCompare'), create('ARTTrain'),
+    create('ARTSigmas', { ...NAMED, schedule_name: 'auto' })];
+  compare2.onExecuted(compared(place(compare)));
+  train2.onExecuted({ art_train: [message({ ...place(train), run: 70, phase: 'finished', clock, name: 'kept' })] });
+  sigmas2.onExecuted({ art_sigmas: [{ name: 'mine', choice: 'auto', sigmas: SIGMAS, ...place(sigmas) }] });
+  await settle();
+  assert.match(status(compare2), /queue the workflow/);
+  assert.match(status(train2), /queue the workflow/);
+  assert.match(status(sigmas2), /auto is drawn when/);
+  const again = goBack(first);
+  await settle();
+  assert.equal(status(again[0]), 'error of euler over 4 noises');
+  assert.match(status(again[1]), /saved as kept/);
+  assert.match(status(again[2]), /^from 80/);
+});
+
+test('a workflow that is saved under a new id keeps what the host had in its cache', async () => {
+  const [compare, train] = [create('ARTCompare'), create('ARTTrain')];
+  app.extensionManager.workflow = { openWorkflows: [{ activeState: { id: app.graph.id } }] };
+  compare.onExecuted(compared({ workflow: 'its old id', node: '1' }));
+  train.onExecuted({ art_train: [message({ workflow: 'its old id', run: 71, phase: 'finished', clock, name: 'kept' })] });
+  await settle(20);
+  assert.equal(status(compare), 'error of euler over 4 noises');
+  assert.match(status(train), /saved as kept/);
+});
+
+test('what comes over a wire is drawn as it ran', async () => {
+  for (const [input, given] of [['steps', 'mine'], ['denoise', 'mine'], ['schedule_name', 'other'], ['schedule', null]]) {
+    app.graph = new FakeGraph(`place ${workflows += 1}`);
+    const node = create('ARTSigmas', NAMED);
+    wire(node, input);
+    await settle();
+    assert.match(status(node), /over a wire/, input);
+    assert.ok(plotOf(node).element.all('circle').length < 4);
+    node.onExecuted({ art_sigmas: [{ name: given, sigmas: SIGMAS }] });
+    await settle();
+    assert.equal(status(node), 'as it last ran: from 80 to 1, then 0', input);
+    const picture = plotOf(node).element.all('div').find((each) => each.attributes.role === 'img');
+    assert.match(picture.attributes['aria-label'], new RegExp(`of ${given ?? 'the connected schedule'}: 4 steps`));
+    node.onExecuted({ art_sigmas: [{ name: given, sigmas: [] }] });
+    await settle();
+    assert.match(status(node), /nothing to draw/);
+  }
+});
+
+test('where a wire decides, choosing a schedule says so', async () => {
+  const use = async (node) => {
+    app.canvas.selected_nodes = { 1: node };
+    const picked = commands[0].function();
+    document.body.all('dialog')[0].all('ul')[0].all('button')[1].dispatchEvent(new Event('click'));
+    await picked;
+  };
+  const named = create('ARTSigmas', NAMED);
+  wire(named, 'schedule_name');
+  await use(named);
+  assert.equal(value(named, 'schedule_name'), 'mine');
+  assert.match(host.told[0].detail, /wire at schedule_name decides/);
+  const wired = create('ARTSigmas', NAMED);
+  wire(wired, 'schedule');
+  await use(wired);
+  assert.equal(value(wired, 'schedule_name'), 'other');
+  assert.match(host.told[1].detail, /wire at schedule decides/);
+  const free = create('ARTSigmas', NAMED);
+  await use(free);
+  assert.deepEqual([value(free, 'schedule_name'), host.told.length], ['other', 2]);
+});
+
+test('browsing without an ART Sigmas says what is missing', async () => {
+  const picked = commands[0].function();
+  document.body.all('dialog')[0].all('ul')[0].all('button')[0].dispatchEvent(new Event('click'));
+  await picked;
+  assert.match(host.told[0].detail, /Select an ART Sigmas/);
+});
+
+test('a new list is a new object, which the page looks at', async () => {
+  const node = create('ARTSigmas', NAMED);
+  const before = node.widgets[0].options;
+  reconnect();
+  await settle();
+  assert.notEqual(node.widgets[0].options, before);
+  assert.deepEqual(node.widgets[0].options.values, ['mine', 'other']);
+});
+
+test('a training that the host no longer knows has ended', async () => {
+  const [gone, kept] = [create('ARTTrain'), create('ARTTrain')];
+  const told = (node, run) => message({ node: String(node.id), workflow: app.graph.id, run, done: 2 });
+  [[gone, 80], [kept, 81]].forEach(([node, run]) => send(told(node, run)));
+  host.answers['/art/live'] = undefined;
+  reconnect();
+  await settle();
+  assert.match(status(gone), /model call 2 of 4/, 'no answer says nothing');
+  host.answers['/art/live'] = { runs: [told(kept, 81)] };
+  reconnect();
+  await settle();
+  assert.match(status(gone), /stopped, nothing was saved/);
+  assert.match(status(kept), /model call 2 of 4/);
+});
+
+test('messages of other trainings ask the server for nothing', async () => {
+  const [train, other, sigmas] = [create('ARTTrain'), create('ARTTrain'), create('ARTSigmas', NAMED)];
+  train.connect(0, sigmas, sigmas.inputs.findIndex((each) => each.name === 'schedule'));
+  const told = (node, changes) => message({ node: String(node.id), workflow: app.graph.id, ...changes });
+  send(told(train, { run: 90, phase: 'finished', clock, name: 'mine' }));
+  await settle();
+  const before = ladders();
+  for (let number = 1; number < 6; number += 1) {
+    send(told(other, { run: 91, number, phase: 'learning', clock }));
+    await settle(100);
+  }
+  assert.equal(ladders(), before);
+  send(told(train, { run: 92, phase: 'finished', clock, name: 'other' }));
+  await settle();
+  assert.equal(ladders(), before + 1);
+});
+
+/** A KSampler in a subgraph whose sides have ids of the newer kind, texts. */
+function inSubgraph() {
+  const inner = new FakeGraph('inner');
+  const outside = { comfyClass: 'inner', subgraph: inner,
+    properties: { proxyWidgets: [['1', 'seed'], ['1', 'steps'], ['1', 'control_after_generate'], ['7', 'seed']] } };
+  app.graph.add(outside, 40);
+  app.graph.subgraphs.set('inner', inner);
+  const sampler = create('KSampler', { seed: 5, steps: 9, cfg: 4.5, denoise: 1, sampler_name: 'euler' }, inner);
+  const [wires, wire] = [[], (told) => (slot) => wires.push([...told, slot])];
+  inner.inputNode = { slots: [0, 1, 2, 3].map((slot) => ({
+    connect: (input, node) => wire(['in', node.type, input.name])(slot) })) };
+  inner.outputNode = { slots: [{ connect: (_, node) => wire([node.type, 'out'])(0) }] };
+  ['model', 'positive', 'negative', 'latent_image'].forEach((name, slot) => {
+    inner.links.set(100 + slot, { id: 100 + slot, origin_id: '-10', origin_slot: slot, target_id: sampler.id,
+      target_slot: sampler.inputs.findIndex((input) => input.name === name) });
+    sampler.inputs.find((input) => input.name === name).link = 100 + slot;
+  });
+  inner.links.set(104, { id: 104, origin_id: sampler.id, origin_slot: 0, target_id: '-20', target_slot: 0 });
+  inner.cut = (id) => inner.links.delete(id);
+  return { inner, outside, sampler, wires };
+}
+
+test('in a subgraph every wire to its sides is there again, and what it shows outside', async () => {
+  const { inner, outside, sampler, wires } = inSubgraph();
+  await getNodeMenuItems(sampler).find((each) => each.content === 'Use ART sigmas').callback();
+  assert.deepEqual(host.told, []);
+  assert.deepEqual(wires.sort(), [['SamplerCustom', 'out', 0], ['in', 'ARTSigmas', 'model', 0],
+    ['in', 'SamplerCustom', 'latent_image', 3], ['in', 'SamplerCustom', 'model', 0], ['in', 'SamplerCustom', 'negative', 2],
+    ['in', 'SamplerCustom', 'positive', 1]]);
+  const id = (type) => String(inner.nodes.find((node) => node.type === type).id);
+  assert.deepEqual(outside.properties.proxyWidgets, [[id('SamplerCustom'), 'noise_seed'], [id('ARTSigmas'), 'steps'],
+    [id('SamplerCustom'), 'control_after_generate'], ['7', 'seed']]);
+  assert.ok(!inner.nodes.includes(sampler));
+});
+
+test('ART Train in a subgraph is wired to its sides', () => {
+  const { sampler, wires } = inSubgraph();
+  getNodeMenuItems(sampler).find((each) => each.content.startsWith('Learn')).callback();
+  assert.deepEqual(wires.map(([, type, name]) => `${type}.${name}`).sort(),
+    ['latent_image', 'model', 'negative', 'positive'].map((name) => `ARTTrain.${name}`));
+});
+
+test('a change that fails is told, and the sampler stays', async () => {
+  const { inner, sampler } = inSubgraph();
+  inner.outputNode.slots[0].connect = () => { throw new TypeError('no such output'); };
+  await getNodeMenuItems(sampler).find((each) => each.content === 'Use ART sigmas').callback();
+  assert.match(host.told[0].detail, /undo takes back/);
+  assert.deepEqual(host.events, ['before', 'after']);
+  assert.ok(inner.nodes.includes(sampler));
+});
+
+test('a sampler that no objective is for is named', () => {
+  const objectives = { ARTTrain: { nodeData: { input: { required: { objective: [['end:euler'], {}] } } } } };
+  globalThis.LiteGraph.registered_node_types = objectives;
+  const learn = (name) => getNodeMenuItems(create('KSampler', { sampler_name: name }))
+    .find((each) => each.content.startsWith('Learn')).callback();
+  ['lcm', 'euler'].forEach(learn);
+  delete globalThis.LiteGraph.registered_node_types;
+  assert.match(host.told[0].detail, /no objective for lcm/);
+  assert.match(host.told[1].detail, /best for euler.*9 pictures/);
+});
