@@ -1,12 +1,12 @@
 """How a comparison tells what it will cost and how far it is, and lets itself be stopped."""
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 
 import comfy.utils
 
+from .events import running_server
 from .training import UPDATE_SECONDS, check_interrupt
 
 TIMED_CALLS = 4  # after the first one, which also loads the model
@@ -52,7 +52,9 @@ class Meter:
         """Fill the bar; returns the seconds since the start."""
         check_interrupt()
         self.bar.update_absolute(self.total, self.total)
-        return self.clock() - self.began
+        seconds = self.clock() - self.began
+        self.tell(f"{self.cost}\ndone in {duration(seconds)}")  # some pages keep the last line
+        return seconds
 
 
 def duration(seconds: float) -> str:
@@ -63,9 +65,13 @@ def duration(seconds: float) -> str:
 
 
 def node_text(node_id) -> Callable[[str], None]:
-    """Shows a text on a node of the page, where the host can do that; else does nothing."""
-    # The module is there in a running host; importing it elsewhere would make half a server.
-    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
-    if node_id is None or not hasattr(server, "send_progress_text"):
+    """Shows a text on a node while it runs, on the page that queued it, where the host can do that; else does nothing.
+
+    Newer pages take it away when the run is over.
+    """
+    server = running_server()
+    client = getattr(server, "client_id", None)
+    # Without a client the host would tell every page there is, whatever node has that id there.
+    if node_id is None or client is None or not hasattr(server, "send_progress_text"):
         return lambda text: None
-    return lambda text: server.send_progress_text(text, node_id)
+    return lambda text: server.send_progress_text(text, node_id, client)

@@ -51,6 +51,11 @@ def node_place(hidden) -> dict:
     return {"node": None if node_id is None else str(node_id), "workflow": known if isinstance(known, str) else None}
 
 
+def told(hidden, text: str) -> dict:
+    """What a node says in words when it has run, for its `ui`; the page shows it below the node's widgets."""
+    return {"text": [text], "art_told": [{**node_place(hidden), "text": text}]}
+
+
 def _never_raises(method):
     """A picture must never stop a training: an error in making it is only noted."""
     @functools.wraps(method)
@@ -72,7 +77,7 @@ class TrainingEvents:
 
     def __init__(self, node_id, workflow=None, clock: Callable[[], float] = time.monotonic):
         self.node_id, self.clock = None if node_id is None else str(node_id), clock
-        server = _server()
+        server = running_server()
         self.client = getattr(server, "client_id", None)
         self.started, self.sent, self.costs = clock(), -math.inf, []
         self.state = {
@@ -166,7 +171,7 @@ class TrainingEvents:
             _last.move_to_end(key)
             while len(_last) > MOST_RUNS:
                 _last.popitem(last=False)
-        server = _server()
+        server = running_server()
         # Without a client the host would tell every page there is.
         if self.client is not None and hasattr(server, "send_sync"):
             server.send_sync(MESSAGE, state, self.client)
@@ -205,6 +210,6 @@ def _next_run() -> int:
         return _newest_run
 
 
-def _server():
+def running_server():
     """The running host's server, or None; importing it elsewhere would make half a server."""
     return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)

@@ -9,7 +9,6 @@ import datetime
 import functools
 import json
 import math
-import sys
 import types
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from aiohttp import web
 
 from ..core import Schedule, ScheduleFileError
 from . import library
-from .events import last_states
+from .events import last_states, running_server
 from .host_schedules import usable_grid
 
 LADDERS = ("karras", "normal")
@@ -33,7 +32,7 @@ SAMPLINGS = ("ModelSamplingDiscreteFlow", "ModelSamplingFlux", "ModelSamplingCon
 
 def register_routes() -> bool:
     """Add the routes to the host's server; False where there is none. Harmless to repeat."""
-    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    server = running_server()
     routes = getattr(server, "routes", None)
     if routes is None or getattr(server, "_art_routes", False):
         return False

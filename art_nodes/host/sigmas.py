@@ -70,7 +70,8 @@ def read_sigmas(name: str, steps: int, denoise: float, schedule: Schedule | None
     warnings = [] if model is None else warnings_for(chosen, model)
     for warning in warnings:
         log.warning("ART Sigmas: %s", warning)
-    text = "\n".join([why, *described(chosen, taken), *(f"Warning: {warning}" for warning in warnings)])
+    # What is amiss comes where it is seen without scrolling.
+    text = "\n".join([why, *(f"Warning: {warning}" for warning in warnings), *described(chosen, taken)])
     return Reading(_sigmas(chosen, steps, denoise, model), text, taken, tuple(warnings))
 
 

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.comparing_progress import node_text
+from ..host.events import told
 from ..host.schedule_tools import FORMATS, export
 from ..host.sigmas import choices, fingerprint
 
@@ -19,7 +19,7 @@ class ARTExportSchedule(io.ComfyNode):
             description="Writes the sigmas of a schedule as text: numbers for the ManualSigmas node, or JSON with what "
                         "a scheduler of diffusers takes. The sigmas are those that ART Sigmas gives.",
             is_output_node=True,
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
                 io.Combo.Input("format", options=list(FORMATS), default=FORMATS[0],
                                tooltip="ManualSigmas takes numbers separated by commas. The JSON names the scheduler, "
@@ -51,5 +51,4 @@ class ARTExportSchedule(io.ComfyNode):
     @classmethod
     def execute(cls, format, schedule_name, steps, denoise, schedule=None, model=None):  # noqa: A002, a widget's name
         text = export(format, schedule_name, steps, denoise, schedule, model)
-        node_text(cls.hidden.unique_id)(text)
-        return io.NodeOutput(text, ui={"text": [text]})
+        return io.NodeOutput(text, ui=told(cls.hidden, text))

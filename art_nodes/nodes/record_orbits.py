@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.comparing_progress import node_text
+from ..host.events import told
 from ..host.recordings import record_to_file
 from .newer import SEED_CONTROL
 
@@ -20,7 +20,7 @@ class ARTRecordOrbits(io.ComfyNode):
                         "folder. For learning one schedule on many prompts, as python -m benchmarks make-bundled does; "
                         "for a single prompt use ART Train.",
             is_output_node=True,
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
                 io.Model.Input("model", tooltip="The model to record, with its LoRAs, shift and other patches."),
                 io.Conditioning.Input("positive", tooltip="The prompt."),
@@ -43,5 +43,4 @@ class ARTRecordOrbits(io.ComfyNode):
     @classmethod
     def execute(cls, **inputs):
         file, text = record_to_file(**inputs)
-        node_text(cls.hidden.unique_id)(text)
-        return io.NodeOutput(ui={"recordings": [file], "text": [text]})
+        return io.NodeOutput(ui={"recordings": [file], **told(cls.hidden, text)})

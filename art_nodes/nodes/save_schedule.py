@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.comparing_progress import node_text
+from ..host.events import told
 from ..host.schedule_tools import save
 
 
@@ -18,7 +18,7 @@ class ARTSaveSchedule(io.ComfyNode):
             description="Saves a schedule in models/art_schedules, so that ART Sigmas can use it by name. No other "
                         "schedule is overwritten. To delete or rename one, use your file manager.",
             is_output_node=True,
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
                 io.Custom("ART_SCHEDULE").Input("schedule", tooltip="The schedule, mostly from ART Merge Schedules; "
                                                                     "ART Train saves its own."),
@@ -32,5 +32,4 @@ class ARTSaveSchedule(io.ComfyNode):
     @classmethod
     def execute(cls, schedule, name):
         saved, text = save(schedule, name)
-        node_text(cls.hidden.unique_id)(text)
-        return io.NodeOutput(saved, ui={"text": [text]})
+        return io.NodeOutput(saved, ui=told(cls.hidden, text))

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io, ui
 
-from ..host.comparing_progress import node_text
+from ..host.events import told
 from ..host.schedule_tools import describe, names, pick
 from ..host.sigmas import fingerprint
 
@@ -19,7 +19,7 @@ class ARTScheduleInfo(io.ComfyNode):
             description="Shows what a learned schedule is: its curve, on which model and how it was learned, for which "
                         "sampler, and its sigmas at the numbers of steps you name.",
             is_output_node=True,
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
                 io.Combo.Input("schedule_name", options=names(),
                                tooltip="A schedule of the library. A connected schedule is shown instead."),
@@ -49,5 +49,4 @@ class ARTScheduleInfo(io.ComfyNode):
     def execute(cls, schedule_name, steps, schedule=None):
         chosen, name = pick(schedule_name, schedule)
         curve, text = describe(chosen, name, steps)
-        node_text(cls.hidden.unique_id)(text)
-        return io.NodeOutput(curve, text, ui={**ui.PreviewImage(curve, cls=cls).as_dict(), "text": [text]})
+        return io.NodeOutput(curve, text, ui={**ui.PreviewImage(curve, cls=cls).as_dict(), **told(cls.hidden, text)})

@@ -2,7 +2,6 @@
 
 from comfy_api.latest import io
 
-from ..host.comparing_progress import node_text
 from ..host.events import node_place
 from ..host.sigmas import choices, fingerprint, read_sigmas
 from .newer import found_by
@@ -52,6 +51,5 @@ class ARTSigmas(io.ComfyNode):
     @classmethod
     def execute(cls, schedule_name, steps, denoise, schedule=None, model=None):
         reading = read_sigmas(schedule_name, steps, denoise, schedule, model)
-        node_text(cls.hidden.unique_id)(reading.text)
         record = {**reading.record, **node_place(cls.hidden), "choice": schedule_name}
         return io.NodeOutput(reading.sigmas, ui={"text": [reading.text], "art_sigmas": [record]})

@@ -44,6 +44,12 @@ def sigmas_node(node_id=2, name="auto", steps=10) -> dict:
                  [("sigmas", "SIGMAS")], [name, steps, 1.0])
 
 
+def info_node(node_id=2, name="demo-sdxl") -> dict:
+    """ART Schedule Info; it is an output node."""
+    return _node(node_id, "ARTScheduleInfo", (420, 600), [("schedule", "ART_SCHEDULE")],
+                 [("curve", "IMAGE"), ("text", "STRING")], [name, "6, 10"])
+
+
 def compare_node(node_id=2) -> dict:
     """ART Compare of two schedules at one number of steps; it is an output node."""
     inputs = [*SAMPLED, ("schedule", "ART_SCHEDULE"), ("sigmas", "SIGMAS"), ("vae", "VAE")]
@@ -101,6 +107,12 @@ def two_trainings(first: str, second: str) -> dict:
 def automatic() -> dict:
     """Demo model, ART Sigmas that chooses for it, and a preview."""
     return graph([demo_node(), sigmas_node(), preview_node(3)], [(1, 0, 2, 1), (2, 0, 3, 0)])
+
+
+def speaking(steps: int) -> dict:
+    """ART Sigmas as node 2, on the schedule of another model, with a preview, and ART Schedule Info as node 4."""
+    nodes = [demo_node(), sigmas_node(2, "sd3", steps), preview_node(3), info_node(4)]
+    return graph(nodes, [(1, 0, 2, 1), (2, 0, 3, 0)], named_id("speaking"))
 
 
 def compared(steps: int) -> dict:

@@ -239,6 +239,7 @@ def test_the_estimate_leaves_out_the_first_call(comfy):
         now[0] += 2.0
         meter.called()
     assert told[-1].endswith("call 101, about 1 s left") and meter.finish() == 250.0
+    assert told[-1] == "101 model calls\ndone in 4 min", "or a page that keeps the last line speaks of time left"
     assert len(told) < 60  # not after every call
 
 
@@ -253,8 +254,13 @@ def test_text_on_the_node_where_the_host_can(comfy, monkeypatch):
     from art_nodes.host.comparing_progress import node_text
 
     sent = []
-    new = types.SimpleNamespace(send_progress_text=lambda *args: sent.append(args))
-    for instance, expected in ((new, [("hello", "12:5")]), (types.SimpleNamespace(), []), (None, [])):
+
+    def server(client):
+        return types.SimpleNamespace(client_id=client, send_progress_text=lambda *args: sent.append(args))
+
+    # Nobody else is told, and without a client nobody at all.
+    for instance, expected in ((server("me"), [("hello", "12:5", "me")]), (server(None), []),
+                               (types.SimpleNamespace(client_id="me"), []), (None, [])):
         sent.clear()
         module = types.SimpleNamespace(PromptServer=types.SimpleNamespace(instance=instance))
         monkeypatch.setitem(sys.modules, "server", module)

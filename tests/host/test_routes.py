@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def register(routes, monkeypatch, table, server=None, app=None):
 
     instance = server or types.SimpleNamespace(routes=table, app=app)
     module = types.SimpleNamespace(PromptServer=types.SimpleNamespace(instance=instance))
-    monkeypatch.setitem(routes.sys.modules, "server", module)
+    monkeypatch.setitem(sys.modules, "server", module)
     return routes.register_routes()
 
 
@@ -60,7 +61,7 @@ def test_registering(library, monkeypatch):
     assert sorted(route.path for route in table) == ["/art/ladders", "/art/live", "/art/schedule", "/art/schedules"]
     assert {route.method for route in table} == {"GET"}
     for missing in (None, types.SimpleNamespace(), types.SimpleNamespace(PromptServer=None)):
-        monkeypatch.setitem(routes.sys.modules, "server", missing)
+        monkeypatch.setitem(sys.modules, "server", missing)
         assert routes.register_routes() is False
 
 

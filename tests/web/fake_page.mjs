@@ -83,6 +83,7 @@ const TYPES = {
   KSamplerSelect: ['sampler_name', 1],
   ARTSigmas: ['schedule_name steps denoise schedule model', 1],
   ARTCompare: ['model schedules', 3],
+  ARTScheduleInfo: ['schedule_name steps schedule', 2],
   ARTTrain: ['model positive negative latent_image cfg seed control_after_generate steps name objective orbits trial_calls', 4],
   Loader: ['ckpt_name', 3],
   Save: ['samples', 0],

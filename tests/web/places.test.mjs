@@ -76,6 +76,37 @@ test('what nodes of another open workflow tell is kept for those', async () => {
   assert.match(status(again[2]), /^from 80/);
 });
 
+test('what a node says is shown when it has run, in its own workflow', async () => {
+  const [first, info] = [app.graph, create('ARTScheduleInfo')];
+  const words = (node) => plotOf(node).element.textContent;
+  const told = (text) => ({ art_told: [{ text, workflow: first.id, node: String(info.id) }] });
+  assert.match(words(info), /queue the workflow to read/);
+  info.onExecuted(told('Learned on <b>noise</b>.'));
+  assert.equal(words(info), 'Learned on <b>noise</b>.');
+  openAnother(first);
+  const other = create('ARTScheduleInfo');
+  other.onExecuted(told('Learned on data.'));
+  await settle(20);
+  assert.match(words(other), /queue the workflow to read/);
+  const [again] = goBack(first);
+  await settle(20);
+  assert.equal(words(again), 'Learned on data.');
+});
+
+test('ART Sigmas says what it took and warns, as long as it is asked for the same', async () => {
+  const node = create('ARTSigmas', { ...NAMED, schedule_name: 'auto' });
+  const words = () => plotOf(node).element.all('div').find((each) => each.attributes.class === 'art-told').textContent;
+  await settle();
+  assert.match(words(), /queue the workflow to read/);
+  node.onExecuted({ art_sigmas: [{ name: 'mine', sigmas: SIGMAS, text: 'auto took mine.\nWarning: another shift.' }] });
+  await settle();
+  assert.equal(words(), 'auto took mine.\nWarning: another shift.');
+  node.widgets[0].value = 'other';
+  node.widgets[0].callback('other');
+  await settle();
+  assert.match(words(), /queue the workflow to read/);
+});
+
 test('a workflow that is saved under a new id keeps what the host had in its cache', async () => {
   const [compare, train] = [create('ARTCompare'), create('ARTTrain')];
   app.extensionManager.workflow = { openWorkflows: [{ activeState: { id: app.graph.id } }] };

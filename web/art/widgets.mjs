@@ -10,10 +10,13 @@ import { pickSchedule } from './picker.mjs';
 import { Plot } from './plot.mjs';
 import { keepRecord, onRecords, recordOf } from './records.mjs';
 import { button } from './svg.mjs';
+import { Told } from './told.mjs';
 import { learn, onTrainings, putIntoNode, trainingOf } from './trainings.mjs';
 import { say } from './words.mjs';
 
-const HEIGHTS = { ARTSigmas: 310, ARTTrain: 520, ARTCompare: 360 };
+const HEIGHTS = { ARTSigmas: 370, ARTTrain: 520, ARTCompare: 360 };
+/** Of the nodes that only say something. */
+const LINES = 90;
 /** Narrower, a ladder of 20 steps is a row of dots that touch each other. */
 const WIDTH = 330;
 const MORPH_MS = 180;
@@ -27,20 +30,21 @@ const ends = new Map();
 /**
  * Which plot a node gets, by its class. Each returns what begins to draw and to listen, and that returns what ends it.
  */
-const PLOTS = { ARTSigmas: plotSigmas, ARTTrain: plotTraining, ARTCompare: plotComparison };
+const PLOTS = { ARTSigmas: plotSigmas, ARTTrain: plotTraining, ARTCompare: plotComparison, ARTScheduleInfo: showWords,
+  ARTExportSchedule: showWords, ARTSaveSchedule: showWords, ARTRecordOrbits: showWords };
 
 /**
- * Give a new node its plot, if it is one of ours.
+ * Give a new node its plot, or the box for what it says, if it is one of ours.
  * @param {any} node
  */
 export function addPlot(node) {
   const make = Object.hasOwn(PLOTS, node.comfyClass ?? '') ? PLOTS[node.comfyClass] : null;
   if (!make || node.widgets?.some((widget) => widget.type === 'art_plot')) return;
-  const plot = new Plot('');
+  const plot = make === showWords ? new Told(say('toldLater')) : new Plot('');
   plot.element.classList.add(`art-plot-${node.comfyClass}`);
   // The host keeps the page itself from being zoomed, which it may not in a passive listener.
   plot.element.addEventListener('wheel', passWheel, { passive: false });
-  const least = HEIGHTS[node.comfyClass];
+  const least = HEIGHTS[node.comfyClass] ?? LINES;
   let held;
   const widget = node.addDOMWidget('art_plot', 'art_plot', plot.element, {
     serialize: false, hideOnZoom: false, getMinHeight: () => held ?? least, getMaxHeight: () => held,
@@ -103,9 +107,12 @@ function after(node, method, action) {
 /** ART Sigmas: redrawn when a widget or a wire changes, without queueing. */
 function plotSigmas(node, plot) {
   let [timer, turn, here, trained] = [0, 0, false, ''];
+  const words = new Told(say('toldLater'));
+  plot.element.append(words.element);
   const draw = async () => {
     turn += 1;
     const mine = turn;
+    words.show(lastRun(node)?.text);
     const chart = await sigmasChart(node);
     // An answer that was overtaken by a later change is not shown.
     if (mine === turn) plot.show(chart);
@@ -229,6 +236,20 @@ function plotTraining(node, plot) {
 function plotComparison(node, plot) {
   const draw = () => plot.show(compareChart(recordOf(node)) ?? emptyChart(say('compareWaits')));
   after(node, 'onExecuted', (output) => readOutput(output?.art_compare, (record) => {
+    keepRecord(node, record);
+    draw();
+  }));
+  return () => {
+    const stop = onRecords(draw);
+    draw();
+    return stop;
+  };
+}
+
+/** What a node said when it last ran. */
+function showWords(node, words) {
+  const draw = () => words.show(recordOf(node)?.text);
+  after(node, 'onExecuted', (output) => readOutput(output?.art_told, (record) => {
     keepRecord(node, record);
     draw();
   }));

@@ -12,6 +12,7 @@ export const ENGLISH = {
   trainWaits: 'queue the workflow to see the schedule being learned',
   compareWaits: 'queue the workflow to see the errors of the schedules',
   readHint: 'hover, or focus and use the arrow keys, to read values',
+  toldLater: 'queue the workflow to read here what comes of it',
   noDenoise: 'denoise 0: nothing is sampled',
   more: 'and $n more',
   step: '$n step',
