@@ -24,7 +24,7 @@ from .comparing_plot import draw_errors
 from .comparing_progress import Meter
 from .comparing_results import Cell, Measured, end_errors, first_part
 from .comparing_samplers import check_sampler, count_calls, sample
-from .comparing_sheet import check_vae, draw_sheet, no_pictures
+from .comparing_sheet import check_vae, no_pictures, try_sheet
 from .comparing_text import cost_text, counted, table_text
 from .events import comparison_record
 from .recording import LARGEST_SEED, describe_model, empty_like, flat, gaussian
@@ -109,8 +109,8 @@ def compare(model, positive, negative, latent_image: dict, cfg: float, seed: int
     setting = {"sampler": plan.sampler_name, "cfg": cfg, "seed": seed, "seeds": seeds,
                "reference": f"{REFERENCE_SAMPLER} on {REFERENCE_SCHEDULER}", "reference_steps": plan.reference_steps,
                "model": describe_model(model)}
-    pictures = no_pictures() if vae is None else draw_sheet(measured, vae)
-    table = table_text(measured, setting, [*plan.warnings, *start_warnings(model, plan)])
+    pictures, flaws = (no_pictures(), []) if vae is None else try_sheet(measured, vae)
+    table = table_text(measured, setting, [*plan.warnings, *start_warnings(model, plan), *flaws])
     plot = draw_errors(measured, plan.learned, plan.sampler_name)
     return Compared(measured, table, plot, pictures, comparison_record(measured, plan.learned, plan.sampler_name))
 

@@ -74,7 +74,7 @@ def sampler_flaw(name: str) -> str | None:
     trial = _Trial()
     try:
         first, second = trial.run(name, TRIED_STEPS, seed=1), trial.run(name, TRIED_STEPS, seed=2)
-    except comfy.model_management.InterruptProcessingException:
+    except (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:  # other packs' samplers may fail in any way
         return f"fails on a plain model ({error})"
@@ -92,7 +92,7 @@ def count_calls(name: str, steps: int) -> int:
     trial = _Trial()
     try:
         trial.run(name, steps, seed=1)
-    except comfy.model_management.InterruptProcessingException:
+    except (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
         raise ValueError(f"steps must suit the sampler; {name} fails at {steps} ({error}); ask for more") from error

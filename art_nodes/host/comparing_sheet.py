@@ -1,5 +1,7 @@
 """The contact sheet of a comparison: what the schedules made of the same noise, beside the reference."""
 
+import logging
+
 import comfy.model_management
 import numpy as np
 import torch
@@ -10,6 +12,7 @@ from .comparing_text import counted, shortened
 from .plot import INK, PAPER, as_image, text_font
 from .training import check_interrupt
 
+log = logging.getLogger(__name__)
 SMALLEST, LARGEST = 112, 256  # long side of a picture on the sheet, in pixels
 GAP, MARGIN, LABEL, LINE, TEXT = 4, 14, 200, 20, 14
 BEST = (30, 140, 60)
@@ -19,7 +22,7 @@ def check_vae(vae, latent: torch.Tensor) -> None:
     """Raise ValueError unless the VAE makes a picture of a latent (1, ...): after a long run it would be too late."""
     try:
         decode(vae, latent)
-    except comfy.model_management.InterruptProcessingException:
+    except (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
         raise ValueError(f"vae must decode the model's latents; it fails on one of shape {tuple(latent.shape)} "
@@ -104,8 +107,19 @@ def _write(draw, at, text: str) -> None:
     draw.text(at, text, fill=INK, font=text_font(TEXT))
 
 
-def no_pictures() -> torch.Tensor:
-    """IMAGE (1, 64, 320, 3) that says how to get pictures."""
+def try_sheet(measured: Measured, vae) -> tuple[torch.Tensor, list[str]]:
+    """The sheet, and why it is empty if a decoding fails: what was measured before is not lost with it."""
+    try:
+        return draw_sheet(measured, vae), []
+    except comfy.model_management.InterruptProcessingException:
+        raise
+    except Exception as error:  # of foreign code, which may fail in any way, mostly for want of memory
+        log.warning("ART Compare: no pictures", exc_info=error)
+        return no_pictures("the pictures could not be decoded"), [f"no pictures: decoding them failed ({error})"]
+
+
+def no_pictures(why: str = "connect a VAE to see the pictures here") -> torch.Tensor:
+    """IMAGE (1, 64, 320, 3) that says why there is nothing else."""
     sheet = Image.new("RGB", (320, 64), PAPER)
-    _write(ImageDraw.Draw(sheet), (MARGIN, 22), "connect a VAE to see the pictures here")
+    _write(ImageDraw.Draw(sheet), (MARGIN, 22), why)
     return as_image(sheet)

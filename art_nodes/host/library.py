@@ -5,6 +5,7 @@ lie in the host's model folder `art_schedules`, also in sub-folders and in furth
 that the user configured for it.
 """
 
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,7 +14,6 @@ import tempfile
 from pathlib import Path
 
 import folder_paths
-import numpy as np
 
 from ..core import Schedule, ScheduleFileError
 from ..core.files import as_json
@@ -105,11 +105,10 @@ def save_schedule(schedule: Schedule, name: str) -> str:
     """Save into the host's model folder and return the name taken: `name`, or name_2, name_3 ... if that is taken.
 
     No other schedule is ever overwritten. A file that already holds this very schedule, with its grids and
-    provenance, is kept as it is. Raises ValueError for a bad name.
+    provenance, is kept as it is. Raises ValueError for a bad name, and where no folder can be written to.
     """
     check_name(name)
-    folder = trained_folders()[0]
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder_to_save_in()
     bundled = {path.stem.lower() for path in _bundled_files()}
     number = 1
     while True:
@@ -118,10 +117,34 @@ def save_schedule(schedule: Schedule, name: str) -> str:
         existing = folder_paths.get_full_path(FOLDER, path.name)
         if existing is not None and _holds(existing, schedule):
             return candidate
-        if existing is None and not path.exists() and candidate.lower() not in bundled:
+        if existing is None and not os.path.lexists(path) and candidate.lower() not in bundled:
             schedule.save(path)
             return candidate
         number += 1
+
+
+def folder_to_save_in() -> Path:
+    """The first folder of trained schedules that can be written to; ValueError of the first one if none can.
+
+    Folders that users configure come before the host's own, and may be shared ones that are only read.
+    """
+    refused = []
+    for folder in trained_folders():
+        try:
+            check_writable(folder)
+        except ValueError as error:
+            refused.append(error)
+        else:
+            return folder
+    raise refused[0]
+
+
+def saved_line(saved: str, wanted: str) -> str:
+    """Under which name a schedule lies, and where."""
+    folder, models = schedule_path(saved).parent, Path(folder_paths.models_dir)
+    place = f"models/{folder.relative_to(models).as_posix()}" if folder.is_relative_to(models) else folder
+    why = "" if saved == wanted else f' ("{wanted}" was taken)'
+    return f'schedule "{saved}" saved in {place}{why}'
 
 
 def check_writable(folder: Path) -> None:
@@ -136,7 +159,7 @@ def check_writable(folder: Path) -> None:
 
 
 def trained_folders() -> list[Path]:
-    """The folders of trained schedules; new ones are saved into the first."""
+    """The folders of trained schedules."""
     return [Path(folder) for folder in folder_paths.get_folder_paths(FOLDER)]
 
 
@@ -144,8 +167,8 @@ def _inside(folder: Path, name: str) -> Path:
     """The file of `name` directly inside `folder`; ValueError if it would lie elsewhere."""
     root = os.path.realpath(folder)
     path = os.path.join(root, os.path.basename(name) + SUFFIX)
-    if os.path.commonpath([root, os.path.realpath(path)]) != root:
-        raise ValueError(f"a schedule must be saved inside {root}; got {name!r}, a link that leads out; rename it")
+    if os.path.commonpath([root, os.path.abspath(path)]) != root:
+        raise ValueError(f"a schedule must be saved inside {root}; got {name!r}; rename it")
     return Path(path)
 
 
@@ -155,10 +178,7 @@ def _holds(path: str, schedule: Schedule) -> bool:
         there = Schedule.load(path)
     except ScheduleFileError:
         return False
-    same_grids = there.grids.keys() == schedule.grids.keys() and all(
-        np.array_equal(grid, schedule.grids[steps]) for steps, grid in there.grids.items())
-    return same_grids and np.array_equal(there.clock, schedule.clock) and \
-        there.provenance == json.loads(as_json(schedule.provenance))
+    return there == dataclasses.replace(schedule, provenance=json.loads(as_json(schedule.provenance)))
 
 
 def _bundled_files() -> list[Path]:

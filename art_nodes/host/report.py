@@ -2,37 +2,26 @@
 
 from collections.abc import Callable
 
-import comfy.samplers
 import numpy as np
 
 from ..core import OrbitBank, Schedule, grid_cost
 from ..core.objectives import SamplerError, split_objective
 from ..core.trial import Tried
-from .dropdown import NAME as ART
-from .host_schedules import AYS, of_node, starts_at, usable_grid
+from .comparing_grids import ALL, find_entries
 
 MOST_ROWS = 24
 CHARGED = {"euler": "Euler objective", "residual": "Sum of the residuals", "end": "RMS end error",
            "detail": "RMS end error of value and slope", "spectrum": "Distance in power per frequency"}  # by kind
 
 
-def host_grids(sampling, steps: int) -> dict[str, np.ndarray | None]:
+def host_grids(model, sampler: str, steps: int) -> dict[str, np.ndarray | None]:
     """Name -> (K + 1,) descending sigmas ending at 0 of every scheduler of the host, None where it has no such grid.
 
-    K is not always `steps`: some schedulers drop duplicates or cannot take more steps than
-    their table has. Schedulers that other packs added are asked as well; our own entry is no rival of ours.
+    As its KSampler takes them with this sampler. K is not always `steps`: some schedulers drop duplicates or cannot
+    take more steps than their table has. Schedulers that other packs added are asked as well; our own is no rival.
     """
-    makers = {name: _scheduler(sampling, name, steps) for name in comfy.samplers.SCHEDULER_NAMES if name != ART}
-    grids = {name: usable_grid(maker) for name, maker in makers.items()}
-    for name in AYS:
-        grid = of_node(name, sampling, steps)
-        if grid is not None and starts_at(grid, float(sampling.sigma_max)):
-            grids[name] = grid
-    return grids
-
-
-def _scheduler(sampling, name: str, steps: int):
-    return lambda: comfy.samplers.calculate_sigmas(sampling, name, steps)
+    grids = {entry.name: entry.grid(steps) for entry in find_entries(model, sampler, ALL)}
+    return {name: None if grid is None else grid.double().numpy() for name, grid in grids.items()}
 
 
 def fair_cost(bank: OrbitBank, grid) -> float:
@@ -43,12 +32,6 @@ def fair_cost(bank: OrbitBank, grid) -> float:
     whole = np.array(list(grid), dtype=float)
     whole[0] = bank.sigma_max
     return grid_cost(bank, np.minimum(whole, bank.sigma_max))
-
-
-def saved_lines(saved: str, wanted: str) -> list[str]:
-    """Under which name the schedule lies."""
-    why = "" if saved == wanted else f' ("{wanted}" was taken)'
-    return [f'schedule "{saved}" saved in models/art_schedules{why}']
 
 
 def bank_lines(bank: OrbitBank, seconds: float) -> list[str]:

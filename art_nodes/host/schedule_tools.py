@@ -10,7 +10,7 @@ from ..core.merge import merge_schedules
 from .comparing_grids import parse_steps
 from .families import SHARE, schedule_meaning
 from .families_reading import model_facts
-from .library import load_schedule, save_schedule, schedule_names
+from .library import load_schedule, save_schedule, saved_line, schedule_names
 from .plot import OTHERS, draw_plot
 from .sigmas import described, read_sigmas
 
@@ -89,8 +89,7 @@ def merge(first: Schedule, second: Schedule, share: float) -> Schedule:
 def save(schedule: Schedule, name: str) -> tuple[str, str]:
     """Save in the library; the name taken and a line about it. Overwrites nothing; ValueError for a bad name."""
     saved = save_schedule(schedule, name)
-    why = "" if saved == name else f' ("{name}" was taken)'
-    return saved, f'schedule "{saved}" saved in models/art_schedules{why}'
+    return saved, saved_line(saved, name)
 
 
 def export(form: str, schedule_name: str, steps: int, denoise: float, schedule: Schedule | None = None,

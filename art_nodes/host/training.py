@@ -3,10 +3,12 @@
 Record orbits with the model, learn on the recording, fit grids to a sampler if one is named, try some on the
 sampler itself if that was asked for, compare with the host's schedulers, save. An interrupt or an error at
 any moment goes on to the host and leaves no file: the schedule is saved last, in one piece. A finished
-recording is then lost with it.
+recording is then lost with it. Only where a trial fails, the schedule without it is saved.
 """
 
+import contextlib
 import dataclasses
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,13 +24,14 @@ from ..core.bank import is_picture
 from ..core.checks import check_steps
 from ..core.objectives import NOISY, split_objective
 from ..core.refine import REFINED_STEPS
+from ..core.schedule import MAX_CLOCK_NODES
 from ..core.spectrum import bands_of
 from .comparing_samplers import count_calls
 from .events import TrainingEvents
-from .library import check_name, check_writable, save_schedule, trained_folders
+from .library import check_name, folder_to_save_in, save_schedule, saved_line
 from .plot import draw_plot
 from .recording import empty_like, record
-from .report import bank_lines, comparison_lines, fitting_lines, host_grids, learning_lines, saved_lines, trial_lines
+from .report import bank_lines, comparison_lines, fitting_lines, host_grids, learning_lines, trial_lines
 from .trials import HostRuns, try_steps
 
 METHODS = ("ART-RL", "closed form")
@@ -41,6 +44,7 @@ OBJECTIVE = "end:euler"  # where nothing else is said, in the node as in a workf
 # What fitting grids to a sampler takes, for the bar only.
 FITTING_SECONDS = 10.0
 MOST_FITTED = max(REFINED_STEPS)  # steps; more than that differ little, and fitting them takes long
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     check_trial(trial_calls, objective, steps)
     check_pictures(model, latent_image, nodes, objective, references)
     config = TrainConfig(seed=seed, **settings)
-    check_writable(trained_folders()[0])
+    folder_to_save_in()
     learns = method == METHODS[0]
     events = events or TrainingEvents(None)
     progress = _Progress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
@@ -103,14 +107,15 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
         if trial_calls:
             runs = HostRuns(model, positive, negative, latent_image, bank, cfg=cfg, seed=seed, objective=objective,
                             on_call=progress.tried)
-            schedule, tried = try_steps(schedule, bank, runs, objective, steps, trial_calls)
+            with _kept_if_it_fails(schedule, name, events):
+                schedule, tried = try_steps(schedule, bank, runs, objective, steps, trial_calls)
     trying_seconds = progress.phase_seconds()
 
     # The last chance to stop: what was saved is never reported as interrupted, and is not lost if what follows fails.
     progress.show(PROGRESS_TOTAL)
     saved = save_schedule(schedule, name)
 
-    grids = host_grids(model.get_model_object("model_sampling"), steps)
+    grids = host_grids(model, sampler, steps)
     sigmas = schedule.sigmas(steps)
     plotted = {other: grids[other] for other in PLOTTED if grids.get(other) is not None}
     plot = draw_plot(schedule, steps, plotted, costs, bank.sigma_min)
@@ -120,7 +125,24 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
         *comparison_lines(bank, sigmas, grids, steps, objective),
     ]
     events.finished(saved, schedule)
-    return Trained(saved, schedule, sigmas, plot, "\n".join([*saved_lines(saved, name), *lines]))
+    return Trained(saved, schedule, sigmas, plot, "\n".join([saved_line(saved, name), *lines]))
+
+
+@contextlib.contextmanager
+def _kept_if_it_fails(schedule: Schedule, name: str, events: TrainingEvents):
+    """Saves the schedule without a trial if that fails, as where memory runs out: it is whole and cost much.
+
+    Not where the user stops it, who may want nothing.
+    """
+    try:
+        yield
+    except comfy.model_management.InterruptProcessingException:
+        raise
+    except Exception:
+        saved = save_schedule(schedule, name)
+        events.finished(saved, schedule)
+        log.warning("ART Train: trying grids failed; without a trial the %s", saved_line(saved, name))
+        raise
 
 
 def _learn(bank: OrbitBank, config: TrainConfig, progress: "_Progress") -> tuple[Schedule, list[float]]:
@@ -152,6 +174,9 @@ def check_trial(trial_calls: int, objective: str, steps: int) -> None:
     if trial_calls and sampler in NOISY:
         raise ValueError(f"trial_calls must be 0 with {sampler}, which adds noise: its pictures are others than the "
                          f"recorded ones, by which a trial judges; got {trial_calls}")
+    if trial_calls and steps > MAX_CLOCK_NODES:
+        raise ValueError(f"steps must be at most {MAX_CLOCK_NODES} with trial_calls; got {steps}; take fewer, or set "
+                         "trial_calls to 0")
     if trial_calls:
         count_calls(sampler, steps)
 
@@ -176,6 +201,9 @@ def check_pictures(model, latent_image: dict, nodes: int, objective: str, refere
     if references["samples"].shape[1:] != latent.shape[1:]:
         raise ValueError(f"references must be latents of the size of latent_image, {tuple(latent.shape[1:])}; got "
                          f"{tuple(references['samples'].shape[1:])}; resize or crop the pictures before VAE Encode")
+    if not references["samples"].isfinite().all():
+        raise ValueError("references must be finite; got NaN or infinity, as a VAE in half precision may give; encode "
+                         "the pictures with the VAE in fp32 or bf16")
     if not references["samples"].any():
         raise ValueError("references must hold something; got an empty latent; connect pictures through VAE Encode")
 

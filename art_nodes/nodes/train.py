@@ -54,7 +54,9 @@ def main_inputs() -> list:
     """What every user sets. New inputs go to the very end of the node: saved workflows count on the order."""
     return [
         io.Model.Input("model", tooltip="The model to learn on, with its LoRAs, shift and other patches."),
-        io.Conditioning.Input("positive", tooltip="A prompt like those you will use. A batch of prompts is better."),
+        io.Conditioning.Input("positive", tooltip="A prompt like those you will use. Better a batch of prompts, with a "
+                                                  "latent_image of the same batch size: a model call takes as many "
+                                                  "prompts as it has latents."),
         io.Conditioning.Input("negative", tooltip="The negative prompt."),
         io.Latent.Input("latent_image", tooltip="Only its size counts. Its batch size is that of the model calls."),
         io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01,

@@ -120,6 +120,16 @@ def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_file_system_without_permissions_takes_files(tmp_path, monkeypatch):
+    """As shares and USB sticks that belong to another user may be."""
+    def refused(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("os.chmod", refused)
+    EVEN.save(tmp_path / "clock.safetensors")
+    assert np.array_equal(Schedule.load(tmp_path / "clock.safetensors").clock, EVEN.clock)
+
+
 def write(path, clock, **header):
     """A safetensors file as an attacker might make it."""
     values = {"format": FORMAT, "version": VERSION, "provenance": {}} | header

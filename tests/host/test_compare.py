@@ -281,6 +281,28 @@ def test_an_interrupt_while_pictures_are_decoded_is_no_error_of_the_vae(comfy, c
     assert slow.calls == 4 and not management.processing_interrupted()
 
 
+def test_pictures_that_fail_cost_no_measurement(comparing, demo, caplog):
+    """Memory is least when all was sampled; the first decoding, before that, tells whether the VAE fits at all."""
+    class Fails:
+        def __init__(self, vae, after):
+            self.vae, self.left = vae, after
+
+        def decode(self, latent):
+            self.left -= 1
+            if self.left < 0:
+                raise torch.cuda.OutOfMemoryError("no memory left")
+            return self.vae.decode(latent)
+
+    *inputs, vae = demo[workflows.SDXL]
+    compared = compare(comparing, inputs, vae=Fails(vae, 3))
+    assert "no pictures: decoding them failed (no memory left)" in compared.table
+    assert compared.measured.cells and compared.plot.shape[0] == 1 and compared.pictures.shape == (1, 64, 320, 3)
+    assert "no pictures" in caplog.text
+    # The host frees memory when it hears of this error; in other words it would not know it.
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        compare(comparing, inputs, vae=Fails(vae, 0))
+
+
 def test_the_model_is_left_as_it_was(comparing, inputs):
     model = inputs[0]
     before = repr(model.model_options), dict(model.object_patches), len(model.patches), model.hook_mode

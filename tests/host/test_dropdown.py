@@ -243,6 +243,6 @@ def test_our_own_entry_is_no_rival_of_ours(dropdown, model):
     from art_nodes.host.report import host_grids
 
     assert dropdown.register_scheduler()
-    assert "art" not in host_grids(model.get_model_object("model_sampling"), 6)
+    assert "art" not in host_grids(model, "euler", 6)
     assert "art" not in [entry.name for entry in find_entries(model, "euler", "all")]
     assert [entry.name for entry in find_entries(model, "euler", "art")] == ["art"]  # by name it can be had

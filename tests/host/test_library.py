@@ -125,12 +125,42 @@ def test_good_names(library, name):
     assert library.schedule_names() == [name]
 
 
-def test_a_link_that_leads_out_is_not_followed(library, trained, tmp_path):
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_name_that_a_link_has_is_taken(library, trained, tmp_path, is_there):
+    """Links to shared files are usual, and what was learned must not be lost over one."""
+    outside = tmp_path / "outside.safetensors"
+    if is_there:
+        schedules.schedule(rate=2.0).save(outside)
+    before = outside.read_bytes() if is_there else None
     trained.mkdir()
-    (trained / "x.safetensors").symlink_to(tmp_path / "outside.safetensors")
-    with pytest.raises(ValueError, match="saved inside"):
-        library.save_schedule(schedules.schedule(), "x")
-    assert not (tmp_path / "outside.safetensors").exists()
+    (trained / "x.safetensors").symlink_to(outside)
+    assert library.save_schedule(schedules.schedule(), "x") == "x_2"
+    assert (outside.read_bytes() if outside.exists() else None) == before
+    assert (trained / "x.safetensors").is_symlink() and not (trained / "x_2.safetensors").is_symlink()
+
+
+def test_a_folder_that_is_only_read_is_passed_over(library, trained, tmp_path, monkeypatch):
+    """Users may have shared folders of schedules before the host's own."""
+    shared, check = tmp_path / "shared", library.check_writable
+
+    def refuse(folder):
+        if folder == shared:
+            raise ValueError("the folder shared must be one that ComfyUI can write to")
+        check(folder)
+
+    import folder_paths
+
+    monkeypatch.setattr(library, "check_writable", refuse)
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "art_schedules",
+                        ([str(shared), str(trained)], {".safetensors"}))
+    assert library.save_schedule(schedules.schedule(), "mine") == "mine"
+    assert (trained / "mine.safetensors").is_file() and not shared.exists()
+    assert library.saved_line("mine", "mine") == f'schedule "mine" saved in {trained}'
+    monkeypatch.setattr(folder_paths, "models_dir", str(tmp_path))
+    assert library.saved_line("mine", "other") == 'schedule "mine" saved in models/trained ("other" was taken)'
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "art_schedules", ([str(shared)], {".safetensors"}))
+    with pytest.raises(ValueError, match="the folder shared must be one"):
+        library.save_schedule(schedules.schedule(), "mine")
 
 
 def test_a_damaged_file_is_named(library, trained):

@@ -91,9 +91,9 @@ def test_merge_refuses_what_means_other_things(tools, library):
         tools.merge(one, one, 2)
 
 
-def test_save_overwrites_nothing(tools, library):
+def test_save_overwrites_nothing(tools, library, tmp_path):
     merged = tools.merge(library.load_schedule("one"), library.load_schedule("two"), 0.5)
-    assert tools.save(merged, "both") == ("both", 'schedule "both" saved in models/art_schedules')
+    assert tools.save(merged, "both") == ("both", f'schedule "both" saved in {tmp_path / "trained"}')
     assert tools.save(merged, "one")[0] == "one_2" and "was taken" in tools.save(schedules.schedule(), "one")[1]
     assert library.load_schedule("both").provenance["merged_from"][0]["weight"] == 0.5
     with pytest.raises(ValueError, match="name must be"):

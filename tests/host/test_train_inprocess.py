@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import types
 import weakref
 
 import numpy as np
@@ -101,6 +102,12 @@ def sampling(kind, **options):
     return getattr(comfy.model_sampling, kind)(**options)
 
 
+def on_its_table():
+    """As much of a MODEL with SD's noise levels as schedulers look at."""
+    table = sampling("ModelSamplingDiscrete")
+    return types.SimpleNamespace(get_model_object=lambda name: {"model_sampling": table}[name], model_options={})
+
+
 def test_table_models_are_recorded_on_their_table(comfy, recording):
     table = sampling("ModelSamplingDiscrete")
     for count in (8, 64, 300):
@@ -177,9 +184,9 @@ def test_outputs(training, library, demo, dress, method):
     assert len(report.splitlines()) <= 40
 
 
-def test_the_report(training, demo):
+def test_the_report(training, demo, tmp_path):
     trained = quick(training, demo[workflows.SDXL], steps=10, nodes=16, orbits=3)
-    for words in ['schedule "s" saved in models/art_schedules', "DemoModel, ModelSamplingDiscrete + EPS, float32",
+    for words in [f'schedule "s" saved in {tmp_path / "trained"}', "DemoModel, ModelSamplingDiscrete + EPS, float32",
                   "sigma: 14.6146 to 0.0291", "3 orbits x 16 nodes at cfg 3: 32 model calls of up to 2, 48 counted",
                   "ART-RL, 10 iterations", "cost J/J* of the clock", "Euler objective of 10 steps", "karras",
                   "AYS SD1", "AYS SDXL", "strongest built-in:", "not picture quality"]:
@@ -187,7 +194,7 @@ def test_the_report(training, demo):
     assert "AYS SVD" not in trained.report
     edm = quick(training, demo[workflows.EDM], steps=1)
     assert "AYS" not in edm.report
-    assert 'saved in models/art_schedules ("s" was taken)' in edm.report
+    assert f'saved in {tmp_path / "trained"} ("s" was taken)' in edm.report
     assert "no grid: kl_optimal" in edm.report
 
 
@@ -406,19 +413,30 @@ def test_grids_of_the_host(comfy, report, monkeypatch):
     monkeypatch.setitem(handlers, "rising", comfy.samplers.SchedulerHandler(lambda _, n: torch.tensor([1.0, 2.0, 0.0])))
     monkeypatch.setitem(handlers, "twice", comfy.samplers.SchedulerHandler(lambda _, n: torch.tensor([2.0, 0.0, 0.0])))
     names = [*comfy.samplers.SCHEDULER_NAMES, "broken", "rising", "twice"]
-    monkeypatch.setattr(comfy.samplers, "SCHEDULER_NAMES", names)
-    grids = report.host_grids(sampling("ModelSamplingDiscrete"), 1000)
+    monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", names)
+    grids = report.host_grids(on_its_table(), "euler", 1000)
     assert grids["broken"] is grids["rising"] is grids["twice"] is None
     assert len(grids["karras"]) == 1001 and len(grids["beta"]) < 1001
     assert {"AYS SD1", "AYS SDXL"} <= set(grids) and "AYS SVD" not in grids
-    assert report.host_grids(sampling("ModelSamplingDiscrete"), 1)["kl_optimal"] is None
+    assert report.host_grids(on_its_table(), "euler", 1)["kl_optimal"] is None
+
+
+def test_grids_of_the_host_are_those_that_its_ksampler_takes(comfy, report):
+    """It drops the last sigma above 0 of some samplers, as ART Compare and trials know."""
+    from art_nodes.host.comparing_grids import find_entries
+
+    model = on_its_table()
+    plain, shorter = (report.host_grids(model, sampler, 6)["karras"] for sampler in ("euler", "uni_pc"))
+    assert shorter[-2] > 2 * plain[-2]
+    for sampler, grid in (("euler", plain), ("uni_pc", shorter)):
+        [entry] = find_entries(model, sampler, "karras")
+        np.testing.assert_array_equal(entry.grid(6).double().numpy(), grid)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 10, 50])
 def test_comparison_ranks_by_cost(report, steps):
-    model_sampling = sampling("ModelSamplingDiscrete")
     bank = OrbitBank(np.geomspace(14.6146, 0.0292, 64), np.ones((1, 64)))  # constant |Q|: even steps are the best
-    grids = report.host_grids(model_sampling, steps)
+    grids = report.host_grids(on_its_table(), "euler", steps)
     best = np.linspace(14.6146, 0, steps + 1)
     lines = report.comparison_lines(bank, best, grids, steps)
     rows = [line.split() for line in lines if line.startswith("   ")]

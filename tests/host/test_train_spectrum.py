@@ -123,6 +123,7 @@ def test_a_trial_aims_at_the_references_too(inputs, bank):
      r"must be latents of the size of latent_image, \(1, 28, 28\); got \(1, 28, 30\); resize or crop"),
     ({"references": {"samples": torch.ones(1, 4, 28, 28)}}, "must be latents of the size of latent_image"),
     ({"references": {"samples": torch.zeros(1, 1, 28, 28)}}, "must hold something"),
+    ({"references": {"samples": torch.full((1, 1, 28, 28), torch.nan)}}, "must be finite; got NaN or infinity"),
     ({"nodes": 1024}, "nodes must be fewer for spectrum:dpmpp_2m with latents of 1 channels; got 1024; 64 is a good"),
 ])
 def test_what_cannot_be_aimed_at_is_refused_before_the_model_is_called(training, inputs, monkeypatch, settings, match):

@@ -225,6 +225,7 @@ def test_training_tries_the_grid_of_its_steps_and_says_so(library, training, inp
 @pytest.mark.parametrize("settings, match", [
     ({"trial_calls": 512, "objective": "euler"}, "trial_calls need an objective that names the sampler.*end:euler"),
     ({"trial_calls": -1}, "trial_calls must be at least 0; got -1"),
+    ({"trial_calls": 512, "steps": 5000}, "steps must be at most 4096 with trial_calls; got 5000"),
     ({"trial_calls": 512, "objective": "spectrum:dpmpp_2m_sde"}, "must be 0 with dpmpp_2m_sde, which adds noise"),
 ])
 def test_what_cannot_be_tried_is_refused_before_the_model_is_called(library, training, inputs, settings, match):
@@ -256,6 +257,30 @@ def test_an_interrupt_during_the_trial_leaves_nothing(comfy, library, training, 
     with pytest.raises(management.InterruptProcessingException):
         quick(training, inputs[workflows.SDXL], trial_calls=500)
     assert "s" not in library.schedule_names()
+
+
+def test_a_trial_that_fails_costs_no_schedule(library, training, inputs, monkeypatch, caplog):
+    """As where memory runs out in its middle: what was learned before it is whole."""
+    class Heard:
+        def __init__(self):
+            self.saved, self.client = None, None
+
+        def finished(self, saved, _schedule):
+            self.saved = saved
+
+        def __getattr__(self, _name):
+            return lambda *_given, **_named: None
+
+    plain, heard = quick(training, inputs[workflows.SDXL], "plain"), Heard()
+    monkeypatch.setattr(training._Progress, "tried", lambda *_: (_ for _ in ()).throw(
+        torch.cuda.OutOfMemoryError("no memory left")))
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="no memory left"):
+        quick(training, inputs[workflows.SDXL], "tried", trial_calls=500, events=heard)
+    saved = library.load_schedule("tried")
+    assert saved.grids.keys() == plain.schedule.grids.keys() and "trial" not in saved.provenance
+    for steps, grid in plain.schedule.grids.items():
+        np.testing.assert_array_equal(saved.grids[steps], grid)
+    assert heard.saved == "tried" and 'without a trial the schedule "tried" saved in' in caplog.text
 
 
 def test_the_bar_leaves_room_for_the_trial(training):
