@@ -36,8 +36,7 @@ class Adams(Replay):
     order = ORDER
     memory = ORDER - 1
 
-    def __init__(self, orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None):
-        super().__init__(orbits, start, on_orbit, steps)
+    def begin(self) -> None:
         self.known: list[tuple[np.ndarray, np.ndarray]] = []  # predictions and their ln sigma, the newest first
 
     def target(self, denoised: np.ndarray, there: np.ndarray) -> np.ndarray:

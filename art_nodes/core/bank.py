@@ -19,6 +19,7 @@ from .arrival import added_noise
 from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
 from .exact import Denoiser
 from .files import as_json, write_whole
+from .grids import power_grid
 from .half import Rounding
 from .orbits import Orbits
 from .spectrum import Spectrum, bands_of, spectrum_of
@@ -123,7 +124,7 @@ class OrbitBank:
         if any(b.share != first.share for b in banks):
             raise ValueError("banks to merge must mean the same by sigma; got a rectified flow's and others; "
                              "record them on one kind of model")
-        sigmas = _common_nodes([b.sigmas for b in banks])
+        sigmas = _common_nodes([b.sigmas for b in banks], first.share)
         stiffness = np.concatenate([b._on(sigmas) for b in banks])
         gram, detail = (None if any(getattr(b, name) is None for b in banks) else
                         np.concatenate([b._on_nodes(getattr(b, name), sigmas) for b in banks])
@@ -133,7 +134,7 @@ class OrbitBank:
             raise ValueError(f"banks to merge must be of samples of one size; got {sizes} elements; record them on "
                              "latents of one size")
         # What is foretold of a recording's own error would not hold for orbits of fewer nodes.
-        known = all(b.ends is not None and b.sigmas.shape == first.sigmas.shape for b in banks)
+        known = all(b.ends is not None and b.sigmas.shape == sigmas.shape for b in banks)
         ends = np.concatenate([b.ends for b in banks]) if known else None
         return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata,
                    gram, first.elements, first.share, detail, ends, cls._merged_spectrum(banks, sigmas),
@@ -217,20 +218,23 @@ class OrbitBank:
             raise ScheduleFileError(f"{Path(path).name} is damaged ({error}); record it afresh") from error
 
 
-def _common_nodes(grids: list[np.ndarray]) -> np.ndarray:
+def _common_nodes(grids: list[np.ndarray], share: bool) -> np.ndarray:
     """The first grid, if all are alike; else the nodes of all, of those next to each other one."""
     first = grids[0]
     if all(len(grid) == len(first) and np.allclose(grid, first, rtol=ALIKE) for grid in grids):
         return first
     every = np.unique(np.concatenate(grids))[::-1]
-    apart = np.append(True, every[1:] < (1 - ALIKE) * every[:-1])
-    return every[apart]
+    kept = [0]
+    noise = added_noise(every, share)  # near a share of 1 nodes that are far apart hardly differ in sigma
+    for i in range(1, len(every)):
+        if noise[i] < (1 - ALIKE) * noise[kept[-1]]:
+            kept.append(i)
+    return every[kept]
 
 
 def recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray:
     """(nodes,) descending sigmas, even in sigma^(1/7): fine where images take shape, yet not crowded at 0."""
-    u = np.linspace(0, 1, nodes)
-    grid = (sigma_max ** (1 / 7) * (1 - u) + sigma_min ** (1 / 7) * u) ** 7
+    grid = power_grid(nodes, sigma_max, sigma_min)[:-1]
     grid[0], grid[-1] = sigma_max, sigma_min
     return grid
 

@@ -7,6 +7,7 @@ import torch
 
 from .checks import check_denoised, check_nodes, check_noise, check_sigma_range, check_step_grid
 from .exact import Denoiser
+from .grids import power_grid
 from .stiffness import rms
 
 # solver(denoiser, x, sigmas) -> the sample at sigmas[-1]; x (B, ...) starts at sigmas[0]
@@ -56,9 +57,11 @@ def start_states(noise: torch.Tensor) -> torch.Tensor:
 
 def find_solver(solver: str | Solver) -> Solver:
     """The solver of a name, or the function itself; ValueError lists the names."""
-    if isinstance(solver, str) and solver not in SOLVERS:
+    if callable(solver):
+        return solver
+    if solver not in SOLVERS:
         raise ValueError(f"solver must be one of {sorted(SOLVERS)} or a function; got {solver!r}")
-    return SOLVERS[solver] if isinstance(solver, str) else solver
+    return SOLVERS[solver]
 
 
 @torch.no_grad()
@@ -92,13 +95,13 @@ def compare(
         raise ValueError(f"grids to compare must start at the same sigma; got {starts}; pass sigma_max to .sigmas(...)")
     smallest = min(float(sigmas[-2]) for sigmas in grids.values())
     least = min(0.5 * smallest, 1e-3 * top) if sigma_min is None else check_sigma_range(top, sigma_min)[1]
-    reference = heun(denoiser, noise, _reference_grid(top, least, reference_nodes))
+    reference = heun(denoiser, noise, torch.from_numpy(power_grid(reference_nodes, top, least)))
     rows = []
     for name, sigmas in grids.items():
         counted = Counted(denoiser)
         errors = rms(run(counted, noise, sigmas) - reference)
         total = float(errors.square().mean().sqrt())
-        rows.append(Row(name, len(sigmas) - 1, counted.calls, total, float(errors.median()), errors))
+        rows.append(Row(name, len(sigmas) - 1, counted.calls, total, float(errors.quantile(0.5)), errors))
     return sorted(rows, key=lambda row: row.rms)
 
 
@@ -111,10 +114,3 @@ class Counted:
     def __call__(self, x, sigma):
         self.calls += 1
         return self.denoiser(x, sigma)
-
-
-def _reference_grid(sigma_max: float, sigma_min: float, nodes: int) -> torch.Tensor:
-    """(nodes + 1,) sigmas even in sigma^(1/7), then 0."""
-    u = torch.linspace(0, 1, nodes, dtype=torch.float64)
-    grid = (sigma_max ** (1 / 7) * (1 - u) + sigma_min ** (1 / 7) * u) ** 7
-    return torch.cat([grid, grid.new_zeros(1)])

@@ -56,6 +56,11 @@ class Rounding:
     """
 
     def __init__(self, nodes: int, precision: torch.dtype | None = None, known: np.ndarray | None = None):
+        if precision is not None and not isinstance(precision, torch.dtype):
+            raise ValueError(f"precision must be a dtype of torch or None; got {precision!r}; write torch.bfloat16")
+        if known is not None and np.shape(known) != (nodes + 1,):
+            raise ValueError(f"rounding must be that of a bank of as many nodes, ({nodes + 1},); got "
+                             f"{np.shape(known)}; leave it out to measure it")
         self.precision = precision if precision in HALF else None
         self.known = known if self.precision else None
         self.probed = probed_nodes(nodes, precision) if known is None else []

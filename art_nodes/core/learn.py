@@ -9,6 +9,7 @@ import numpy as np
 
 from .actor_critic import ActorCritic
 from .bank import OrbitBank
+from .clock import time_below
 from .environment import BankEnvironment, ReplayEnvironment
 from .live import LiveEnvironment, LiveModel
 from .objectives import split_objective
@@ -20,9 +21,9 @@ RENEW_EVERY = 10  # iterations between renewals of the base clock
 RENEW_UNTIL, AVERAGE_FROM = 0.8, 0.5  # shares of the run
 BUDGETS = ("feedback", "price")
 NUMBERS = ("iterations", "episodes", "clock_nodes", "lam", "seed", "learning_rate", "trace", "penalty", "knots")
-# sigma_max, in units of the data, from which on all that matters lies in the last hundredth of the way: SVD, and models
-# with zero terminal SNR.
-WIDE = 200.0
+# Where so much of the optimal clock's time lies in the last hundredth of the way, straight steps cannot keep to it:
+# SVD, models with zero terminal SNR, and data that are narrow against sigma_max.
+LAST, LATE = 0.01, 0.5
 
 
 @dataclass(frozen=True)
@@ -136,8 +137,9 @@ def prepare(env: OrbitBank | LiveModel, config: TrainConfig) -> ActorCritic:
         world = ReplayEnvironment(env, config.objective, config.clock_nodes)
     stepwise = config.objective != "euler"
     sees_state = world.sees_state if config.state_dependent is None else config.state_dependent
-    return ActorCritic(world, config, BaseClock(clock, stepwise, not stepwise and env.sigma_max > WIDE),
-                       sees_state)
+    seen = world.bank() if isinstance(env, LiveModel) else env
+    curved = not stepwise and time_below(seen, LAST * env.sigma_max) > LATE
+    return ActorCritic(world, config, BaseClock(clock, stepwise, curved), sees_state)
 
 
 def run(learner: ActorCritic) -> Iterator[TrainRecord]:

@@ -22,35 +22,39 @@ CLASSES = 8  # that bands are put into by their spread, each replayed on its own
 NEGLIGIBLE = 1e-9  # share of the largest variance
 
 
-class LinearError(SamplerError):
+class LinearError:
     """The end error of `objective`, "end:<sampler>", with errors contracted by the spread of pictures.
 
     banded: False takes the pictures as a whole, and errors to turn as in eq. (16); True takes each band of frequencies
         by itself, and keeps signs: exact where pictures are Gaussian and every band is of one spread.
+    Grids are fitted to it as to a SamplerError of that kind.
     Raises ValueError for a bank of fewer than 4 orbits, or without ends, or for `banded` without a spectrum.
     """
 
+    kind, is_square = "end", True
+
     def __init__(self, bank: OrbitBank, objective: str, banded: bool = False):
-        super().__init__(bank, objective, np.inf if banded else TURN, 0.0 if banded else None)
+        plain = SamplerError(bank, objective, growth=0.0 if banded else None)
+        self.bank, self.sampler, self.turn = bank, plain.sampler, np.inf if banded else TURN
         if not tells_spread(bank, banded):
             raise ValueError(f"how alike pictures are is told by {LEAST_ENDS} orbits or more, with their ends, which "
                              f"files do not keep; record more, or take end:{self.sampler}")
         if banded:
             grams, self.share, squares = _classes(bank)
         else:
-            grams, self.share = self.mean_gram[None], np.ones(1)
+            grams, self.share = plain.mean_gram[None], np.ones(1)
             kept = kept_elements(bank.ends.shape[1]).numpy()  # numpy takes a tensor of one index for a number
             squares = np.array([common_square(bank.ends[:, kept], len(kept) / bank.ends.shape[1])])
-        self.roots = _padded([root_of(gram) for gram in grams])
-        # Ends may be in other units than the predictions, those of nested latents are.
-        squares = squares * self.power / max(float(np.square(bank.ends, dtype=np.float64).mean()), 1e-300)
-        self.arrival = Arrival(np.sqrt(np.maximum(squares, LEAST_SPREAD**2)), self.growth, self.power, bank.share)
+        self.orbits = BandOrbits(bank.sigmas, _padded([root_of(gram) for gram in grams]))
+        # Ends may be in other units than the predictions: a host records them in its own.
+        squares = squares * plain.power / max(float(np.square(bank.ends, dtype=np.float64).mean()), 1e-300)
+        self.arrival = Arrival(np.sqrt(np.maximum(squares, LEAST_SPREAD**2)), plain.growth, plain.power, bank.share)
 
     def __call__(self, grids: np.ndarray) -> np.ndarray:
         """The objective of G grids of K steps (G, K + 1), pooled over orbits; RMS per element, (G,)."""
         each = np.repeat(np.asarray(grids, float), len(self.share), axis=0)
-        orbits, start = BandOrbits(self.bank.sigmas, self.roots), np.full(len(each), self.bank.sigma_max)
-        runs = REPLAYS[self.sampler](orbits, start, steps=each.shape[1] - 1, arrival=self.arrival)
+        start = np.full(len(each), self.bank.sigma_max)
+        runs = REPLAYS[self.sampler](self.orbits, start, steps=each.shape[1] - 1, arrival=self.arrival)
         squares = charged(each, runs, EndLedger(self.arrival, self.turn)).reshape(-1, len(self.share))
         return np.sqrt(np.maximum(squares @ self.share, 0.0))
 

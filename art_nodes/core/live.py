@@ -114,6 +114,7 @@ class LiveEnvironment:
         self.x = torch.cat([noise, noise])[:episodes].float()
         self.position = np.zeros(episodes)
         self.q = np.full(episodes, self.profile.mean[0, 0])  # until there is a first secant
+        self.measured = np.zeros(episodes, dtype=bool)  # whether there was one
         self.ratio = np.ones(episodes)  # of q to E q, where it was last measured
         self.vector_q = torch.zeros_like(self.x)  # Q itself, from the last secant; stays 0 with "jvp"
         self.history = []
@@ -146,7 +147,11 @@ class LiveEnvironment:
         self._look()
         if self.model.stiffness == "secant":
             change = self.denoised - denoised
-            enough = rms(change).numpy() > LEAST_CHANGE * self.seen[0]
+            size = rms(change).numpy()
+            # Any change is a first secant: what the profile begins with, in no units, would else stay in it for good.
+            first = ~self.measured & (size > 0) & (before > sigma)
+            enough = (size > LEAST_CHANGE * self.seen[0]) | first
+            self.measured |= enough
             span = 0.5 * (before**2 - sigma**2)  # |Q| = |dD/dsigma|/sigma, eq. (5), taken as constant on the way
             secant = change / _per_sample(np.where(enough, span, 1.0), self.x)
             self.vector_q = torch.where(_per_sample(enough, self.x).bool(), secant, self.vector_q)

@@ -92,6 +92,8 @@ def _provenance(schedules, shares, top: float) -> dict:
 def _sources(provenance: dict, share: float) -> list[dict]:
     """The provenance of a schedule with its weight, or those it was itself merged from."""
     known = provenance.get("merged_from")
-    if not isinstance(known, list):
+    try:
+        return [{"weight": share * float(source["weight"]), "provenance": dict(source["provenance"])}
+                for source in known]
+    except (TypeError, ValueError, KeyError):  # no list of sources: a file may say anything
         return [{"weight": share, "provenance": provenance}]
-    return [{"weight": share * float(source["weight"]), "provenance": source["provenance"]} for source in known]

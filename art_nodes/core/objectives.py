@@ -225,7 +225,7 @@ def spread(bank: OrbitBank) -> float:
     whole = change.sum(axis=0)
     along, size = bank.gram @ whole @ change.T, squares(change, bank.gram)
     # Where the score has settled on one picture nothing changes, and what is left has no direction.
-    changes = size > LEAST_CHANGE * bank.gram[:, -1, -1, None]
+    changes = size > LEAST_CHANGE * np.maximum(bank.gram[:, -1, -1, None], 0.0)  # what rounding leaves may be below 0
     clear = slice(None)
     if bank.rounding is not None:
         clear, size = _stand_out(size, bank.rounding[1:-1] + bank.rounding[2:])

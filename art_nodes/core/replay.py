@@ -27,6 +27,10 @@ class Replay:
                  arrival: Arrival | None = None):
         self.orbits, self.on_orbit, self.steps, self.sigma, self.arrival = orbits, on_orbit, steps, start, arrival
         self.state, self.error = orbits.state(start), np.zeros((len(start), orbits.size))
+        self.begin()
+
+    def begin(self) -> None:
+        """Make room for what the steps to come are to remember of those before them."""
 
     @staticmethod
     def calls(steps: int) -> int:

@@ -3,8 +3,6 @@
 import numpy as np
 
 from .adams import adams_weights
-from .arrival import Arrival
-from .orbits import Orbits
 from .replay import Replay
 
 SHORTEST = 1e-6  # e-folds of a step that can be told from none
@@ -16,9 +14,7 @@ class Dpmpp2M(Replay):
     order = 2
     memory = 1
 
-    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None,
-                 arrival: Arrival | None = None):
-        super().__init__(orbits, start, on_orbit, steps, arrival)
+    def begin(self) -> None:
         self.before: tuple[np.ndarray, np.ndarray] | None = None  # the last prediction and its sigma
 
     def target(self, denoised: np.ndarray, there: np.ndarray) -> np.ndarray:
@@ -57,9 +53,7 @@ class Deis(Replay):
     BETA_MIN = HIGH - 0.5 * BETA_D
     POINTS, WEIGHTS = np.polynomial.legendre.leggauss(16)
 
-    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None,
-                 arrival: Arrival | None = None):
-        super().__init__(orbits, start, on_orbit, steps, arrival)
+    def begin(self) -> None:
         self.slopes: list[np.ndarray] = []  # the newest first
         self.times: list[np.ndarray] = []
 
@@ -103,13 +97,11 @@ class UniPC(Replay):
     memory = 2
     LAST = 1e-3  # sigma that stands for 0
 
-    def __init__(self, orbits: Orbits, start: np.ndarray, on_orbit: bool = False, steps: int | None = None,
-                 arrival: Arrival | None = None):
-        super().__init__(orbits, start, on_orbit, steps, arrival)
-        if steps is None:
+    def begin(self) -> None:
+        if self.steps is None:
             raise ValueError("a replay of uni_pc needs to know its number of steps; got none; give steps=K")
         self.made = 0
-        self.known = [(orbits.denoised(start), start)]  # predictions and their sigmas, the newest first
+        self.known = [(self.orbits.denoised(self.sigma), self.sigma)]  # predictions and their sigmas, the newest first
 
     def move(self, there: np.ndarray) -> np.ndarray:
         self.made += 1

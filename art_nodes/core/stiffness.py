@@ -13,9 +13,9 @@ from .half import recognised
 # A secant counts as signal where the change in D is this many times its noise: one that is estimated from the
 # predictions themselves, and one that is known (half.py), whose square can be taken off more closely.
 SIGNAL_TO_NOISE, OF_KNOWN_NOISE = 5.0, 3.0
-# |Q| is kept above this share of its mean over the orbit: below it, the optimal
-# speed |Q|^(-1/2) would be set by noise.
-RELATIVE_FLOOR = 1e-8
+# |Q| is kept above this share of its mean over the orbit, which small sigmas rule: far above all data, at the top of a
+# range of thousands, it truly is 1e-12 of that.
+RELATIVE_FLOOR = 1e-14
 # Of ln|Q| below the lowest secant that stands out of the noise.
 MAX_EXTRAPOLATION = 0.3
 # d ln|Q| / d ln sigma where sigma is far above all data, D = x0 v / (v + sigma^2): |Q| falls no faster.

@@ -38,6 +38,7 @@ SAME_NOISE = 1e-3  # relative difference of the squares of noise that counts as 
 CLEAR = 2.0  # times the error of the recorded ends themselves: smaller errors cannot be told apart
 MODES = 6  # hat functions over the steps that the improvement moves
 ROUNDS, ATTEMPTS = 4, 4  # of Gauss-Newton, and of its damping in each
+MOST_TOGETHER = 4  # orbits that run together, if nothing else is said
 STARTS = 3  # trusted candidates that are improved, one after another, until one gets better than the best
 # A nudge of ln step length for a derivative: small, since orbits may flip to another picture, and far above rounding.
 NUDGE = 0.04
@@ -64,22 +65,24 @@ class SolverRuns:
     """A solver on the orbits of `record_orbits(denoiser, noise, ...)`, without a host.
 
     noise (B, ...) is what was recorded from; solver one of compare.SOLVERS or a function like them; batch: orbits
-    that run together. Raises ValueError for a bank without ends or of other orbits, for an unknown solver, and for a
-    batch of none.
+    that run together, by default 4, of few orbits fewer, since some are kept to judge by. Raises ValueError for a bank
+    without ends or of other orbits, for an unknown solver, and for a batch of none.
     """
 
     def __init__(self, denoiser: Denoiser, noise: torch.Tensor, bank: OrbitBank, solver: str | Solver = "euler",
-                 batch: int = 4):
+                 batch: int | None = None):
         if bank.ends is None or bank.ends.shape != noise.flatten(1).shape:
             raise ValueError("a trial needs the bank that was just recorded from this noise (its ends are not kept in "
                              f"files); got {'no ends' if bank.ends is None else bank.ends.shape} for noise "
                              f"{tuple(noise.shape)}; record it with record_orbits(...)")
-        kept = noise.flatten(1)[:, kept_elements(noise[0].numel())].cpu().double()
+        self.kept = kept_elements(noise[0].numel())
+        kept = noise.flatten(1)[:, self.kept].cpu().double()
         if not np.allclose(kept.square().mean(dim=1).numpy(), bank.gram[:, 0, 0], rtol=SAME_NOISE):
             raise ValueError("a trial needs the noise that the bank was recorded from, scaled by sigma_max; got other "
                              "noise of that shape; pass what record_orbits was given")
-        if batch < 1:
-            raise ValueError(f"batch must be at least 1; got {batch}; 4 is a good start")
+        batch = max(1, min(MOST_TOGETHER, len(noise) // UNSEEN)) if batch is None else batch
+        if not isinstance(batch, int) or batch < 1:
+            raise ValueError(f"batch must be a whole number of at least 1; got {batch!r}; leave it out for the default")
         noise = start_states(noise)
         self.denoiser, self.noise, self.solver = denoiser, noise.split(batch), find_solver(solver)
         self.sizes, self.ends = [len(part) for part in self.noise], np.split(bank.ends, range(batch, len(noise), batch))
@@ -98,7 +101,8 @@ class SolverRuns:
             raise ValueError(f"grids must start at the sigma of the recorded noise, {self.top:g}; got {grid[0]:g}; "
                              "pass sigma_max to .sigmas(...)")
         end = self.solver(self.denoiser, self.noise[batch], torch.from_numpy(np.asarray(grid, float)))
-        return end.flatten(1).cpu().double().numpy() - self.ends[batch]
+        # Of a large sample as many elements as a bank keeps: all errors of a trial stay in memory.
+        return (end.flatten(1).cpu().double() - torch.from_numpy(self.ends[batch]))[:, self.kept].float().numpy()
 
 
 @dataclass(frozen=True)
@@ -177,7 +181,8 @@ def better(new: np.ndarray, old: np.ndarray, rivals: int = 1) -> bool:
     if not np.isfinite(old).all():
         return True
     change, z, freedom = new - old, NormalDist().inv_cdf(1 - CHANCE / rivals), count - 1
-    # Student's quantile, to second order in 1/freedom.
+    # Student's quantile, to second order in 1/freedom: lenient for two and three orbits, where the exact one would
+    # leave a trial of eight orbits, which keeps two to judge by, nothing that it could prove.
     quantile = z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)
     return bool(change.mean() + quantile * change.std(ddof=1) / np.sqrt(count) < 0)
 

@@ -132,6 +132,25 @@ def test_merge_of_almost_equal_nodes_keeps_the_objectives(off):
         np.testing.assert_allclose(SamplerError(other, objective)(grid), wanted, rtol=0.2)
 
 
+def test_merge_of_flows_keeps_the_nodes_near_a_share_of_1():
+    """All of a picture's composition lies there, between nodes that hardly differ in sigma."""
+    def flow(x, sigma):
+        return x * (1 - sigma[:, None]) / ((1 - sigma[:, None]) ** 2 + sigma[:, None] ** 2)
+
+    banks = [record_orbits(flow, torch.randn(2, 8, generator=torch.Generator().manual_seed(nodes)), 1.0, 0.003,
+                           nodes=nodes, share=True) for nodes in (64, 48)]
+    merged = OrbitBank.merge(banks)
+    above = [(bank.sigmas > 0.98).sum() for bank in banks]
+    assert (merged.sigmas > 0.98).sum() > max(above) and (np.diff(merged.sigmas) < 0).all()
+
+
+def test_merged_ends_are_kept_only_where_all_have_the_nodes():
+    """A denser grid than the orbits were recorded on would promise ends nearer to the truth than they are."""
+    same, other = [small_bank(0), small_bank(1)], [small_bank(0), dataclasses.replace(
+        small_bank(1), sigmas=np.append(3.0, small_bank(1).sigmas[1:] * np.geomspace(0.99, 0.8, 15)))]
+    assert len(OrbitBank.merge(same).ends) == 8 and OrbitBank.merge(other).ends is None
+
+
 def test_merge_refuses_samples_of_other_sizes():
     wide = record_orbits(gaussian(), targets.noise((4, 8), 3.0), 3.0, 0.01, nodes=16)
     with pytest.raises(ValueError, match=r"samples of one size; got \[2, 8\] elements"):

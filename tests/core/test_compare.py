@@ -30,7 +30,7 @@ def test_errors_of_the_normal_distribution_are_exact():
             factor *= float(1 - (1 - there / here) * here**2 / (1 + here**2))
         truth = START.double() * (factor - 10**-0.5)
         assert row.rms == pytest.approx(float(truth.square().mean().sqrt()), rel=1e-3)
-        assert row.median == pytest.approx(float(truth.square().mean(dim=1).sqrt().median()), rel=1e-3)
+        assert row.median == pytest.approx(float(truth.square().mean(dim=1).sqrt().quantile(0.5)), rel=1e-3)
         assert row.calls == row.steps == 8 and row.errors.shape == (32,)
     assert [row.name for row in rows][0] == "ours" and rows[0].rms <= rows[1].rms <= rows[2].rms
 
@@ -84,6 +84,19 @@ def test_a_grid_that_does_not_fall_to_0_is_no_grid(sigmas):
     """Without its final 0 a grid would stop short and seem the best."""
     with pytest.raises(ValueError, match="grid 'mine' must be two or more finite sigmas that fall to exactly 0"):
         compare(gaussian(), START, grids() | {"mine": torch.tensor(sigmas)})
+
+
+@pytest.mark.parametrize("solver", [3, None, "dpmpp_2m"])
+def test_what_is_no_solver_is_refused(solver):
+    with pytest.raises(ValueError, match="solver must be one of"):
+        compare(gaussian(), START, {"a": torch.linspace(3, 0, 4)}, solver)
+
+
+def test_the_median_of_an_even_number_lies_between_two():
+    ends = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
+    [row] = compare(lambda x, sigma: torch.zeros_like(x), 3 * torch.ones(4, 1), {"a": [3.0, 0.0]},
+                    lambda _denoiser, x, _sigmas: ends.to(x))  # the solution from anywhere is 0
+    assert row.errors.tolist() == pytest.approx([1, 2, 4, 8], abs=1e-6) and row.median == pytest.approx(3.0, abs=1e-6)
 
 
 def test_a_network_keeps_no_graph():

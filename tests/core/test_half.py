@@ -78,6 +78,16 @@ def test_measured_once_for_all_batches():
     assert targets.disagreement(optimal_schedule(second), optimal_schedule(measured)) < 0.02
 
 
+@pytest.mark.parametrize("options, match", [
+    ({"precision": "bfloat16"}, "precision must be a dtype of torch or None; got 'bfloat16'"),
+    ({"precision": torch.bfloat16, "rounding": np.zeros(5)}, r"as many nodes, \(33,\); got \(5,\)"),
+])
+def test_what_is_no_precision_is_refused_before_the_model_is_called(options, match):
+    with pytest.raises(ValueError, match=match):
+        record_orbits(lambda *_: pytest.fail("the model was called"), targets.noise((2, 4), TOP),
+                      *targets.SDXL_RANGE, nodes=32, **options)
+
+
 def test_nothing_is_measured_in_float32():
     seen = []
     plain, told = (record_orbits(image_gaussian(SIDE), start(), *targets.SDXL_RANGE, nodes=16, precision=precision,

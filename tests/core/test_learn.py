@@ -10,9 +10,10 @@ import pytest
 
 from art_nodes.core import OrbitBank, TrainConfig, grid_cost, learn, learn_schedule, optimal_schedule, record_orbits
 from art_nodes.core.actor_critic import ActorCritic
+from art_nodes.core.clock import time_below
 from art_nodes.core.environment import BankEnvironment
 from art_nodes.core.exact import gaussian
-from art_nodes.core.learn import prepare
+from art_nodes.core.learn import LATE, prepare
 from art_nodes.core.policy import edm_clock
 from tests.core import targets
 
@@ -44,9 +45,23 @@ def test_a_wide_range_is_learned_too(target, high, low, seed):
 
 
 def test_control_straight_steps_do_not_learn_a_wide_range(monkeypatch):
-    monkeypatch.setattr(sys.modules[prepare.__module__], "WIDE", np.inf)
-    bank = wide_bank("two modes", 4518.76, 0.0292)
-    assert learn_schedule(bank).cost(bank) > 2
+    monkeypatch.setattr(sys.modules[prepare.__module__], "LATE", 1.0)
+    for bank in (wide_bank("two modes", 4518.76, 0.0292), narrow_bank()):
+        assert learn_schedule(bank).cost(bank) > 2
+
+
+def narrow_bank():
+    """Of data a tenth as wide as usual, in EDM's range."""
+    return record_orbits(gaussian(0.01), targets.noise((8, 64), 80.0), 80.0, 0.002)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_narrow_data_are_learned_too(seed):
+    """What is wide is so against the data: 80 is a usual range for data of spread 1."""
+    bank = narrow_bank()
+    assert 1.0 <= learn_schedule(bank, TrainConfig(seed=seed)).cost(bank) <= BOUND
+    usual = targets.bank("image")
+    assert time_below(bank, 0.8) > LATE > time_below(usual, 0.01 * usual.sigma_max)
 
 
 @pytest.mark.parametrize("target", targets.TARGETS)

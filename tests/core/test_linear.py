@@ -56,6 +56,14 @@ def test_on_a_gaussian_field_errors_are_foretold(bank, true_errors, sampler):
     assert off < ACCURACY.get(sampler, 0.02) and np.abs(error(GRIDS) / true - 1).max() > 2 * off  # negative control
 
 
+@pytest.mark.parametrize("banded", [False, True])
+def test_ends_may_be_in_other_units(bank, banded):
+    """As a host's latents are, whose format the model has another scale for."""
+    other = dataclasses.replace(bank, ends=7 * bank.ends)
+    found = LinearError(other, "end:dpmpp_2m", banded)(GRIDS)
+    np.testing.assert_allclose(found, LinearError(bank, "end:dpmpp_2m", banded)(GRIDS), rtol=1e-4)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_grids_for_linear_scores_are_the_best_where_scores_are_linear(true_errors, seed):
     """With DPM++ 2M at 8 steps their error is less than half of that of the grids of `end`; three recordings."""

@@ -84,6 +84,22 @@ def test_counts_a_model_call_at_every_step(stiffness, calls):
     assert provenance["environment"] == "live" and provenance["stiffness"] == stiffness
 
 
+def test_a_mean_far_from_0_over_a_wide_range():
+    """At the top D changes by less than float32 tells of its size: what stands in for a first secant must not stay."""
+    high, low = 700.0, 0.002
+
+    def model(x, sigma):
+        return 10 + gaussian(0.05)(x - 10, sigma)
+
+    def start(batch, generator):
+        return torch.randn(batch, 16, generator=generator) * high
+
+    bank = record_orbits(model, start(16, torch.Generator().manual_seed(1)), high, low)
+    for seed in range(3):
+        config = TrainConfig(iterations=40, episodes=32, seed=seed)
+        assert learn_schedule(LiveModel(model, start, high, low), config).cost(bank) < 2
+
+
 def test_never_calls_the_model_outside_its_range():
     seen = []
 

@@ -481,3 +481,12 @@ def test_what_is_no_number_is_told(settings, said):
     given = {"sigma_max": 14.6, "sigma_min": 0.03, **settings}
     with pytest.raises(ValueError, match=said):
         record_orbits(gaussian(), targets.noise((1, 4), 14.6), **given)
+
+
+@pytest.mark.filterwarnings("error")
+def test_predictions_of_0_have_a_spread_too():
+    """What rounding leaves on the diagonal of inner products may be below 0."""
+    bank = record_orbits(lambda x, sigma: torch.zeros_like(x), targets.noise((4, 8), HIGH), HIGH, LOW, nodes=16)
+    below = dataclasses.replace(bank, gram=bank.gram - 1e-60 * np.eye(bank.gram.shape[1]))
+    for each in (bank, below):
+        assert np.isfinite(spread(each)) and SamplerError(each, "end:euler")(np.array([[HIGH, 1.0, 0.0]])) < 1e-9

@@ -26,6 +26,24 @@ def test_normal_distribution(nodes, tolerance):
     assert np.abs(bank.mean_stiffness / truth - 1)[seen].max() < tolerance
 
 
+def test_far_above_all_data_stiffness_is_what_it_is(monkeypatch):
+    """At the top of a range of thousands |Q| is a tiny share of its mean: a floor under it would misplace steps."""
+    high, low, variance = 4518.76, 0.0292, 0.05
+
+    def excess():
+        start = targets.noise((4, 64), high)
+        clock = optimal_schedule(record_orbits(gaussian(variance), start, high, low)).clock
+        # |Q| = v / (v + s^2)^1.5 of RMS 1, whose integral from 0 is s / sqrt(v + s^2)
+        charged = -np.diff(clock / np.sqrt(variance + clock**2))
+        fine = np.append(0.0, np.geomspace(1e-6, high, 100_001))
+        best = np.trapezoid(np.sqrt(variance / (variance + fine**2) ** 1.5), fine) ** 2 / high
+        return float(((len(clock) - 1) / high * -np.diff(clock) * charged).sum() / best) - 1
+
+    assert 0 < excess() < 0.06
+    monkeypatch.setattr("art_nodes.core.stiffness.RELATIVE_FLOOR", 1e-8)
+    assert excess() > 0.1  # negative control
+
+
 def test_image_like_gaussian():
     """Each frequency is a normal of its own variance v: |Q| = |x0| sqrt(v) (v + s^2)^(-3/2), added in squares."""
     start = targets.noise((4, 1, 64, 64), 14.6146)

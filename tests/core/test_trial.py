@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from art_nodes.core import OrbitBank, SolverRuns, Tried, optimal_schedule, record_orbits, try_grids
+from art_nodes.core.compare import euler, heun
+from art_nodes.core.exact import gaussian
 from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid, grids_of, lengths_of
 from art_nodes.core.trial import _damped_step, better, sizes_of
@@ -373,6 +375,28 @@ def test_solvers_run_on_the_noise_they_were_recorded_from(solver, calls):
     assert min(np.abs(runs.errors(coarse, batch)).max() for batch in range(3)) > 0.05
 
 
+@pytest.mark.parametrize("orbits, sizes", [(1, [1]), (4, [1] * 4), (8, [2] * 4), (13, [4, 4, 4, 1])])
+def test_of_few_orbits_some_are_left_to_judge_by(orbits, sizes):
+    noise = targets.noise((orbits, 1, 8, 8), HIGH)
+    runs = SolverRuns(targets.image_gaussian(8), noise, record_orbits(targets.image_gaussian(8), noise, HIGH, LOW))
+    assert runs.sizes == sizes
+    if orbits == 4:
+        found = try_grids(runs, {"poor": geometric(low=2.0)}, 4000)
+        assert found.sample_calls > 0 and found.ratio < 1
+
+
+def test_of_large_samples_as_much_is_kept_as_banks_keep():
+    noise = targets.noise((2, 3, 128, 128), HIGH)
+    bank = record_orbits(gaussian(), noise, HIGH, LOW, nodes=8)
+    runs = SolverRuns(gaussian(), noise, bank)
+    errors = runs.errors(geometric(), 0)
+    assert errors.shape == (1, 16384) and errors.dtype == np.float32
+    whole = heun(gaussian(), noise[:1], torch.from_numpy(geometric()))  # another solver: not these errors
+    assert not np.allclose(errors.std(), (whole.flatten(1).numpy() - bank.ends[:1]).std(), rtol=0.01)
+    end = euler(gaussian(), noise[:1], torch.from_numpy(geometric()))
+    assert np.isclose(errors.std(), (end.flatten(1).numpy() - bank.ends[:1]).std(), rtol=0.01)
+
+
 def test_solvers_need_the_ends_of_these_orbits(tmp_path):
     noise = targets.noise((4, 1, 8, 8), HIGH)
     bank = record_orbits(targets.image_gaussian(8), noise, HIGH, LOW)
@@ -387,5 +411,5 @@ def test_solvers_need_the_ends_of_these_orbits(tmp_path):
     for start in (noise / HIGH, noise.flip(0)):  # not scaled, or of other orbits
         with pytest.raises(ValueError, match="a trial needs the noise that the bank was recorded from, scaled"):
             SolverRuns(targets.image_gaussian(8), start, bank)
-    with pytest.raises(ValueError, match="batch must be at least 1; got 0"):
+    with pytest.raises(ValueError, match="batch must be a whole number of at least 1; got 0"):
         SolverRuns(targets.image_gaussian(8), noise, bank, batch=0)
