@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 from art_nodes.core import OrbitBank
 from art_nodes.core.objectives import NOISY, SamplerError
 from benchmarks import frechet
+from benchmarks.comfy.inprocess import on_gpu
 from benchmarks.fid_trials import BATCHES, BUDGET
 from benchmarks.machine import command, this_machine
 from benchmarks.matched_cells import AIMS, ART, FID_BATCH, FidCell
@@ -160,8 +161,9 @@ def write(columns: Columns, final: Columns, fine: FidCell, rounds: tuple[int, in
              " the ten classes, as often each, and those recordings have. Features: those of the bundled classifier;"
              f" target: Fashion-MNIST's test images. {many} samples of the three built-in schedules and of the one of"
              f" ours that had the least FID of {few} samples in their column; the round before is at the end. The 95 %"
-             " interval is a paired bootstrap over samples; wins and losses go by its two digits printed here. On a"
-             " processor that has it, sampled in bfloat16, which moved an FID from 7.77 to 7.83 on 1,280 samples.",
+             " interval is a paired bootstrap over samples; wins and losses go by its two digits printed here."
+             + ("" if on_gpu() else " On a processor that has it, sampled in bfloat16, which moved an FID from 7.77 to"
+                                    " 7.83 on 1,280 samples."),
              "`end:<sampler>` is closest to the fine solution from the same noise ([results.md](results.md));"
              " `detail:<sampler>` weighs fine structure more, `spectrum:<sampler>` keeps the power at each frequency,"
              f" *at pictures*: that of {AIMS} training pictures ([theory.md](theory.md), section 7)."

@@ -85,11 +85,13 @@ def main(argv=None):
     args = parser.parse_args(argv)
     stop_cleanly()
     import_host()
+    from art_nodes.host.trials import STRAIGHT
+
     text = ["# How much errors grow", f"{this_machine()}; `python -m benchmarks growth --docs`",
             f"{GRIDS} random grids, {NOISES} noises that were not recorded. Rank correlation of what `end:<sampler>`"
             " foretells with the mean / RMS / median of the true end errors, for several γ of eq. (16)"
-            " ([theory.md](theory.md), section 7), and of what trials also take for possible, eq. (20). What a"
-            " recording tells of γ is the default."]
+            " ([theory.md](theory.md), section 7), and for errors that shrink, eq. (20), which trials try too where γ"
+            f" is below {STRAIGHT:g}. What a recording tells of γ is the default."]
     for target in TARGETS:
         banks = [target.record(seed) for seed in range(RECORDINGS)]
         rows, drawn = rows_of(target, OrbitBank.merge(banks), args.folder), drawn_growths(banks)

@@ -35,7 +35,7 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     for a model with a cache on it, and what the model itself raises. Keeps nothing of the model.
     """
     if orbits < 1:
-        raise ValueError(f"orbits must be at least 1; got {orbits}; 16 is a good start")
+        raise ValueError(f"orbits must be at least 1; got {orbits}; 4 is a good start, 24 for trials")
     check_nodes(nodes)
     check_uncached(model)
     grid = recording_nodes(model.get_model_object("model_sampling"), nodes)
