@@ -148,6 +148,11 @@ def test_what_may_go_wrong_is_said(facts, schedule, match):
     assert re.search(match, caution)
 
 
+def test_what_was_learned_on_such_a_model_is_no_cause_for_caution():
+    zero_snr = dataclasses.replace(MODELS["sdxl"], sigma_max=4518.8, zero_snr=True)
+    assert not cautions(zero_snr, schedules.schedule(top=4518.8, family="sdxl"))
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_of_the_family_needs_no_caution(name):
     assert cautions(MODELS[name], schedules.schedule(top=MODELS[name].sigma_max, family=name)) == []

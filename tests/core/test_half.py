@@ -1,12 +1,16 @@
 """Networks that compute in half precision inside, and whose answer is put together in float32."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from art_nodes.core import optimal_schedule, record_orbits, with_grids
+from art_nodes.core.bank import frequency_gain
 from art_nodes.core.exact import image_gaussian
 from art_nodes.core.half import PROBES, probed_nodes
+from art_nodes.core.objectives import SamplerError
 from tests.core import targets
 
 SIDE, TOP = 64, targets.SDXL_RANGE[0]
@@ -47,12 +51,31 @@ def test_the_clock_is_that_of_float32(dtype, without, seed):
     assert targets.disagreement(exact, plain) > max(without, 1.4 * apart)
 
 
+@pytest.fixture(scope="module")
+def banks():
+    """Of the exact denoiser, and of it in bfloat16."""
+    return [record_orbits(model, start(), *targets.SDXL_RANGE, precision=dtype) for model, dtype in
+            ((image_gaussian(SIDE), None), (half_inside(torch.bfloat16), torch.bfloat16))]
+
+
 @pytest.mark.parametrize("objective", ["end:euler", "end:dpmpp_2m"])
-def test_the_grids_are_as_good_as_those_of_float32(objective):
-    banks = [record_orbits(model, start(), *targets.SDXL_RANGE, precision=dtype) for model, dtype in
-             ((image_gaussian(SIDE), None), (half_inside(torch.bfloat16), torch.bfloat16))]
+def test_the_grids_are_as_good_as_those_of_float32(banks, objective):
     exact, half = (with_grids(optimal_schedule(bank), bank, objective, [6, 10]) for bank in banks)
     assert targets.disagreement(exact, half, (6, 10)) < 0.1
+
+
+@pytest.mark.parametrize("objective", ["detail:dpmpp_2m", "spectrum:dpmpp_2m"])
+def test_details_and_powers_are_those_of_float32(banks, objective):
+    """On each frequency rounding has its share, of which more than half is taken off."""
+    grid = np.append(np.geomspace(TOP, 0.1, 10), 0.0)[None]
+    exact, half = (SamplerError(bank, objective)(grid)[0] for bank in banks)
+    # control: what rounding adds, as if nothing had been taken off
+    bank, noise = banks[1], np.diag(banks[1].rounding)
+    gain = frequency_gain(SIDE, SIDE).square().mean().item()
+    left = dataclasses.replace(bank, detail=bank.detail + gain * noise, spectrum=dataclasses.replace(
+        bank.spectrum, gram=bank.spectrum.gram + noise))
+    off, without = (abs(found / exact - 1) for found in (half, SamplerError(left, objective)(grid)[0]))
+    assert off < 0.07 and off < 0.5 * without
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

@@ -490,3 +490,10 @@ def test_predictions_of_0_have_a_spread_too():
     below = dataclasses.replace(bank, gram=bank.gram - 1e-60 * np.eye(bank.gram.shape[1]))
     for each in (bank, below):
         assert np.isfinite(spread(each)) and SamplerError(each, "end:euler")(np.array([[HIGH, 1.0, 0.0]])) < 1e-9
+
+
+@pytest.mark.parametrize("sampler", [name for name in REPLAYS if name != "rk4"])
+def test_a_scheduler_that_repeats_a_sigma_has_a_finite_objective(sampler):
+    bank = targets.bank("image")
+    found = SamplerError(bank, f"end:{sampler}")(np.array([[HIGH, 5.0, 5.0, 1.0, 0.1, 0.0]]))
+    assert np.isfinite(found).all() and found > 0

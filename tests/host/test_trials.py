@@ -181,6 +181,45 @@ def test_one_reading_is_far_from_the_growth_that_is_told(recorded, monkeypatch, 
         "errors that grow", "errors that do not grow"} == {reading}
 
 
+class Lucky:
+    """Runs in which one grid is better than another on the average of these orbits, but not beyond chance."""
+
+    def __init__(self, own, other, lead):
+        rng = np.random.default_rng(3)
+        self.sizes, self.floor, self.pool, self.given = [2] * 6, 0.0, None, (None,)
+        luck = rng.normal(size=(2, 12))
+        luck -= luck.mean(axis=1, keepdims=True)
+        self.known = {own.tobytes(): 1 + 0.2 * luck[0], other.tobytes(): 1 - lead + 0.2 * luck[1]}
+
+    def calls(self, steps):
+        return steps
+
+    def errors(self, grid, batch):
+        found = self.known.get(np.asarray(grid).tobytes(), np.full(12, 2.0))[2 * batch:2 * batch + 2]
+        return np.repeat(found[:, None], 3, axis=1)
+
+
+@pytest.mark.parametrize(("lead", "trusted", "wins"), [(0.05, 1, False), (0.05, 2, True), (0.6, 1, True)])
+def test_a_schedule_of_the_host_wins_only_beyond_chance(recorded, lead, trusted, wins):
+    """Unless it is trusted as ours are: with luck alone the best of twenty would often be one of the host's."""
+    from art_nodes.host.trials import try_steps
+
+    bank = recorded[workflows.SDXL]
+    schedule = with_grids(optimal_schedule(bank), bank, "end:euler", (STEPS,))
+    own = schedule.grids[STEPS]
+    other = np.append(np.geomspace(own[0], 0.1, STEPS), 0.0)
+    _, tried = try_steps(schedule, bank, Lucky(own, other, lead), "end:euler", STEPS, 4000,
+                         ({"ART": own, "host": other}, trusted))
+    assert tried.name == ("host" if wins else "ART") and tried.ratio == 1
+
+
+def test_the_demo_model_is_not_taken_for_linear_scores(recorded):
+    from art_nodes.core.objectives import SamplerError
+    from art_nodes.host.trials import STRAIGHT
+
+    assert all(SamplerError(bank, "end:euler").growth > STRAIGHT for bank in recorded.values())
+
+
 def test_a_trial_finds_the_best_of_bad_schedules(inputs, recorded):
     """Whose first candidate is a schedule no one would take: another one is chosen, and it ends nearer."""
     from art_nodes.core.trial import try_grids
