@@ -1,6 +1,6 @@
 """Bundle the trained photo model: `python -m benchmarks bundle-photos`.
 
-Copies the weights in half precision to art_nodes/photo/ and writes docs/photo-model.md with its
+Copies the weights in half precision to benchmarks/photo_model/ and writes docs/photo-model.md with its
 pictures: samples beside held-out patches, power spectra, losses, and the licence table.
 """
 
@@ -17,9 +17,9 @@ from safetensors.torch import load_file, save_file
 
 from art_nodes.core.compare import SOLVERS
 from art_nodes.core.grids import power_grid
-from art_nodes.photo import CHANNELS, IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD, WEIGHTS, load_network, photo_denoiser
 from benchmarks import photos, photos_report, train_photos
 from benchmarks.machine import this_machine
+from benchmarks.photo_model import CHANNELS, IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD, WEIGHTS, load_network, photo_denoiser
 
 ROOT = Path(__file__).resolve().parents[1]
 CARD = Path(__file__).parent / "photos_card.md"

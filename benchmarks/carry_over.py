@@ -35,10 +35,10 @@ from art_nodes.core import (
 from art_nodes.core.bank import added_noise
 from art_nodes.core.exact import Denoiser
 from art_nodes.host.families import BY_NAME
-from art_nodes.photo import CHANNELS, IMAGE_SIZE, load_network, photo_denoiser
 from benchmarks.bundle_demo import FOLDER
 from benchmarks.latents import FAMILIES, Latents
 from benchmarks.make_bundled import DEFAULT, file_name
+from benchmarks.photo_model import CHANNELS, IMAGE_SIZE, load_network, photo_denoiser
 
 RECORDINGS, ORBITS, NODES = 4, 32, 64
 SLOPE = 2.0  # of a photograph's power spectrum, power ~ frequency^-2

@@ -19,12 +19,12 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from art_nodes import photo
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, with_grids
 from art_nodes.core.objectives import NOISY
 from art_nodes.core.spectrum import bands_of
 from art_nodes.demo import load_network
 from benchmarks import classifier
+from benchmarks import photo_model as photo
 from benchmarks.chunks import Processes, save_whole
 from benchmarks.comfy.inprocess import import_host, on_gpu
 from benchmarks.first_calls import FirstCalls

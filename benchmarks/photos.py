@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from art_nodes.photo import IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD
+from benchmarks.photo_model import IMAGE_SIZE, PIXEL_MEAN, PIXEL_STD
 
 TABLE = Path(__file__).parent / "photos.csv"
 FOLDER = Path(os.environ.get("PHOTOS_DIR", "build/photos"))
@@ -121,11 +121,6 @@ def patches(photos: list[list[np.ndarray]], count: int, seed: int) -> np.ndarray
         crop = level[top:top + IMAGE_SIZE, left:left + IMAGE_SIZE]
         patch[:] = (crop[:, ::-1] if random.integers(2) else crop).transpose(2, 0, 1)
     return out
-
-
-def statistics(values: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation of uint8 patches as shares of white, over all elements."""
-    return float(values.mean() / 255), float(values.std() / 255)
 
 
 def to_network(values: np.ndarray) -> torch.Tensor:

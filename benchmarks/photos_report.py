@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from art_nodes.photo import IMAGE_SIZE
+from benchmarks.photo_model import IMAGE_SIZE
 
 GAP, HEADER, ZOOM = 2, 24, 2
 SLOPE_RANGE = (2, 11)  # cycles a patch: above the window's own width, below the sampling limit's pile-up

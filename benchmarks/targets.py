@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import torch
 
-from art_nodes import photo
 from art_nodes.core import LiveModel, OrbitBank, record_orbits
 from art_nodes.core.exact import Denoiser, gaussian, image_gaussian, mixture
 from art_nodes.demo import demo_denoiser, load_network
 from art_nodes.demo.unet import CLASSES, IMAGE_SIZE
+from benchmarks import photo_model as photo
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from art_nodes.photo import new_network, photo_denoiser
 from benchmarks import photos
+from benchmarks.photo_model import new_network, photo_denoiser
 from benchmarks.train_demo import learning_rate, update_average
 
 OUT = Path("build/train-photos")

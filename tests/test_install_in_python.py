@@ -1,4 +1,4 @@
-"""`pip install` of a clone, for scripts without ComfyUI: the mathematics and the small models, from any folder."""
+"""`pip install` of a clone, for scripts without ComfyUI: the mathematics and the demo model, from any folder."""
 
 import os
 import shutil
@@ -9,10 +9,9 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import torch
-import art_nodes.core, art_nodes.demo, art_nodes.photo
+import art_nodes.core, art_nodes.demo
 from art_nodes.core import record_orbits
-for models in (art_nodes.demo, art_nodes.photo):
-    assert sum(weights.numel() for weights in models.load_network().parameters()) > 100_000
+assert sum(weights.numel() for weights in art_nodes.demo.load_network().parameters()) > 100_000
 bank = record_orbits(lambda x, sigma: x / (1 + sigma.reshape(-1, 1) ** 2), torch.randn(2, 4) * 10, 10.0, 0.1)
 print(art_nodes.core.__file__, len(art_nodes.core.optimal_schedule(bank).sigmas(6)))
 """
@@ -28,6 +27,7 @@ def test_an_installed_clone_works_in_another_folder(tmp_path):
     told = _run(["-c", SCRIPT], tmp_path, PYTHONPATH=str(place)).split()
     assert Path(told[0]).is_relative_to(place) and told[1] == "7"
     assert not (place / "art_nodes" / "host").exists()  # which ComfyUI alone can run
+    assert len(list(place.rglob("*.safetensors"))) == 1  # and nothing under another licence
 
 
 def _run(arguments: list[str], folder: Path, **environment: str) -> str:

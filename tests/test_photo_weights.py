@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from art_nodes.photo import CHANNELS, IMAGE_SIZE, WEIGHTS, load_network, photo_denoiser
 from benchmarks import photos, train_photos
+from benchmarks.photo_model import CHANNELS, IMAGE_SIZE, WEIGHTS, load_network, photo_denoiser
 from benchmarks.targets import PHOTOS
 
 PATCHES = Path(__file__).parent / "photo_patches.png"  # 64 patches of held-out photographs, edge to edge

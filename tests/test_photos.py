@@ -13,8 +13,8 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from art_nodes.photo import CHANNELS, load_network, new_network, photo_denoiser
 from benchmarks import bundle_photos, photos, photos_report, train_photos
+from benchmarks.photo_model import CHANNELS, load_network, new_network, photo_denoiser
 
 SPLIT = {"sky": "train", "grass": "train", "cat": "held-out"}
 
@@ -176,7 +176,7 @@ def test_bundle_writes_card_pictures_and_weights(folder, tmp_path, monkeypatch):
     assert f"{sum(weight.numel() for weight in new_network().parameters()):,} parameters" in page
     assert "| plasma-workspace-wallpapers | GPL-2+ | 11 | 2 |" in page
     assert all((root / "docs/images" / f"photo-{name}.png").is_file() for name in ("samples", "spectrum", "loss"))
-    weights = root / "art_nodes/photo/photo_unet.safetensors"
+    weights = root / "benchmarks/photo_model/photo_unet.safetensors"
     load_network(weights)
     with safe_open(weights, framework="pt") as file:
         metadata = file.metadata()

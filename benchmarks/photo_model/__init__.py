@@ -6,7 +6,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from ..demo.unet import UNet, precondition
+from art_nodes.demo.unet import UNet, precondition
 
 WEIGHTS = Path(__file__).parent / "photo_unet.safetensors"
 IMAGE_SIZE, CHANNELS = 32, 3
