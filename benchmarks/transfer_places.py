@@ -1,17 +1,13 @@
 """Where clocks are learned and judged, and how a clock is read on a range that it was not learned on."""
 
 import dataclasses
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from art_nodes.core import Schedule
-from art_nodes.core.exact import Denoiser
 from art_nodes.core.grids import geometric_grid, power_grid, uniform_grid
-from art_nodes.demo import demo_denoiser, load_network
-from art_nodes.demo.unet import CLASSES
 from benchmarks.digits import DIGITS
 from benchmarks.targets import DEMO, EXACT, IMAGE, Target
 
@@ -44,18 +40,12 @@ class Place:
                 "EDM": power_grid(steps, high, low)}
 
 
-def _demo(orbits: int) -> Callable[[], Denoiser]:
-    labels = torch.eye(len(CLASSES))[torch.arange(orbits) % len(CLASSES)]
-    # This layout saves a quarter of the time of a convolution.
-    return lambda: demo_denoiser(load_network().to(memory_format=torch.channels_last), labels)
-
-
 def demo_places(orbits: int) -> tuple[Place, Place]:
     """The demo model in its two dresses, with two batches of that many orbits.
 
     To the core a dress is a range of sigma: the network and the orbits are the same.
     """
-    return tuple(Place(name, target, dataclasses.replace(target, shape=(orbits, *IMAGE), make=_demo(orbits)),
+    return tuple(Place(name, target, dataclasses.replace(target, shape=(orbits, *IMAGE)),
                        batches=2, reference_nodes=128, network=True)
                  for name, target in zip(("demo, EDM range", "demo, SDXL range"), DEMO, strict=True))
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import test from 'node:test';
 
 import * as format from '../../web/art/format.mjs';
-import { linePath, morph, nearest, resample, stairPath } from '../../web/art/paths.mjs';
+import { linePath, morph, nearest, resample } from '../../web/art/paths.mjs';
 import { linearScale, linearTicks, logScale, logTicks } from '../../web/art/scales.mjs';
 
 test('a linear scale goes there and back, and stays within its range', () => {
@@ -46,7 +46,6 @@ test('path data', () => {
   assert.equal(linePath([[0, 1], [2.006, 3]]), 'M0 1L2.01 3');
   assert.equal(linePath([[0, 1], [NaN, 3], [4, 5], [6, 7]]), 'M0 1M4 5L6 7');
   assert.equal(linePath([]), '');
-  assert.equal(stairPath([[0, 0], [1, 5]]), 'M0 0L1 0L1 5');
 });
 
 test('curves of different length turn into each other', () => {

@@ -20,15 +20,6 @@ export function linePath(points) {
 }
 
 /**
- * Path data of stairs through the points: flat, then down.
- * @param {Array<[number, number]>} points in pixels, from left to right
- * @returns {string}
- */
-export function stairPath(points) {
-  return linePath(points.flatMap(([x, y], i) => (i ? [[x, points[i - 1][1]], [x, y]] : [[x, y]])));
-}
-
-/**
  * A curve read at `count` equally spaced positions of its index, linearly in between.
  * @param {number[]} values at least one
  * @param {number} count at least 2
