@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 import comfy.utils
 
-from .events import running_server
-from .training import UPDATE_SECONDS, check_interrupt
+from .progress import UPDATE_SECONDS, check_interrupt
 
 TIMED_CALLS = 4  # after the first one, which also loads the model
 TEXT_SECONDS = 3.0  # at least, between lines about the time left
@@ -62,16 +61,3 @@ def duration(seconds: float) -> str:
     if seconds < 100:
         return f"{max(1, round(seconds))} s"
     return f"{round(seconds / 60)} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
-
-
-def node_text(node_id) -> Callable[[str], None]:
-    """Shows a text on a node while it runs, on the page that queued it, where the host can do that; else does nothing.
-
-    Newer pages take it away when the run is over.
-    """
-    server = running_server()
-    client = getattr(server, "client_id", None)
-    # Without a client the host would tell every page there is, whatever node has that id there.
-    if node_id is None or client is None or not hasattr(server, "send_progress_text"):
-        return lambda text: None
-    return lambda text: server.send_progress_text(text, node_id, client)

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from .comparing_results import Measured
 from .comparing_text import counted, shortened
 from .plot import INK, PAPER, as_image, text_font
-from .training import check_interrupt
+from .progress import check_interrupt
 
 log = logging.getLogger(__name__)
 SMALLEST, LARGEST = 112, 256  # long side of a picture on the sheet, in pixels

@@ -8,8 +8,8 @@ import comfy.utils
 import folder_paths
 
 from .library import check_writable
+from .progress import check_interrupt
 from .recording import record
-from .training import check_interrupt
 
 PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 

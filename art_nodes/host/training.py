@@ -10,11 +10,9 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import comfy.model_management
-import comfy.utils
 import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
@@ -30,13 +28,13 @@ from .comparing_samplers import count_calls
 from .events import TrainingEvents
 from .library import check_name, folder_to_save_in, save_schedule, saved_line
 from .plot import draw_plot
+from .progress import check_interrupt
 from .recording import empty_like, record
 from .report import bank_lines, comparison_lines, fitting_lines, host_grids, learning_lines, trial_lines
+from .training_progress import TOTAL, TrainingProgress
 from .trials import HostRuns, try_steps
 
 METHODS = ("ART-RL", "closed form")
-PROGRESS_TOTAL = 1000
-UPDATE_SECONDS = 0.2  # at least, between updates of the bar
 PLOTTED = ("karras", "normal")
 # Learning is timed on this many iterations, or for this many seconds, before recording starts.
 TIMED_ITERATIONS, TIMED_SECONDS = 8, 0.5
@@ -88,7 +86,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     folder_to_save_in()
     learns = method == METHODS[0]
     events = events or TrainingEvents(None)
-    progress = _Progress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
+    progress = TrainingProgress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
                          trial_calls, events)
 
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
@@ -112,7 +110,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     trying_seconds = progress.phase_seconds()
 
     # The last chance to stop: what was saved is never reported as interrupted, and is not lost if what follows fails.
-    progress.show(PROGRESS_TOTAL)
+    progress.show(TOTAL)
     saved = save_schedule(schedule, name)
 
     grids = host_grids(model, sampler, steps)
@@ -145,7 +143,7 @@ def _kept_if_it_fails(schedule: Schedule, name: str, events: TrainingEvents):
         raise
 
 
-def _learn(bank: OrbitBank, config: TrainConfig, progress: "_Progress") -> tuple[Schedule, list[float]]:
+def _learn(bank: OrbitBank, config: TrainConfig, progress: TrainingProgress) -> tuple[Schedule, list[float]]:
     """The learned schedule, and J/J* after each iteration."""
     costs = []
     for last in learn(bank, config):
@@ -211,87 +209,6 @@ def check_pictures(model, latent_image: dict, nodes: int, objective: str, refere
 def in_model_units(model, latent: dict) -> torch.Tensor:
     """The samples of a LATENT as the model sees them, float32 on the CPU."""
     return model.get_model_object("latent_format").process_in(latent["samples"].cpu().float())
-
-
-def check_interrupt() -> None:
-    """Raise the host's own exception if the user has asked to stop."""
-    comfy.model_management.throw_exception_if_processing_interrupted()
-
-
-class _Progress:
-    """One bar over all phases, in shares of the time they take; it never goes back.
-
-    The share of recording follows from the seconds that learning and fitting are expected to take
-    and the seconds that the model calls are seen to take, of which a trial may follow as many again.
-    """
-
-    def __init__(self, learning_seconds: float, fitting_seconds: float = 0.0, trial_calls: int = 0,
-                 events: TrainingEvents | None = None, clock: Callable[[], float] = time.perf_counter):
-        self.bar, self.events = comfy.utils.ProgressBar(PROGRESS_TOTAL), events or TrainingEvents(None)
-        # Of the phases to come; those of a trial are known once the model was called.
-        self.expected = [learning_seconds, fitting_seconds, 0.0]
-        self.trial_calls, self.calls, self.clock = trial_calls, 0, clock
-        self.started, self.shown, self.first_share, self.told = clock(), 0, 0.0, 0.0
-
-    def show(self, value: float) -> None:
-        """Move the bar, if forward; raises when the user has asked to stop."""
-        check_interrupt()
-        self.shown = max(self.shown, min(PROGRESS_TOTAL, int(value)))
-        # Each update has the host tell every client the state of the whole graph, which may
-        # take longer than an iteration of learning.
-        if self.shown == PROGRESS_TOTAL or time.perf_counter() - self.told >= UPDATE_SECONDS:
-            self.bar.update_absolute(self.shown, PROGRESS_TOTAL)
-            self.told = time.perf_counter()
-
-    def recorded(self, done: int, total: int, samples: int = 1) -> None:
-        """After a model call of so many samples."""
-        self.events.recorded(done, total)
-        seconds = self.phase_seconds()
-        self.expected[-1] = seconds / (done * samples) * self.trial_calls
-        self.show(PROGRESS_TOTAL * seconds / max(seconds * total / done + sum(self.expected), 1e-9))
-
-    def learned(self, done: int, total: int) -> None:
-        """After an iteration."""
-        self._advance(done / total)
-
-    def fitted(self, done: int, total: int) -> None:
-        """After a grid; the later ones have more steps and take longer."""
-        self.events.refined(done, total)
-        self._advance((done / total) ** 2)
-
-    def tried(self, samples: int) -> None:
-        """After a model call of the trial; raises when the user has asked to stop."""
-        self.calls += samples
-        self.events.tried(self.calls, self.trial_calls)
-        self._advance(min(1.0, self.calls / self.trial_calls))
-
-    def _advance(self, part: float) -> None:
-        """Show that so much of this phase is done."""
-        share = self.expected[0] / max(sum(self.expected), 1e-9)
-        self.show(self.first_share + (PROGRESS_TOTAL - self.first_share) * share * part)
-
-    def start_learning(self) -> float:
-        """Begin the second phase; returns the seconds of the first."""
-        return self._next_phase()
-
-    def start_fitting(self) -> float:
-        """Begin the third phase; returns the seconds of the second."""
-        self.expected.pop(0)
-        return self._next_phase()
-
-    def start_trying(self) -> float:
-        """Begin the fourth phase; returns the seconds of the third."""
-        self.expected.pop(0)
-        return self._next_phase()
-
-    def _next_phase(self) -> float:
-        seconds = self.phase_seconds()
-        self.started, self.first_share = self.clock(), self.shown
-        return seconds
-
-    def phase_seconds(self) -> float:
-        """Seconds since the phase began."""
-        return self.clock() - self.started
 
 
 def estimate_learning_seconds(config: TrainConfig) -> float:

@@ -5,8 +5,8 @@ from comfy_api.latest import io, ui
 
 from ..host.comparing import compare
 from ..host.comparing_grids import fingerprint_names
-from ..host.comparing_progress import node_text
 from ..host.events import node_place
+from ..host.progress import node_text
 from .newer import SEED_CONTROL, found_by
 
 SCHEDULES = "karras, normal, simple, sgm_uniform, beta"

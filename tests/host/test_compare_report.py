@@ -251,7 +251,7 @@ def test_durations(comfy, seconds, words):
 
 
 def test_text_on_the_node_where_the_host_can(comfy, monkeypatch):
-    from art_nodes.host.comparing_progress import node_text
+    from art_nodes.host.progress import node_text
 
     sent = []
 

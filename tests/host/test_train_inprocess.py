@@ -252,7 +252,7 @@ def test_progress_reaches_the_end_and_never_goes_back(watch_bar, training, demo,
 def test_progress_shows_the_share_of_time(training):
     """10 model calls of 1 s, the first of which takes 5 s, and 14 s expected for learning: half each."""
     now = [0.0]
-    progress = training._Progress(14.0, clock=lambda: now[0])
+    progress = training.TrainingProgress(14.0, clock=lambda: now[0])
     shown = []
     for call in range(10):
         now[0] += 5.0 if call == 0 else 1.0
@@ -269,7 +269,7 @@ def test_progress_shows_the_share_of_time(training):
 def test_progress_leaves_room_for_fitting(training):
     """Recording and learning as above, and as long again for fitting: a third each."""
     now = [0.0]
-    progress = training._Progress(14.0, 14.0, clock=lambda: now[0])
+    progress = training.TrainingProgress(14.0, 14.0, clock=lambda: now[0])
     now[0] = 14.0
     progress.recorded(10, 10)
     progress.start_learning()
@@ -328,6 +328,8 @@ def test_interrupt_at_any_moment(comfy, monkeypatch, watch_bar, training, demo, 
     """8 model calls, then 10 iterations, then the end: whenever it comes, no file and no after-effect."""
     import comfy.model_management as management
 
+    from art_nodes.host import training_progress
+
     seen = []
 
     def hook(value, *_, **__):
@@ -336,7 +338,7 @@ def test_interrupt_at_any_moment(comfy, monkeypatch, watch_bar, training, demo, 
             management.interrupt_current_processing()
         management.throw_exception_if_processing_interrupted()
 
-    monkeypatch.setattr(training, "UPDATE_SECONDS", 0.0)  # an update after every call and iteration
+    monkeypatch.setattr(training_progress, "UPDATE_SECONDS", 0.0)  # an update after every call and iteration
     watch_bar(hook)
     with pytest.raises(management.InterruptProcessingException):
         quick(training, demo[workflows.EDM])

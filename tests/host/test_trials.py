@@ -286,13 +286,13 @@ def test_a_sampler_that_cannot_take_so_few_steps_is_refused_before_the_model_is_
 def test_an_interrupt_during_the_trial_leaves_nothing(comfy, library, training, inputs, monkeypatch):
     import comfy.model_management as management
 
-    begun = training._Progress.tried
+    begun = training.TrainingProgress.tried
 
     def stop(progress, samples):
         management.interrupt_current_processing(True)
         begun(progress, samples)
 
-    monkeypatch.setattr(training._Progress, "tried", stop)
+    monkeypatch.setattr(training.TrainingProgress, "tried", stop)
     with pytest.raises(management.InterruptProcessingException):
         quick(training, inputs[workflows.SDXL], trial_calls=500)
     assert "s" not in library.schedule_names()
@@ -311,7 +311,7 @@ def test_a_trial_that_fails_costs_no_schedule(library, training, inputs, monkeyp
             return lambda *_given, **_named: None
 
     plain, heard = quick(training, inputs[workflows.SDXL], "plain"), Heard()
-    monkeypatch.setattr(training._Progress, "tried", lambda *_: (_ for _ in ()).throw(
+    monkeypatch.setattr(training.TrainingProgress, "tried", lambda *_: (_ for _ in ()).throw(
         torch.cuda.OutOfMemoryError("no memory left")))
     with pytest.raises(torch.cuda.OutOfMemoryError, match="no memory left"):
         quick(training, inputs[workflows.SDXL], "tried", trial_calls=500, events=heard)
@@ -325,7 +325,7 @@ def test_a_trial_that_fails_costs_no_schedule(library, training, inputs, monkeyp
 def test_the_bar_leaves_room_for_the_trial(training):
     """Recording 10 calls of 2 samples in 10 s, no learning, 20 calls counted per sample to try: half each."""
     now = [0.0]
-    progress = training._Progress(0.0, 0.0, 20, clock=lambda: now[0])
+    progress = training.TrainingProgress(0.0, 0.0, 20, clock=lambda: now[0])
     now[0] = 10.0
     progress.recorded(10, 10, samples=2)
     assert progress.shown == 500
