@@ -1,10 +1,12 @@
 """ART Compare in a real ComfyUI over HTTP."""
 
+import contextlib
 import io
 import struct
 
 import numpy as np
 import pytest
+import requests
 import websocket
 from PIL import Image
 
@@ -97,22 +99,31 @@ def test_without_a_vae(host):
     assert images(host, outputs["save"])[0].shape == (64, 320, 3)
 
 
-def test_the_cost_is_told_before_it_starts(host):
-    address = host.url.replace("http", "ws", 1) + "/ws?clientId=listener"
-    socket = websocket.create_connection(address, timeout=5)
-    try:
-        host.run(comparing(vae=False, seed=1234), timeout=60)
-        told = []
-        while not any("left" in text for text in told):
+def texts(socket, last: str | None) -> list[str]:
+    """What is said on the node, up to the text that begins with a last line, or until nothing comes for a second."""
+    told = []
+    with contextlib.suppress(websocket.WebSocketTimeoutException if last is None else ()):
+        while last is None or not any(line.startswith(last) for text in told for line in text.splitlines()):
             message = socket.recv()
             if isinstance(message, bytes) and struct.unpack(">I", message[:4])[0] == TEXT_EVENT:
                 length = struct.unpack(">I", message[4:8])[0]
                 assert message[8:8 + length] == b"compare"
                 told.append(message[8 + length:].decode())
-        assert told[0] == "40 model calls of 2 samples each, 1 batch of noise"
-        assert told[1].startswith(told[0] + "\ncall 5, about")
-    finally:
-        socket.close()
+    return told
+
+
+def test_the_cost_is_told_before_it_starts_to_who_asked(host):
+    """Another page may have quite another node of that id open."""
+    address = host.url.replace("http", "ws", 1) + "/ws?clientId="
+    with contextlib.closing(websocket.create_connection(address + "asks", timeout=60)) as asks, \
+            contextlib.closing(websocket.create_connection(address + "looks-on", timeout=1)) as other:
+        queued = requests.post(host.url + "/prompt", timeout=60, json={
+            "prompt": comparing(vae=False, seed=1234), "client_id": "asks"})
+        assert queued.ok, queued.text
+        told = texts(asks, "done in")
+        assert texts(other, None) == []
+    assert told[0] == "40 model calls of 2 samples each, 1 batch of noise"
+    assert told[1].startswith(told[0] + "\ncall 5, about") and told[-1].startswith(told[0] + "\ndone in ")
 
 
 @pytest.mark.parametrize("settings, words", [
