@@ -26,7 +26,7 @@ from benchmarks.matched import FOLDER, all_cells, columns, tried_cells
 from benchmarks.matched import trials as own_trials
 from benchmarks.matched_cells import ART, TRIED, Cell, Place, own
 from benchmarks.pages import as_markdown, as_text, write_page
-from benchmarks.trial_cells import compute as make_trials
+from benchmarks.trial_cells import make_missing
 
 PAGE = "attainable.md"
 PLACE, SAMPLERS, STEPS = Place("SDXL", model="digits"), ("euler", "heun", "dpmpp_2m"), (4, 5, 6, 8, 10)
@@ -139,9 +139,7 @@ def main(argv=None):
     trials = own_trials((PLACE,), SAMPLERS, STEPS)
     cells = all_cells((PLACE,), SAMPLERS, STEPS, args.folder)
     wanted = searches(cells)
-    unmade = [job for job in (*trials, *wanted) if not job.path(args.folder).exists()]
-    for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
-        print(f"  {done + 1} of {len(unmade)}: {job.sampler}, {job.steps} steps", flush=True)
+    make_missing((*trials, *wanted), args.folder, args.workers, lambda job: job.sampler)
     by_column = columns(cells + tried_cells(trials, args.folder))
     rows = [["sampler", "steps", "least RMS of a built-in", "least median of one", "ours, tried",
              *(f"found by {criterion}" for criterion in CRITERIA)]]

@@ -23,6 +23,7 @@ from art_nodes.core.stiffness import rms
 from benchmarks import bundled_report as report
 from benchmarks.bundled_places import PLACES, SOURCES, Place, Source, built_in, carried_bank
 from benchmarks.carry_over import GROWTH
+from benchmarks.chunks import say
 from benchmarks.machine import this_machine
 from benchmarks.matched import UNCULLED
 from benchmarks.options import chosen, no_page_of_a_look
@@ -143,16 +144,12 @@ def main(argv: list[str] | None = None) -> None:
         path = folder / f"{place.name.replace(', ', '-').replace(' ', '-')}.json"
         if not path.exists() and place.name in names and not args.report:
             here = dataclasses.replace(place, source=smaller(place.source)) if args.quick else place
-            path.write_text(json.dumps(measure(here, sources, _say)))
+            path.write_text(json.dumps(measure(here, sources, say)))
         if path.exists():
             results[place.name] = json.loads(path.read_text())
-    report.write(results, folder, _say)
+    report.write(results, folder, say)
     if args.docs:
         copy_to_docs(folder / report.PAGE)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Long runs in pieces: files that appear whole or not at all, and processes that can be stopped at any moment."""
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -10,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+
+STOPPED = "stopped; what is complete is saved, the same command goes on"
 
 
 def save_whole(path: Path, **arrays) -> None:
@@ -80,4 +83,18 @@ def _begin(start: Callable, arguments: tuple) -> None:
 
 def stop_cleanly() -> None:
     """Let SIGTERM end the run like Ctrl-C, with a word on how it goes on."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("stopped; what is complete is saved, the same command goes on"))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(STOPPED))
+
+
+@contextlib.contextmanager
+def resumable():
+    """Work that Ctrl-C may end at any moment, with a word on how it goes on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.exit(STOPPED)
+
+
+def say(line: str) -> None:
+    """Print a line at once, also into a pipe."""
+    print(line, flush=True)

@@ -10,7 +10,6 @@ the learner or its trials have changed.
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +21,7 @@ from art_nodes.core import OrbitBank
 from art_nodes.core.objectives import NOISY
 from benchmarks import fid_report as report
 from benchmarks import fid_trials
-from benchmarks.chunks import stop_cleanly
+from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.comfy.inprocess import on_gpu
 from benchmarks.matched import FOLDER, missing, run
 from benchmarks.matched_cells import (
@@ -40,7 +39,7 @@ from benchmarks.matched_cells import (
     processes,
 )
 from benchmarks.options import chosen
-from benchmarks.trial_cells import compute as make_trials
+from benchmarks.trial_cells import make_missing
 
 PLACE, STEPS, RIVALS = PLACES[0], (5, 8, 12, 20), 3
 FINE_SAMPLER, FINE_STEPS = "dpmpp_2m", 40
@@ -138,28 +137,21 @@ def main(argv=None):
     torch.set_num_threads(1)
     trials, target, fine = fid_trials.trials(PLACE, args.samplers, args.steps), report.target(), fine_solution()
     many = 2 * SECOND if on_gpu() else SECOND
-    try:
-        missing_trials = [trial for trial in trials if not args.report and not trial.path(args.folder).exists()]
-        for trial in make_trials(missing_trials, args.folder, args.workers) if missing_trials else ():
-            _say(f"  {fid_trials.title(trial)}: {trial.steps} steps")
+    with resumable():
+        if not args.report:
+            make_missing(trials, args.folder, args.workers, fid_trials.title)
         columns = all_columns(args.samplers, args.steps, args.folder)
         with processes(args.folder, args.workers) as each:
             if not args.report:
                 cells = [cell for column in columns.values() for cell in column]
-                run(missing(cells, FIRST, args.folder), "first round", each, _say)
+                run(missing(cells, FIRST, args.folder), "first round", each, say)
             final = {key: strongest(column, target, args.folder) for key, column in columns.items()}
             final = of_other_seeds(final, args.seeds, args.folder)
             if not args.report:
                 cells = [cell for column in final.values() for cell in column]
-                run(missing([fine], many, args.folder), "fine solution", each, _say)
-                run(missing(cells, many, args.folder), "second round", each, _say)
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is complete is saved, the same command goes on")
-    report.write(columns, final, fine, (FIRST, many), recording(args.folder), args.folder, _say, args.docs, args.seeds)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+                run(missing([fine], many, args.folder), "fine solution", each, say)
+                run(missing(cells, many, args.folder), "second round", each, say)
+    report.write(columns, final, fine, (FIRST, many), recording(args.folder), args.folder, say, args.docs, args.seeds)
 
 
 if __name__ == "__main__":

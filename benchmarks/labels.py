@@ -18,14 +18,13 @@ import torch
 
 from art_nodes.core.scores import ratio_interval, total
 from art_nodes.demo.unet import CLASSES
-from benchmarks.chunks import stop_cleanly
+from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, DEMO_PLACES, SAMPLERS, TRIED, Cell, Place, processes
 from benchmarks.matched_tables import Entry, duel
 from benchmarks.pages import as_markdown, as_text, write_page
-from benchmarks.trial_cells import SIZE, Trial
-from benchmarks.trial_cells import compute as make_trials
+from benchmarks.trial_cells import SIZE, Trial, make_missing
 
 PAGE = "labels.md"
 HALVES = (CLASSES[::2], CLASSES[1::2])
@@ -117,16 +116,11 @@ def main(argv=None):
                      "folder first")
     every = [one for first, second in jobs for one in (first, second, replace(first, classes=CLASSES))]
     every = sorted(every, key=lambda job: (job.seed, job.place.name, job.classes))  # a recording is made once
-    try:
-        unmade = [job for job in every if not job.path(args.folder).exists()]
-        for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
-            print(f"  trial {done + 1} of {len(unmade)}: {job.objective}, {job.steps} steps, seed {job.seed}",
-                  flush=True)
+    with resumable():
+        make_missing(every, args.folder, args.workers, lambda job: f"trial, {job.objective}, seed {job.seed}")
         with processes(args.folder, args.workers) as each:
             run(missing([cell_of(job, args.folder) for job in every], SECOND, args.folder), "both halves", each,
-                lambda line: print(line, flush=True))
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is complete is saved, the same command goes on")
+                say)
     command = (f"python -m benchmarks labels --places {' '.join(args.places)} --samplers {' '.join(args.samplers)}"
                f" --steps {' '.join(map(str, args.steps))} --seeds {' '.join(map(str, args.seeds))} --docs")
     write(jobs, args.folder, command, args.docs)

@@ -11,7 +11,6 @@ changed.
 
 import argparse
 import os
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from itertools import product
@@ -23,7 +22,7 @@ import torch
 from art_nodes.core.scores import ratio_interval, total
 from benchmarks import matched_report as report
 from benchmarks import matched_tables as tables
-from benchmarks.chunks import Processes, stop_cleanly
+from benchmarks.chunks import Processes, resumable, say, stop_cleanly
 from benchmarks.comfy.inprocess import on_gpu
 from benchmarks.matched_cells import (
     ART,
@@ -46,8 +45,7 @@ from benchmarks.matched_cells import (
 )
 from benchmarks.options import chosen, no_page_of_a_look
 from benchmarks.pages import copy_to_docs
-from benchmarks.trial_cells import SIZE, Trial
-from benchmarks.trial_cells import compute as make_trials
+from benchmarks.trial_cells import SIZE, Trial, make_missing
 
 FOLDER = Path("build/matched")
 FIRST, CULLS, SECOND, THIRD = 1, (3, 5), 8, 32  # chunks of the rounds: 32; 96 and 160; 256; and 1,024 noises
@@ -229,30 +227,23 @@ def main(argv=None):
     torch.set_num_threads(1)
     batches, (*_, second, third) = QUICK_BATCHES if args.quick else BATCHES, rounds(args.quick)
     jobs = trials(args.places, args.samplers, args.steps, batches)
-    try:
-        unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
-        for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
-            _say(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps")
+    with resumable():
+        if not args.report:
+            make_missing(jobs, args.folder, args.workers, lambda job: f"trial, {job.place.title}, {job.objective}")
         asked = args.places, args.samplers, args.steps
         cells = all_cells(*asked, args.folder) if args.more else built_in(product(*asked))
         cells += tried_cells(jobs, args.folder)
         if not args.report:
             with processes(args.folder, args.workers) as each:
-                close = race(cells, args.folder, each, _say, quick=args.quick)
+                close = race(cells, args.folder, each, say, quick=args.quick)
                 if args.more:
                     tied = [cell for column in columns(close).values()
                             for cell in contested(column, args.folder, second)]
-                    run(missing(tied, third, args.folder), f"{third * BATCH} noises", each, _say)
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is complete is saved, the same command goes on")
+                    run(missing(tied, third, args.folder), f"{third * BATCH} noises", each, say)
     trial = f"a trial of at most {BUDGET} sample calls on {batches * SIZE} recorded orbits, one seed"
     page = args.docs or report.PAGE
-    if report.write(columns(cells), args.folder / page, trial, rounds(args.quick), _say) and args.docs:
+    if report.write(columns(cells), args.folder / page, trial, rounds(args.quick), say) and args.docs:
         copy_to_docs(args.folder / page)
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
 
 
 if __name__ == "__main__":

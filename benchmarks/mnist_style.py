@@ -8,7 +8,6 @@ Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped, w
 
 import argparse
 import os
-import sys
 import time
 from collections import Counter
 from pathlib import Path
@@ -16,7 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks import fashion, frechet, mnist_report
-from benchmarks.chunks import stop_cleanly
+from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.classifier import load_classifier
 from benchmarks.mnist_cells import ART, NFE, Cell, Setting, all_cells, art_schedules, compute, missing, schedule_path
 from benchmarks.options import chosen, no_page_of_a_look
@@ -94,11 +93,9 @@ def main(argv=None):
     for name in learned:
         print(f"{name}: {schedule_path(folder, args.train_seed, name)}; delete it to learn it anew", flush=True)
     cells = all_cells(learned, args.only, QUICK_CALLS if args.quick else 1000)
-    try:
+    with resumable():
         if not args.report:
-            run(cells, setting, 1 if cuda else args.workers, lambda line: print(line, flush=True))
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is complete is saved, the same command goes on")
+            run(cells, setting, 1 if cuda else args.workers, say)
     facts = mnist_report.Facts.of_this_machine(setting, args.train_seed, learned[ART])
     floor = real_features("train", setting.samples)
     mnist_report.write(mnist_report.score(cells, setting, real_features("t10k"), floor), facts, folder)

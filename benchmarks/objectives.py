@@ -8,7 +8,6 @@ against dynamic programming on the rewards that have no closed form.
 import argparse
 import functools
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +25,7 @@ from art_nodes.core.refine import best_grid
 from art_nodes.core.scores import total
 from art_nodes.demo import demo_denoiser
 from benchmarks import fashion
-from benchmarks.chunks import in_processes, save_whole, stop_cleanly
+from benchmarks.chunks import in_processes, resumable, save_whole, stop_cleanly
 from benchmarks.comfy.inprocess import BareModel, import_host
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import SAMPLERS
@@ -260,11 +259,9 @@ def main(argv=None):
     stop_cleanly()
     todo = [] if args.report else [part for part in parts(args.samplers, args.noises)
                                    if not part.path(args.folder).exists()]
-    try:
+    with resumable():
         for done, part in enumerate(in_processes(_compute, todo, _start, (args.folder, args.noises), args.workers)):
             print(f"{done + 1}/{len(todo)}  {part.sampler}, {part.steps} steps", flush=True)
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is complete is saved, the same command goes on")
     bank = OrbitBank.merge(TARGET.record(seed) for seed in range(RECORDINGS))
     ranks = {sampler: rank_table(bank, sampler, args.folder, args.noises) for sampler in args.samplers}
     for sampler, rows in ranks.items():

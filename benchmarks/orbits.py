@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from art_nodes.core import OrbitBank, optimal_schedule, with_grids
+from benchmarks.chunks import say
 from benchmarks.machine import this_machine
 from benchmarks.matched import built_in, columns, race
 from benchmarks.matched_cells import ART, DEMO_PLACES, Cell, processes
@@ -73,7 +74,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     if args.end:
         torch.set_num_threads(1)
-        rows = end_errors(args.folder, args.workers, lambda line: print(line, flush=True))
+        rows = end_errors(args.folder, args.workers, say)
         print(f"{this_machine()}\nRMS end error of end:{SAMPLER} over that of the strongest built-in, {PLACE.title}, "
               f"seeds {', '.join(map(str, SEEDS))}\n" + as_text(rows))
         return

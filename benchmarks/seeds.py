@@ -16,15 +16,14 @@ from pathlib import Path
 import torch
 
 from art_nodes.core.scores import total
-from benchmarks.chunks import stop_cleanly
+from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, columns, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, MEASURED, NODES, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
 from benchmarks.options import chosen
 from benchmarks.pages import as_markdown, as_text, write_page
-from benchmarks.trial_cells import SEEDS, SIZE, Trial
-from benchmarks.trial_cells import compute as make_trials
+from benchmarks.trial_cells import SEEDS, SIZE, Trial, make_missing
 
 PAGE = "seeds.md"
 CHECKED = ("euler", "heun", "dpmpp_2m")  # of SAMPLERS
@@ -138,17 +137,14 @@ def main(argv=None):
             sys.exit(f"{place.title}, {sampler}, {count} steps: no built-in schedule to compare with in {args.folder}; "
                      "run `python -m benchmarks matched` with the same places, samplers, steps and folder first")
     jobs = [replace(job, seed=seed) for place in places for seed in SEEDS for job in trials([place], samplers, steps)]
-    try:
-        unmade = [job for job in jobs if not args.report and not job.path(args.folder).exists()]
-        for done, job in enumerate(make_trials(unmade, args.folder, args.workers) if unmade else ()):
-            print(f"  trial {done + 1} of {len(unmade)}: {job.place.title}, {job.objective}, {job.steps} steps, "
-                  f"seed {job.seed}", flush=True)
+    with resumable():
+        if not args.report:
+            make_missing(jobs, args.folder, args.workers,
+                         lambda job: f"trial, {job.place.title}, {job.objective}, seed {job.seed}")
         tried = cells_of(jobs, args.folder)
         if not args.report:
             with processes(args.folder, args.workers) as each:
-                run(missing(tried, SECOND, args.folder), "all seeds", each, lambda line: print(line, flush=True))
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is complete is saved, the same command goes on")
+                run(missing(tried, SECOND, args.folder), "all seeds", each, say)
     write(cells + tried, args.folder, args.docs)
 
 

@@ -7,18 +7,17 @@ may yet be the strongest, and ours. Stops cleanly at Ctrl-C or SIGTERM; the same
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from benchmarks import trial_report as report
-from benchmarks.chunks import stop_cleanly
+from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.matched import built_in, columns, race
 from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, processes
 from benchmarks.options import chosen
-from benchmarks.trial_cells import SEEDS, Job, compute
+from benchmarks.trial_cells import SEEDS, Job, make_missing
 
 FOLDER = Path("build/trial")
 STEPS = (6, 10, 20)
@@ -54,26 +53,15 @@ def main(argv=None):
     jobs = [Job(place, sampler, steps, seed) for place in args.places for seed in SEEDS
             for sampler in args.samplers for steps in args.steps]
     rivals = built_in((job.place, job.sampler, job.steps) for job in jobs)
-    try:
+    with resumable():
         if not args.report:
-            _try([job for job in jobs if not job.path(args.folder).exists()], args)
+            make_missing(jobs, args.folder, args.workers,
+                         lambda job: f"trials, {job.place.title}, {job.sampler}, seed {job.seed}")
         mine = ours(jobs, args.folder)
         if not args.report:
             with processes(args.folder, args.workers) as each:
-                race(rivals, args.folder, each, _say, also=mine)
-    except KeyboardInterrupt:
-        sys.exit("stopped; what is complete is saved, the same command goes on")
-    report.write(columns([*rivals, *mine]), jobs, args.folder, _say, args.docs)
-
-
-def _try(jobs: Sequence[Job], args: argparse.Namespace) -> None:
-    """Make the trials, with a line each."""
-    for done, job in enumerate(compute(jobs, args.folder, args.workers) if jobs else ()):
-        _say(f"  trial {done + 1} of {len(jobs)}: {job.place.title}, {job.sampler}, {job.steps} steps, seed {job.seed}")
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
+                race(rivals, args.folder, each, say, also=mine)
+    report.write(columns([*rivals, *mine]), jobs, args.folder, say, args.docs)
 
 
 if __name__ == "__main__":

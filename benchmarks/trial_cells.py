@@ -6,7 +6,7 @@ as much as two of a user's single pictures. Noise is that of no held-out sample.
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 
 from art_nodes.core import OrbitBank, Schedule, optimal_schedule, with_grids
 from art_nodes.demo.unet import CLASSES
-from benchmarks.chunks import in_processes
+from benchmarks.chunks import in_processes, say
 from benchmarks.comfy.inprocess import on_gpu
 from benchmarks.matched_cells import ART, DEMO, Place, Stage, as_file, own
 from benchmarks.mnist_cells import Setting, fastest_network
@@ -185,3 +185,8 @@ def compute(jobs: Sequence, root: Path, workers: int) -> Iterator:
     return in_processes(_work, jobs, _start, (root, many and not on_gpu()), workers)
 
 
+def make_missing(jobs: Sequence, root: Path, workers: int, title: Callable[[object], str]) -> None:
+    """`compute` what is not there yet of some jobs, with a line each, that begins with its title."""
+    unmade = [job for job in jobs if not job.path(root).exists()]
+    for done, job in enumerate(compute(unmade, root, workers) if unmade else ()):
+        say(f"  {done + 1} of {len(unmade)}: {title(job)}, {job.steps} steps")
