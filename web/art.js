@@ -1,6 +1,6 @@
 /** ComfyUI-ART on the page: this file registers, the modules beside it do the work. */
 
-import { addSidebarTab, app, keepSeed, loadStyle, loadTexts } from './art/host.mjs';
+import { addSidebarTab, app, followCache, keepSeed, loadStyle, loadTexts } from './art/host.mjs';
 import { offerChoices } from './art/library.mjs';
 import { menuItems } from './art/menu.mjs';
 import { pickSchedule } from './art/picker.mjs';
@@ -27,6 +27,7 @@ app.registerExtension({
   async setup() {
     loadStyle();
     followTheme();
+    followCache();
     await loadTexts();
     followTrainings();
     addSidebarTab(panelTab());

@@ -225,7 +225,8 @@ def _common_nodes(grids: list[np.ndarray], share: bool) -> np.ndarray:
         return first
     every = np.unique(np.concatenate(grids))[::-1]
     kept = [0]
-    noise = added_noise(every, share)  # near a share of 1 nodes that are far apart hardly differ in sigma
+    # Near a share of 1 nodes that are far apart hardly differ in sigma.
+    noise = every / np.maximum(1 - every, 1e-9) if share else every
     for i in range(1, len(every)):
         if noise[i] < (1 - ALIKE) * noise[kept[-1]]:
             kept.append(i)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from .checks import check_denoised, check_nodes, check_noise, check_sigma_range, check_step_grid
@@ -59,7 +60,7 @@ def find_solver(solver: str | Solver) -> Solver:
     """The solver of a name, or the function itself; ValueError lists the names."""
     if callable(solver):
         return solver
-    if solver not in SOLVERS:
+    if not isinstance(solver, str) or solver not in SOLVERS:
         raise ValueError(f"solver must be one of {sorted(SOLVERS)} or a function; got {solver!r}")
     return SOLVERS[solver]
 
@@ -101,7 +102,7 @@ def compare(
         counted = Counted(denoiser)
         errors = rms(run(counted, noise, sigmas) - reference)
         total = float(errors.square().mean().sqrt())
-        rows.append(Row(name, len(sigmas) - 1, counted.calls, total, float(errors.quantile(0.5)), errors))
+        rows.append(Row(name, len(sigmas) - 1, counted.calls, total, float(np.median(errors.numpy())), errors))
     return sorted(rows, key=lambda row: row.rms)
 
 

@@ -21,9 +21,9 @@ RENEW_EVERY = 10  # iterations between renewals of the base clock
 RENEW_UNTIL, AVERAGE_FROM = 0.8, 0.5  # shares of the run
 BUDGETS = ("feedback", "price")
 NUMBERS = ("iterations", "episodes", "clock_nodes", "lam", "seed", "learning_rate", "trace", "penalty", "knots")
-# Where so much of the optimal clock's time lies in the last hundredth of the way, straight steps cannot keep to it:
-# SVD, models with zero terminal SNR, and data that are narrow against sigma_max.
-LAST, LATE = 0.01, 0.5
+# Straight steps cannot keep to a clock over a range as wide as SVD's or that of models with zero terminal SNR, nor
+# where so much of the optimal clock's time lies in the last hundredth of the way: on data narrow against sigma_max.
+WIDE, LAST, LATE = 200.0, 0.01, 0.5
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ def prepare(env: OrbitBank | LiveModel, config: TrainConfig) -> ActorCritic:
     stepwise = config.objective != "euler"
     sees_state = world.sees_state if config.state_dependent is None else config.state_dependent
     seen = world.bank() if isinstance(env, LiveModel) else env
-    curved = not stepwise and time_below(seen, LAST * env.sigma_max) > LATE
+    curved = not stepwise and (env.sigma_max > WIDE or time_below(seen, LAST * env.sigma_max) > LATE)
     return ActorCritic(world, config, BaseClock(clock, stepwise, curved), sees_state)
 
 

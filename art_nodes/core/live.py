@@ -21,7 +21,7 @@ MOST_SPREAD = 3.0  # standard deviations: what actor and critic are told of x go
 LEAST_SPREAD = 0.05  # of its size: a feature that hardly differs between orbits is not blown up
 # A secant whose D changes by less than this share of D, a hundred roundings of float32, is noise; the last one
 # is kept instead.
-LEAST_CHANGE = 1e-5
+LEAST_CHANGE, ROUNDING = 1e-5, 1e-7
 
 
 @dataclass(frozen=True)
@@ -147,15 +147,16 @@ class LiveEnvironment:
         self._look()
         if self.model.stiffness == "secant":
             change = self.denoised - denoised
-            size = rms(change).numpy()
-            # Any change is a first secant: what the profile begins with, in no units, would else stay in it for good.
-            first = ~self.measured & (size > 0) & (before > sigma)
-            enough = (size > LEAST_CHANGE * self.seen[0]) | first
-            self.measured |= enough
+            # Any change, and none, is a first secant, as small as rounding can tell: what the profile begins with, in
+            # no units, would else stay in it for good.
+            first = ~self.measured & (before > sigma)
+            self.measured |= first
+            enough = first | (rms(change).numpy() > LEAST_CHANGE * self.seen[0])
             span = 0.5 * (before**2 - sigma**2)  # |Q| = |dD/dsigma|/sigma, eq. (5), taken as constant on the way
             secant = change / _per_sample(np.where(enough, span, 1.0), self.x)
             self.vector_q = torch.where(_per_sample(enough, self.x).bool(), secant, self.vector_q)
-            self.q = charged = np.where(enough, rms(secant).numpy(), q)
+            least = np.where(first, ROUNDING * self.seen[0], 0.0) / np.where(first, span, 1.0)
+            self.q = charged = np.where(enough, np.maximum(rms(secant).numpy(), least), q)
             measured_at = np.where(enough, position - 0.5 * way, position)
         else:
             charged, measured_at = 0.5 * (q + self.q), position

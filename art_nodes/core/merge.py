@@ -91,9 +91,11 @@ def _provenance(schedules, shares, top: float) -> dict:
 
 def _sources(provenance: dict, share: float) -> list[dict]:
     """The provenance of a schedule with its weight, or those it was itself merged from."""
-    known = provenance.get("merged_from")
+    known, alone = provenance.get("merged_from"), [{"weight": share, "provenance": provenance}]
+    if not isinstance(known, list):
+        return alone
     try:
         return [{"weight": share * float(source["weight"]), "provenance": dict(source["provenance"])}
-                for source in known]
-    except (TypeError, ValueError, KeyError):  # no list of sources: a file may say anything
-        return [{"weight": share, "provenance": provenance}]
+                for source in known] or alone
+    except (TypeError, ValueError, KeyError, OverflowError):  # no list of sources: a file may say anything
+        return alone

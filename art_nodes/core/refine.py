@@ -8,7 +8,6 @@ from .bank import OrbitBank
 from .checks import check_steps
 from .clock import optimal_clock, read_clock
 from .dynamic import best_on_nodes, solvable
-from .grids import geometric_grid
 from .objectives import SamplerError
 from .policy import edm_clock, hats
 from .samplers import REPLAYS
@@ -36,7 +35,7 @@ def best_grid(error: SamplerError, steps: int, also: Iterable = (), freedom: int
     bank = error.bank
     high, low = bank.sigma_max, bank.sigma_min
     starts = [optimal_clock(bank, steps), high * (1 - edm_clock(high, low, steps)),
-              geometric_grid(steps, high, 3 * low), *also]
+              np.append(np.geomspace(high, 3 * low, steps), 0.0), *also]
     if solvable(error) and steps <= len(bank.sigmas):
         starts.append(best_on_nodes(error, steps))
     return refine(error, starts, freedom)

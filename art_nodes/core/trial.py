@@ -81,7 +81,7 @@ class SolverRuns:
             raise ValueError("a trial needs the noise that the bank was recorded from, scaled by sigma_max; got other "
                              "noise of that shape; pass what record_orbits was given")
         batch = max(1, min(MOST_TOGETHER, len(noise) // UNSEEN)) if batch is None else batch
-        if not isinstance(batch, int) or batch < 1:
+        if not isinstance(batch, int | np.integer) or batch < 1:
             raise ValueError(f"batch must be a whole number of at least 1; got {batch!r}; leave it out for the default")
         noise = start_states(noise)
         self.denoiser, self.noise, self.solver = denoiser, noise.split(batch), find_solver(solver)

@@ -141,7 +141,8 @@ def folder_to_save_in() -> Path:
 
 def saved_line(saved: str, wanted: str) -> str:
     """Under which name a schedule lies, and where."""
-    folder, models = schedule_path(saved).parent, Path(folder_paths.models_dir)
+    folder = Path(folder_paths.get_full_path(FOLDER, saved + SUFFIX) or folder_to_save_in() / saved).parent
+    models = Path(folder_paths.models_dir)
     place = f"models/{folder.relative_to(models).as_posix()}" if folder.is_relative_to(models) else folder
     why = "" if saved == wanted else f' ("{wanted}" was taken)'
     return f'schedule "{saved}" saved in {place}{why}'

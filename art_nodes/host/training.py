@@ -87,7 +87,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     learns = method == METHODS[0]
     events = events or TrainingEvents(None)
     progress = TrainingProgress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
-                         trial_calls, events)
+                                trial_calls, events)
 
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
                   progress=lambda done, total: progress.recorded(done, total, min(orbits, batch_size(latent_image))))
@@ -103,9 +103,9 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
             schedule = with_grids(schedule, bank, objective, {*REFINED_STEPS, min(steps, MOST_FITTED)}, progress.fitted)
         fitting_seconds, tried = progress.start_trying(), None
         if trial_calls:
-            runs = HostRuns(model, positive, negative, latent_image, bank, cfg=cfg, seed=seed, objective=objective,
-                            on_call=progress.tried)
             with _kept_if_it_fails(schedule, name, events):
+                runs = HostRuns(model, positive, negative, latent_image, bank, cfg=cfg, seed=seed, objective=objective,
+                                on_call=progress.tried)
                 schedule, tried = try_steps(schedule, bank, runs, objective, steps, trial_calls)
     trying_seconds = progress.phase_seconds()
 
@@ -137,9 +137,12 @@ def _kept_if_it_fails(schedule: Schedule, name: str, events: TrainingEvents):
     except comfy.model_management.InterruptProcessingException:
         raise
     except Exception:
-        saved = save_schedule(schedule, name)
-        events.finished(saved, schedule)
-        log.warning("ART Train: trying grids failed; without a trial the %s", saved_line(saved, name))
+        try:
+            saved = save_schedule(schedule, name)
+            events.finished(saved, schedule)
+            log.warning("ART Train: trying grids failed; without a trial the %s", saved_line(saved, name))
+        except (OSError, ValueError) as error:  # what went wrong first is what the host must hear of
+            log.warning("ART Train: trying grids failed, and saving the schedule without a trial too: %s", error)
         raise
 
 

@@ -1,5 +1,7 @@
 """compare() and our grids against independent samplers: k-diffusion's and diffusers'."""
 
+import math
+
 import pytest
 import torch
 
@@ -86,17 +88,20 @@ def test_a_grid_that_does_not_fall_to_0_is_no_grid(sigmas):
         compare(gaussian(), START, grids() | {"mine": torch.tensor(sigmas)})
 
 
-@pytest.mark.parametrize("solver", [3, None, "dpmpp_2m"])
+@pytest.mark.parametrize("solver", [3, None, ["euler"], "dpmpp_2m"])
 def test_what_is_no_solver_is_refused(solver):
     with pytest.raises(ValueError, match="solver must be one of"):
         compare(gaussian(), START, {"a": torch.linspace(3, 0, 4)}, solver)
 
 
 def test_the_median_of_an_even_number_lies_between_two():
-    ends = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
-    [row] = compare(lambda x, sigma: torch.zeros_like(x), 3 * torch.ones(4, 1), {"a": [3.0, 0.0]},
-                    lambda _denoiser, x, _sigmas: ends.to(x))  # the solution from anywhere is 0
+    def of_ends(*ends):  # the solution from anywhere is 0
+        return compare(lambda x, sigma: torch.zeros_like(x), 3 * torch.ones(4, 1), {"a": [3.0, 0.0]},
+                       lambda _denoiser, x, _sigmas: torch.tensor(ends)[:, None].to(x))[0]
+
+    row = of_ends(1.0, 2.0, 4.0, 8.0)
     assert row.errors.tolist() == pytest.approx([1, 2, 4, 8], abs=1e-6) and row.median == pytest.approx(3.0, abs=1e-6)
+    assert of_ends(1.0, math.inf, math.inf, math.inf).median == math.inf
 
 
 def test_a_network_keeps_no_graph():

@@ -12,7 +12,7 @@ from art_nodes.core import OrbitBank, TrainConfig, grid_cost, learn, learn_sched
 from art_nodes.core.actor_critic import ActorCritic
 from art_nodes.core.clock import time_below
 from art_nodes.core.environment import BankEnvironment
-from art_nodes.core.exact import gaussian
+from art_nodes.core.exact import gaussian, mixture
 from art_nodes.core.learn import LATE, prepare
 from art_nodes.core.policy import edm_clock
 from tests.core import targets
@@ -45,7 +45,8 @@ def test_a_wide_range_is_learned_too(target, high, low, seed):
 
 
 def test_control_straight_steps_do_not_learn_a_wide_range(monkeypatch):
-    monkeypatch.setattr(sys.modules[prepare.__module__], "LATE", 1.0)
+    for limit, most in (("LATE", 1.0), ("WIDE", np.inf)):
+        monkeypatch.setattr(sys.modules[prepare.__module__], limit, most)
     for bank in (wide_bank("two modes", 4518.76, 0.0292), narrow_bank()):
         assert learn_schedule(bank).cost(bank) > 2
 
@@ -53,6 +54,14 @@ def test_control_straight_steps_do_not_learn_a_wide_range(monkeypatch):
 def narrow_bank():
     """Of data a tenth as wide as usual, in EDM's range."""
     return record_orbits(gaussian(0.01), targets.noise((8, 64), 80.0), 80.0, 0.002)
+
+
+def test_clusters_in_a_wide_range_are_learned_too():
+    """Much of the optimal clock's time lies where it is settled which of them it will be, far above their own width."""
+    modes = mixture([-2.0, 2.0], [0.01, 0.01], [0.5, 0.5])
+    bank = record_orbits(modes, targets.noise((64, 1), 250.0), 250.0, 0.002)
+    assert time_below(bank, 2.5) < LATE
+    assert learn_schedule(bank, TrainConfig(seed=1)).cost(bank) <= 1.1  # straight steps come to half as much again
 
 
 @pytest.mark.parametrize("seed", SEEDS)

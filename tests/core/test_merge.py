@@ -133,7 +133,8 @@ def test_provenance_lists_every_source_and_keeps_what_all_share(tmp_path):
 
 
 @pytest.mark.parametrize("sources", ["somewhere", 3, [1], [{"weight": 1}], [{"weight": "x", "provenance": {}}],
-                                     [{"weight": 1, "provenance": 2}]])
+                                     "", {}, [],
+                                     [{"weight": 1, "provenance": 2}], [{"weight": 10**400, "provenance": {}}]])
 def test_a_foreign_list_of_sources_is_kept_whole(sources):
     """A file may say anything: what is no list of sources is a source itself."""
     odd = dataclasses.replace(straight(), provenance={"merged_from": sources})

@@ -151,7 +151,7 @@ export class FakeGraph {
 }
 
 export const host = { events: [], answers: {}, told: [], asked: [] };
-const api = Object.assign(new EventTarget(), {
+export const api = Object.assign(new EventTarget(), {
   clientId: 'tab',
   fetchApi: async (path) => {
     host.asked.push(path);

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import test, { beforeEach, mock } from 'node:test';
 
-import { app, create, FakeGraph, host, message, plotOf, reconnect, send, settle } from './fake_page.mjs';
+import { api, app, create, FakeGraph, host, message, plotOf, reconnect, send, settle } from './fake_page.mjs';
 
 const clock = Array.from({ length: 17 }, (_, i) => 80 * (1 - i / 16) ** 3);
 const SIGMAS = [80, 20, 5, 1, 0];
@@ -107,12 +107,21 @@ test('ART Sigmas says what it took and warns, as long as it is asked for the sam
   assert.match(words(), /queue the workflow to read/);
 });
 
-test('a workflow that is saved under a new id keeps what the host had in its cache', async () => {
+test('a workflow that is saved under a new id shows what the host kept of the first, which stays open', async () => {
+  openAnother(app.graph);
   const [compare, train] = [create('ARTCompare'), create('ARTTrain')];
-  app.extensionManager.workflow = { openWorkflows: [{ activeState: { id: app.graph.id } }] };
-  compare.onExecuted(compared({ workflow: 'its old id', node: '1' }));
-  train.onExecuted({ art_train: [message({ workflow: 'its old id', run: 71, phase: 'finished', clock, name: 'kept' })] });
+  const first = app.graph.id.split(',')[0];
+  const kept = (detail) => api.dispatchEvent(Object.assign(new Event('execution_cached'), { detail }));
+  for (const odd of [undefined, {}, { nodes: 'x' }]) kept(odd);
+  compare.onExecuted(compared({ workflow: first, node: String(compare.id) }));
   await settle(20);
+  assert.match(status(compare), /queue the workflow/, 'it ran behind');
+  kept({ nodes: [compare.id, String(train.id)] });
+  compare.onExecuted(compared({ workflow: first, node: String(compare.id) }));
+  train.onExecuted({ art_train: [message({ workflow: first, node: String(train.id), run: 71, phase: 'finished', clock,
+    name: 'kept' })] });
+  await settle(20);
+  kept({ nodes: [] });
   assert.equal(status(compare), 'error of euler over 4 noises');
   assert.match(status(train), /saved as kept/);
 });
@@ -175,9 +184,10 @@ test('a new list is a new object, which the page looks at', async () => {
 });
 
 test('a training that the host no longer knows has ended', async () => {
-  const [gone, kept] = [create('ARTTrain'), create('ARTTrain')];
+  const [gone, kept, over] = [create('ARTTrain'), create('ARTTrain'), create('ARTTrain')];
   const told = (node, run) => message({ node: String(node.id), workflow: app.graph.id, run, done: 2 });
   [[gone, 80], [kept, 81]].forEach(([node, run]) => send(told(node, run)));
+  over.onExecuted({ art_train: [{ ...told(over, 79), phase: 'finished', clock, name: 'done' }] });
   host.answers['/art/live'] = undefined;
   reconnect();
   await settle();
@@ -187,6 +197,7 @@ test('a training that the host no longer knows has ended', async () => {
   await settle();
   assert.match(status(gone), /stopped, nothing was saved/);
   assert.match(status(kept), /model call 2 of 4/);
+  assert.match(status(over), /saved as done/);
 });
 
 test('messages of other trainings ask the server for nothing', async () => {
@@ -211,8 +222,14 @@ function inSubgraph() {
   const inner = new FakeGraph('inner');
   const outside = { comfyClass: 'inner', subgraph: inner,
     properties: { proxyWidgets: [['1', 'seed'], ['1', 'steps'], ['1', 'control_after_generate'], ['7', 'seed']] } };
-  app.graph.add(outside, 40);
+  // Which is itself in a subgraph that shows the steps.
+  const [middle, outmost] = [new FakeGraph('middle'), { comfyClass: 'middle',
+    properties: { proxyWidgets: [['40', '1: steps'], ['40', 'mine']] } }];
+  outmost.subgraph = middle;
+  app.graph.add(outmost, 50);
+  middle.add(outside, 40);
   app.graph.subgraphs.set('inner', inner);
+  app.graph.subgraphs.set('middle', middle);
   const sampler = create('KSampler', { seed: 5, steps: 9, cfg: 4.5, denoise: 1, sampler_name: 'euler' }, inner);
   const [wires, wire] = [[], (told) => (slot) => wires.push([...told, slot])];
   inner.inputNode = { slots: [0, 1, 2, 3].map((slot) => ({
@@ -225,11 +242,11 @@ function inSubgraph() {
   });
   inner.links.set(104, { id: 104, origin_id: sampler.id, origin_slot: 0, target_id: '-20', target_slot: 0 });
   inner.cut = (id) => inner.links.delete(id);
-  return { inner, outside, sampler, wires };
+  return { inner, outside, outmost, sampler, wires };
 }
 
 test('in a subgraph every wire to its sides is there again, and what it shows outside', async () => {
-  const { inner, outside, sampler, wires } = inSubgraph();
+  const { inner, outside, outmost, sampler, wires } = inSubgraph();
   await getNodeMenuItems(sampler).find((each) => each.content === 'Use ART sigmas').callback();
   assert.deepEqual(host.told, []);
   assert.deepEqual(wires.sort(), [['SamplerCustom', 'out', 0], ['in', 'ARTSigmas', 'model', 0],
@@ -238,6 +255,7 @@ test('in a subgraph every wire to its sides is there again, and what it shows ou
   const id = (type) => String(inner.nodes.find((node) => node.type === type).id);
   assert.deepEqual(outside.properties.proxyWidgets, [[id('SamplerCustom'), 'noise_seed'], [id('ARTSigmas'), 'steps'],
     [id('SamplerCustom'), 'control_after_generate'], ['7', 'seed']]);
+  assert.deepEqual(outmost.properties.proxyWidgets, [['40', `${id('ARTSigmas')}: steps`], ['40', 'mine']]);
   assert.ok(!inner.nodes.includes(sampler));
 });
 

@@ -89,6 +89,8 @@ function movePromoted(graph, [id, name], place) {
     const shown = outside.properties?.proxyWidgets;
     if (!Array.isArray(shown) || !shown.some((each) => isOf(each, id, name))) continue;
     outside.properties.proxyWidgets = shown.map((each) => (isOf(each, id, name) ? place : each));
+    // Where that is in a subgraph too, it is known there by both.
+    movePromoted(outside.graph, [outside.id, `${id}: ${name}`], [String(outside.id), place.join(': ')]);
   }
 }
 

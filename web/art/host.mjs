@@ -53,15 +53,27 @@ export function workflowId() {
   return typeof id === 'string' ? id : null;
 }
 
+/** Nodes of the run under way whose outputs the server has kept from an earlier run, by their ids there. */
+const cached = new Set();
+
+/** Begin to listen for what is kept; once, when the page is set up. */
+export function followCache() {
+  api.addEventListener('execution_cached', ({ detail }) => {
+    cached.clear();
+    (Array.isArray(detail?.nodes) ? detail.nodes : []).forEach((id) => cached.add(String(id)));
+  });
+}
+
 /**
- * Whether a workflow is open in another tab of the page: what its nodes tell is handed to those of the one in front,
- * where they have the same ids.
- * @param {unknown} id
+ * Whether what a node told belongs to a workflow that is open in another tab of the page: it is handed to the nodes of
+ * the one in front, where they have the same ids. What was kept from an earlier run names the workflow of that run,
+ * which says nothing of this one.
+ * @param {{workflow?: unknown, node?: unknown}} record
  */
-export function isElsewhere(id) {
+export function isElsewhere({ workflow, node }) {
   const open = app.extensionManager?.workflow?.openWorkflows;
-  if (typeof id !== 'string' || id === workflowId() || !Array.isArray(open)) return false;
-  return open.some((each) => each.activeState?.id === id);
+  if (typeof workflow !== 'string' || workflow === workflowId() || !Array.isArray(open)) return false;
+  return !cached.has(String(node)) && open.some((each) => each.activeState?.id === workflow);
 }
 
 /**

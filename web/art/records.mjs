@@ -28,7 +28,7 @@ export function redrawRecords() {
  * @param {any} record
  */
 export function keepRecord(node, record) {
-  const elsewhere = isElsewhere(record.workflow);
+  const elsewhere = isElsewhere(record);
   for (const key of elsewhere ? [nodeKey(record.workflow, record.node)] : keysOf(node)) {
     // The newest stand last.
     kept.delete(key);

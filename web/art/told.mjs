@@ -8,8 +8,10 @@ export class Told {
   constructor(before) {
     this.before = before;
     this.element = html('div', { class: 'art-told', tabindex: 0, role: 'note' }, before);
-    // The host takes keys, such as those that copy, as commands.
-    this.element.addEventListener('keydown', (event) => event.stopPropagation());
+    // The host takes these for its own: keys as commands, copying as that of nodes, and the mouse to drag the node.
+    for (const type of ['keydown', 'copy', 'pointerdown']) {
+      this.element.addEventListener(type, (event) => { if (!event.button) event.stopPropagation(); });
+    }
     // Where there is more to read than fits the wheel scrolls; elsewhere it is the canvas's.
     this.element.addEventListener('wheel', (event) => {
       const { scrollHeight, clientHeight } = this.element;

@@ -68,7 +68,7 @@ async function catchUp() {
   if (Array.isArray(answer?.runs)) {
     answer.runs.forEach(learn);
     // What the server knows nothing of ended with the one that began it.
-    before.filter((state) => !answer.runs.some((each) => each?.run === state.run))
+    before.filter((state) => !isOver(state) && !answer.runs.some((each) => each?.run === state.run))
       .forEach((state) => learn({ ...state, phase: 'failed' }));
   }
   await refresh();

@@ -19,6 +19,12 @@ const HEIGHTS = { ARTSigmas: 370, ARTTrain: 520, ARTCompare: 360 };
 const LINES = 90;
 /** Narrower, a ladder of 20 steps is a row of dots that touch each other. */
 const WIDTH = 330;
+/**
+ * The host makes room for a node's pictures by squeezing what stretches. A plot keeps its height until a drag, also in
+ * a saved workflow: it would stretch over the place of the pictures, and the node grow with every time it is opened.
+ */
+const HELD = 'art_plot_height';
+const TALLEST = 5000;
 const MORPH_MS = 180;
 const WAIT_MS = 80;
 /** Where plots of removed nodes still stand on the page, by the id of the node. */
@@ -45,15 +51,19 @@ export function addPlot(node) {
   // The host keeps the page itself from being zoomed, which it may not in a passive listener.
   plot.element.addEventListener('wheel', passWheel, { passive: false });
   const least = HEIGHTS[node.comfyClass] ?? LINES;
-  let held;
+  const held = () => {
+    const height = node.properties?.[HELD];
+    return make !== showWords && height >= least && height <= TALLEST ? height : undefined;
+  };
   const widget = node.addDOMWidget('art_plot', 'art_plot', plot.element, {
-    serialize: false, hideOnZoom: false, getMinHeight: () => held ?? least, getMaxHeight: () => held,
+    serialize: false, hideOnZoom: false, getMinHeight: () => held() ?? least, getMaxHeight: held,
     getValue: () => '', setValue: () => {},
   });
   widget.serialize = false;
-  // The host makes room for a node's pictures by squeezing what stretches; the plot keeps its height until a drag.
-  after(node, 'onExecuted', () => { if (widget.computedHeight >= least) held = widget.computedHeight; });
-  after(node, 'onResize', () => { if (isDragged(node)) held = undefined; });
+  after(node, 'onExecuted', () => {
+    if (widget.computedHeight >= least) (node.properties ??= {})[HELD] = widget.computedHeight;
+  });
+  after(node, 'onResize', () => { if (isDragged(node)) delete node.properties?.[HELD]; });
   // A size that was saved with the workflow is set later and wins.
   if (node.size?.[0] < WIDTH) node.setSize?.([WIDTH, node.size[1]]);
   const begin = make(node, plot);
@@ -133,7 +143,7 @@ function plotSigmas(node, plot) {
     if (trained !== before) soon();
   };
   after(node, 'onExecuted', (output) => readOutput(output?.art_sigmas, (record) => {
-    keepRecord(node, { ...record, asked: isElsewhere(record.workflow) ? null : asked(node) });
+    keepRecord(node, { ...record, asked: isElsewhere(record) ? null : asked(node) });
   }));
   for (const method of ['onConfigure', 'onConnectionsChange', 'onExecuted']) after(node, method, soon);
   return () => {
@@ -151,7 +161,8 @@ function plotSigmas(node, plot) {
 
 /** What ART Sigmas was asked for, as a text: what auto took is known only for the same choice and the same wires. */
 function asked(node) {
-  return JSON.stringify([chosen(node), sourceOf(node, 'schedule'), sourceOf(node, 'model')]);
+  const wires = ['schedule', 'model', 'schedule_name', 'steps', 'denoise'].map((input) => sourceOf(node, input));
+  return JSON.stringify([chosen(node), ...wires]);
 }
 
 /** What the node told when it ran as it is wired now; null if it has not. */
@@ -220,7 +231,7 @@ function plotTraining(node, plot) {
     };
     step(began);
   };
-  after(node, 'onExecuted', (output) => readOutput(output?.art_train, (record) => learn(isElsewhere(record.workflow)
+  after(node, 'onExecuted', (output) => readOutput(output?.art_train, (record) => learn(isElsewhere(record)
     ? record : { ...record, node: executionIds(node)[0] ?? String(node.id), workflow: workflowId() })));
   return () => {
     const stop = onTrainings(draw);
