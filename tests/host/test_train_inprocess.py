@@ -1,6 +1,5 @@
-"""Recording, learning, comparing and drawing, with the host imported into this process."""
+"""Recording and learning, with the host imported into this process."""
 
-import dataclasses
 import gc
 import types
 import weakref
@@ -14,13 +13,6 @@ from art_nodes.demo import demo_denoiser, load_network
 from tests.host import schedules, workflows
 
 pytestmark = pytest.mark.host
-
-
-@pytest.fixture(scope="module")
-def report(comfy):
-    from art_nodes.host import report
-
-    return report
 
 
 @pytest.fixture(scope="module")
@@ -100,12 +92,6 @@ def sampling(kind, **options):
     import comfy.model_sampling
 
     return getattr(comfy.model_sampling, kind)(**options)
-
-
-def on_its_table():
-    """As much of a MODEL with SD's noise levels as schedulers look at."""
-    table = sampling("ModelSamplingDiscrete")
-    return types.SimpleNamespace(get_model_object=lambda name: {"model_sampling": table}[name], model_options={})
 
 
 def test_table_models_are_recorded_on_their_table(comfy, recording):
@@ -413,97 +399,3 @@ def test_a_workflow_without_an_objective_gets_the_nodes_default(training, demo):
     with torch.inference_mode():
         trained = training.train(*demo[workflows.EDM], cfg=3.0, seed=1, steps=6, name="s", **settings)
     assert trained.schedule.provenance["objective"] == "end:euler"
-
-
-# The comparison
-
-def test_grids_of_the_host(comfy, report, monkeypatch):
-    def fails(*_):
-        raise RuntimeError("another pack's scheduler")
-
-    handlers = comfy.samplers.SCHEDULER_HANDLERS
-    monkeypatch.setitem(handlers, "broken", comfy.samplers.SchedulerHandler(fails))
-    monkeypatch.setitem(handlers, "rising", comfy.samplers.SchedulerHandler(lambda _, n: torch.tensor([1.0, 2.0, 0.0])))
-    monkeypatch.setitem(handlers, "twice", comfy.samplers.SchedulerHandler(lambda _, n: torch.tensor([2.0, 0.0, 0.0])))
-    names = [*comfy.samplers.SCHEDULER_NAMES, "broken", "rising", "twice"]
-    monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", names)
-    grids = report.host_grids(on_its_table(), "euler", 1000)
-    assert grids["broken"] is grids["rising"] is grids["twice"] is None
-    assert len(grids["karras"]) == 1001 and len(grids["beta"]) < 1001
-    assert {"AYS SD1", "AYS SDXL"} <= set(grids) and "AYS SVD" not in grids
-    assert report.host_grids(on_its_table(), "euler", 1)["kl_optimal"] is None
-
-
-def test_grids_of_the_host_are_those_that_its_ksampler_takes(comfy, report):
-    """It drops the last sigma above 0 of some samplers, as ART Compare and trials know."""
-    from art_nodes.host.comparing_grids import find_entries
-
-    model = on_its_table()
-    plain, shorter = (report.host_grids(model, sampler, 6)["karras"] for sampler in ("euler", "uni_pc"))
-    assert shorter[-2] > 2 * plain[-2]
-    for sampler, grid in (("euler", plain), ("uni_pc", shorter)):
-        [entry] = find_entries(model, sampler, "karras")
-        np.testing.assert_array_equal(entry.grid(6).double().numpy(), grid)
-
-
-@pytest.mark.parametrize("steps", [1, 2, 10, 50])
-def test_comparison_ranks_by_cost(report, steps):
-    bank = OrbitBank(np.geomspace(14.6146, 0.0292, 64), np.ones((1, 64)))  # constant |Q|: even steps are the best
-    grids = report.host_grids(on_its_table(), "euler", steps)
-    best = np.linspace(14.6146, 0, steps + 1)
-    lines = report.comparison_lines(bank, best, grids, steps)
-    rows = [line.split() for line in lines if line.startswith("   ")]
-    costs = [float(row[0]) for row in rows]
-    assert costs == sorted(costs) and costs[0] == pytest.approx(1.0, abs=1e-3)
-    assert "ART" in (rows[0][1], rows[1][1])
-    if steps > 1:
-        bad = report.comparison_lines(bank, 14.6146 * np.append(np.geomspace(1, 1e-4, steps), 0), grids, steps)
-        assert not next(line for line in bad if line.startswith("   ")).split()[1] == "ART"
-        strongest = next(line for line in bad if line.startswith("strongest"))
-        assert float(strongest.rpartition("is ")[2].split()[0]) < 1
-
-
-def test_a_grid_that_starts_lower_is_charged_for_the_whole_range(report):
-    bank = OrbitBank(np.geomspace(10.0, 0.01, 32), np.ones((1, 32)))
-    assert report.fair_cost(bank, [5.0, 2.5, 0.0]) == pytest.approx(report.fair_cost(bank, [10.0, 2.5, 0.0]))
-    assert report.fair_cost(bank, [12.0, 5.0, 0.0]) == pytest.approx(1.0, abs=1e-6)
-
-
-def test_straight_orbits_are_told(report):
-    """Of a model that always says the same no grid is off, and none is so many times better."""
-    bank = record_orbits(lambda x, sigma: torch.ones_like(x), 10 * torch.ones(2, 4), 10.0, 0.01, nodes=16)
-    lines = report.comparison_lines(bank, [10.0, 2.0, 0.0], {"karras": np.array([10.0, 4.0, 0.0])}, 2, "end:euler")
-    assert any(line.startswith("strongest built-in: karras, 0.000; that of ART is less") for line in lines)
-
-
-def test_shorter_grids_and_many_schedulers_in_the_report(report):
-    bank = OrbitBank(np.geomspace(10.0, 0.01, 32), np.ones((1, 32)))
-    grids = {f"grid{i}": np.array([10.0, 4.0, 0.0]) for i in range(60)} | {f"none{i}": None for i in range(60)}
-    lines = report.comparison_lines(bank, [10.0, 6.0, 3.0, 0.0], grids, 3)
-    assert len(lines) < 33 and max(map(len, lines)) < 160
-    assert any("(gives 2 steps)" in line for line in lines) and any("and 37 worse ones" in line for line in lines)
-
-
-def test_the_plot_draws_the_grid_that_is_used(training, monkeypatch):
-    """Of a schedule with grids the line goes through the dots, which the clock does not."""
-    from art_nodes.host import plot
-
-    lines, dots = [], []
-    monkeypatch.setattr(plot.Panel, "line", lambda self, points, *_: lines.append(points))
-    monkeypatch.setattr(plot.Panel, "dots", lambda self, points, *_: dots.append(points))
-    schedule = dataclasses.replace(schedules.schedule(), grids={3: [80.0, 79.0, 70.0, 0.0]})
-    plot.draw_plot(schedule, 3, {}, [], 0.03)
-    (line,), (dot,) = lines, dots
-    across, sigma = map(np.array, zip(*line, strict=True))
-    for step, expected in dot:
-        assert sigma[np.abs(across - step).argmin()] == pytest.approx(expected, rel=0.05)
-
-
-@pytest.mark.parametrize("steps", [1, 3, 40, 10000])
-@pytest.mark.parametrize("costs", [[], [30.0, 2.0, 1.0], [1.0] * 10])
-def test_the_plot_takes_any_size(training, steps, costs):
-    from art_nodes.host.plot import draw_plot
-
-    schedule = schedules.schedule(top=4518.0)
-    plot = draw_plot(schedule, steps, {"karras": np.array([4518.0, 1.0, 0.0])}, costs, 0.03)
-    assert plot.shape == (1, 420, 1000, 3) and plot.isfinite().all()
