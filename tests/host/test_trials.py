@@ -320,6 +320,11 @@ def test_a_trial_that_fails_costs_no_schedule(library, training, inputs, monkeyp
     for steps, grid in plain.schedule.grids.items():
         np.testing.assert_array_equal(saved.grids[steps], grid)
     assert heard.saved == "tried" and 'without a trial the schedule "tried" saved in' in caplog.text
+    # Where saving fails too the host must hear of what went wrong first: it frees memory when it hears of this.
+    monkeypatch.setattr(training, "save_schedule", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(torch.cuda.OutOfMemoryError, match="no memory left"):
+        quick(training, inputs[workflows.SDXL], "lost", trial_calls=500)
+    assert "saving the schedule without a trial too: disk full" in caplog.text
 
 
 def test_the_bar_leaves_room_for_the_trial(training):

@@ -53,7 +53,7 @@ export function addPlot(node) {
   const least = HEIGHTS[node.comfyClass] ?? LINES;
   const held = () => {
     const height = node.properties?.[HELD];
-    return make !== showWords && height >= least && height <= TALLEST ? height : undefined;
+    return typeof height === 'number' && height >= least && height <= TALLEST ? height : undefined;
   };
   const widget = node.addDOMWidget('art_plot', 'art_plot', plot.element, {
     serialize: false, hideOnZoom: false, getMinHeight: () => held() ?? least, getMaxHeight: held,
@@ -61,7 +61,7 @@ export function addPlot(node) {
   });
   widget.serialize = false;
   after(node, 'onExecuted', () => {
-    if (widget.computedHeight >= least) (node.properties ??= {})[HELD] = widget.computedHeight;
+    if (make !== showWords && widget.computedHeight >= least) (node.properties ??= {})[HELD] = widget.computedHeight;
   });
   after(node, 'onResize', () => { if (isDragged(node)) delete node.properties?.[HELD]; });
   // A size that was saved with the workflow is set later and wins.
@@ -245,22 +245,18 @@ function plotTraining(node, plot) {
 
 /** ART Compare: the error curves of the last comparison. */
 function plotComparison(node, plot) {
-  const draw = () => plot.show(compareChart(recordOf(node)) ?? emptyChart(say('compareWaits')));
-  after(node, 'onExecuted', (output) => readOutput(output?.art_compare, (record) => {
-    keepRecord(node, record);
-    draw();
-  }));
-  return () => {
-    const stop = onRecords(draw);
-    draw();
-    return stop;
-  };
+  return showRecord(node, 'art_compare', (record) => plot.show(compareChart(record) ?? emptyChart(say('compareWaits'))));
 }
 
 /** What a node said when it last ran. */
 function showWords(node, words) {
-  const draw = () => words.show(recordOf(node)?.text);
-  after(node, 'onExecuted', (output) => readOutput(output?.art_told, (record) => {
+  return showRecord(node, 'art_told', (record) => words.show(record?.text));
+}
+
+/** Keep what a node tells under a name when it has run, and show what it, or one whose place it took, told last. */
+function showRecord(node, name, show) {
+  const draw = () => show(recordOf(node));
+  after(node, 'onExecuted', (output) => readOutput(output?.[name], (record) => {
     keepRecord(node, record);
     draw();
   }));
