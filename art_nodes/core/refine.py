@@ -1,6 +1,6 @@
 """The best grid for a given number of steps, by descent of an exact-step objective."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 
 import numpy as np
 
@@ -18,11 +18,13 @@ DIFFERENCE = 1e-4  # of ln step length, for derivatives by central differences
 ROUNDS, ENOUGH = 80, 1e-6  # of BFGS; stop when a round gains less than this share
 SHORTEST, LONGEST = np.log(5e-3), np.log(8.0)  # of a step, as ln of its e-folds of sigma
 LARGEST_MOVE = 0.5  # of any ln step length in one round
-LEAST_SHRINK = 1e-4
+SHARES = np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, 1e-4])  # of a move, all tried at once
 # A sampler that looks back carries its predictions on along the last step. After a tiny one it would carry on
 # differences that a real model's ripples and rounding rule: in e-folds a step may be so many times the one before.
 MOST_GROWTH = 3.0
 STIFFNESS = 3.0  # of the rules that grids keep to
+
+Descent = Generator[np.ndarray, np.ndarray, tuple[float, np.ndarray]]
 
 
 def best_grid(error: SamplerError, steps: int, also: Iterable = (), freedom: int | None = None) -> np.ndarray:
@@ -110,8 +112,8 @@ def descend(function: Callable[[np.ndarray], np.ndarray], starts: Iterable[np.nd
         return np.array([top, 0.0])
     length = len(starts[0]) - 2
     modes = hats(np.linspace(0, 1, length), min(freedom or length, length)).T  # (F, K - 1)
-    ends = [_descend(lambda z: np.log(np.maximum(function(grids_of(z @ modes, top)), 1e-300)),
-                     np.linalg.lstsq(modes.T, lengths_of(grid, top), rcond=None)[0]) for grid in starts]
+    descents = [_descent(np.linalg.lstsq(modes.T, lengths_of(grid, top), rcond=None)[0]) for grid in starts]
+    ends = _side_by_side(lambda z: np.log(np.maximum(function(grids_of(z @ modes, top)), 1e-300)), descents)
     return grids_of((min(ends, key=lambda end: end[0])[1] @ modes)[None], top)[0]
 
 
@@ -133,23 +135,38 @@ def within_limits(lengths: np.ndarray) -> np.ndarray:
     return np.clip(lengths, SHORTEST, LONGEST)
 
 
-def _descend(function, z: np.ndarray) -> tuple[float, np.ndarray]:
-    """BFGS from `z` (D,) on a function of many points at once, (G, D) -> (G,); returns least value and its place."""
-    value, slope = _slope(function, z)
+def _side_by_side(function, descents: list[Descent]) -> list[tuple[float, np.ndarray]]:
+    """What descents return that ask for a function's values, (G, D) -> (G,): all at once, far faster than in turn."""
+    asked, ends = {which: next(descents[which]) for which in range(len(descents))}, {}
+    while asked:
+        told = function(np.concatenate(list(asked.values())))
+        parts = np.split(told, np.cumsum([len(points) for points in asked.values()])[:-1])
+        for which, values in zip(list(asked), parts, strict=True):
+            try:
+                asked[which] = descents[which].send(values)
+            except StopIteration as end:
+                ends[which] = end.value
+                del asked[which]
+    return [ends[which] for which in range(len(descents))]
+
+
+def _descent(z: np.ndarray) -> Descent:
+    """BFGS from `z` (D,): yields points (G, D), is sent the function's values there, returns the least and its place.
+    """
+    value, slope = yield from _slope(z)
     inverse = np.eye(len(z)) / max(1.0, np.abs(slope).max())
     for _ in range(ROUNDS):
         move = -inverse @ slope
         if move @ slope >= 0:
             inverse, move = np.eye(len(z)) / max(1.0, np.abs(slope).max()), -slope
         move *= min(1.0, LARGEST_MOVE / max(1e-12, np.abs(move).max()))
-        shares = np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, LEAST_SHRINK])
-        values = function(z + shares[:, None] * move)
+        values = yield z + SHARES[:, None] * move
         best = int(values.argmin())
         if not values[best] < value - ENOUGH:
             break
-        moved = shares[best] * move
+        moved = SHARES[best] * move
         z = within_limits(z + moved)
-        value, fresh = _slope(function, z)
+        value, fresh = yield from _slope(z)
         turned, slope = fresh - slope, fresh
         along = turned @ moved
         if along > 1e-10 * np.linalg.norm(turned) * np.linalg.norm(moved):
@@ -158,8 +175,8 @@ def _descend(function, z: np.ndarray) -> tuple[float, np.ndarray]:
     return value, z
 
 
-def _slope(function, z: np.ndarray) -> tuple[float, np.ndarray]:
-    """Value and gradient by central differences, in one call."""
+def _slope(z: np.ndarray) -> Generator[np.ndarray, np.ndarray, tuple[float, np.ndarray]]:
+    """Value and gradient by central differences; yields and is sent what `_descent` is."""
     shift = DIFFERENCE * np.eye(len(z))
-    values = function(np.concatenate([z[None], z + shift, z - shift]))
+    values = yield np.concatenate([z[None], z + shift, z - shift])
     return float(values[0]), (values[1:len(z) + 1] - values[len(z) + 1:]) / (2 * DIFFERENCE)
