@@ -3,10 +3,14 @@
 import contextlib
 import json
 import os
-import tempfile
+import time
+import uuid
 from pathlib import Path
 
 import numpy as np
+
+# Seconds between tries to put a file in its place: on Windows virus scanners and indexers hold new ones for a moment.
+PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 def as_json(table: dict) -> str:
@@ -33,13 +37,21 @@ def write_whole(path, data: bytes) -> None:
     if not target.parent.is_dir():
         raise FileNotFoundError(f"the folder {target.parent} does not exist, so {target.name} cannot be written there; "
                                 "make it first")
-    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    temporary = target.with_name(f".{uuid.uuid4().hex}")  # tempfile would try for ever where Windows forbids it
     try:
-        with os.fdopen(handle, "wb") as file:
+        with open(temporary, "xb") as file:
             file.write(data)
-        with contextlib.suppress(OSError):  # some network and USB file systems know no permissions
-            os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
+        _replace(temporary, target)
     except BaseException:
-        os.unlink(temporary)
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
         raise
+
+
+def _replace(temporary: Path, target: Path) -> None:
+    """os.replace, and again while something holds one of the files."""
+    for seconds in PATIENCE:
+        with contextlib.suppress(PermissionError):
+            return os.replace(temporary, target)
+        time.sleep(seconds)
+    return os.replace(temporary, target)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import re
-import tempfile
+import uuid
 from pathlib import Path
 
 import folder_paths
@@ -93,12 +93,17 @@ def check_name(name: str) -> str:
         )
     if name.endswith(".") or name.lower().endswith(SUFFIX):
         raise ValueError(f"name must not end with '.' or '{SUFFIX}'; got {name!r}; the suffix is added for you")
-    if name.split(".")[0].lower() in DEVICES:
-        raise ValueError(f"name must not be a device name of Windows; got {name!r}; choose another, as my_{name}")
+    check_device(name, "name")
     if name.lower() in AUTOS:
         raise ValueError(f"name must not be {', '.join(AUTOS)}, which ART Sigmas gives another meaning; got {name!r}; "
                          f"choose another, as my_{name}")
     return name
+
+
+def check_device(name: str, what: str) -> None:
+    """ValueError for a file name that Windows opens a device under."""
+    if name.split(".")[0].lower() in DEVICES:
+        raise ValueError(f"{what} must not be a device name of Windows; got {name!r}; choose another, as my_{name}")
 
 
 def save_schedule(schedule: Schedule, name: str) -> str:
@@ -113,9 +118,9 @@ def save_schedule(schedule: Schedule, name: str) -> str:
     number = 1
     while True:
         candidate = name if number == 1 else f"{name}_{number}"
-        path = _inside(folder, candidate)
+        path = folder / (candidate + SUFFIX)
         existing = folder_paths.get_full_path(FOLDER, path.name)
-        if existing is not None and _holds(existing, schedule):
+        if existing is not None and _is_spelt_so(Path(existing)) and _holds(existing, schedule):
             return candidate
         if existing is None and not os.path.lexists(path) and candidate.lower() not in bundled:
             schedule.save(path)
@@ -152,8 +157,9 @@ def check_writable(folder: Path) -> None:
     """ValueError where no file can be made in a folder, so that it is told before the work; makes a missing folder."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        probe = folder / f".{uuid.uuid4().hex}"  # tempfile would try for ever where Windows forbids it
+        probe.touch(exist_ok=False)
+        probe.unlink()
     except OSError as error:
         raise ValueError(f"the folder {folder} must be one that ComfyUI can write to; got {error.strerror or error}; "
                          "change its permissions, free some space, or configure another folder") from error
@@ -164,13 +170,9 @@ def trained_folders() -> list[Path]:
     return [Path(folder) for folder in folder_paths.get_folder_paths(FOLDER)]
 
 
-def _inside(folder: Path, name: str) -> Path:
-    """The file of `name` directly inside `folder`; ValueError if it would lie elsewhere."""
-    root = os.path.realpath(folder)
-    path = os.path.join(root, os.path.basename(name) + SUFFIX)
-    if os.path.commonpath([root, os.path.abspath(path)]) != root:
-        raise ValueError(f"a schedule must be saved inside {root}; got {name!r}; rename it")
-    return Path(path)
+def _is_spelt_so(path: Path) -> bool:
+    """Whether a file is listed under just this name: on Windows and macOS a.safetensors also answers to A."""
+    return path.name in os.listdir(path.parent)
 
 
 def _holds(path: str, schedule: Schedule) -> bool:
@@ -190,7 +192,16 @@ def _trained_files() -> list[str]:
     """Paths with suffix, relative to their folder of trained schedules, with forward slashes."""
     found = set()
     for folder in trained_folders():
-        for here, _, files in os.walk(folder, followlinks=True):
-            paths = (Path(here, file).relative_to(folder).as_posix() for file in files)
-            found.update(path for path in paths if path.endswith(SUFFIX))
+        above = {str(folder): {os.path.realpath(folder)}}  # of each folder the real ones on the way: links may loop
+        for here, below, files in os.walk(folder, followlinks=True):
+            way, kept = above.pop(here), []
+            for name in below:
+                real = os.path.realpath(path := os.path.join(here, name))
+                if real not in way:
+                    kept.append(name)
+                    above[path] = way | {real}
+            below[:] = kept
+            # macOS writes a hidden file beside each one on drives of other systems.
+            found.update(Path(here, file).relative_to(folder).as_posix() for file in files
+                         if file.endswith(SUFFIX) and not file.startswith("."))
     return sorted(found)

@@ -7,7 +7,7 @@ from pathlib import Path
 import comfy.utils
 import folder_paths
 
-from .library import check_writable
+from .library import check_device, check_writable
 from .progress import check_interrupt
 from .recording import record
 
@@ -24,6 +24,7 @@ def record_to_file(model, positive, negative, latent_image, cfg: float, seed: in
     if not PREFIX.fullmatch(filename_prefix):
         raise ValueError("filename_prefix must be letters, digits, '.', '_' and '-', the first a letter or digit; got "
                          f"{filename_prefix!r:.120}; write for example orbits")
+    check_device(filename_prefix, "filename_prefix")
     check_writable(Path(folder_paths.get_output_directory()))
     bar = comfy.utils.ProgressBar(1)
 
@@ -35,7 +36,8 @@ def record_to_file(model, positive, negative, latent_image, cfg: float, seed: in
                   progress=progress)
     folder, name, number, subfolder, _ = folder_paths.get_save_image_path(filename_prefix,
                                                                           folder_paths.get_output_directory())
-    file = f"{name}_{number:05}_.safetensors"
+    while os.path.lexists(os.path.join(folder, file := f"{name}_{number:05}_.safetensors")):
+        number += 1  # the host does not see a file whose name differs in capitals, which on macOS is the same file
     bank.save(os.path.join(folder, file))
     text = f"{len(bank.stiffness)} orbits x {len(bank.sigmas)} nodes, {bank.calls} model calls, saved as {file}"
     return {"filename": file, "subfolder": subfolder, "type": "output"}, text

@@ -83,7 +83,8 @@ def _summary(name: str, path: Path) -> dict:
         known = _described(str(path), stat.st_mtime_ns, stat.st_size)
     except (ValueError, OSError) as error:
         return {"name": name, "error": str(error)[:300]}
-    return {"name": name, "origin": origin(path, known["provenance"]), "date": date(path, known["provenance"]),
+    of = known["provenance"]
+    return {"name": name, "origin": origin(path, of), "date": date(path, of, stat.st_mtime),
             **{key: value for key, value in known.items() if key != "provenance"}}
 
 
@@ -110,13 +111,16 @@ def origin(path, provenance: dict) -> str:
     return "bundled" if path.parent == library.BUNDLED else "trained"
 
 
-def date(path, provenance: dict) -> str | None:
-    """The day it was learned, "2026-11-23"; of a bundled file only what it says itself."""
+def date(path, provenance: dict, changed: float) -> str | None:
+    """The day it was learned, "2026-11-23", or else of the file's change; of a bundled one only what it says itself."""
     if (told := _text(provenance.get("date"))) is not None:
         return told[:10]
     if path.parent == library.BUNDLED:
         return None
-    return datetime.datetime.fromtimestamp(path.stat().st_mtime).date().isoformat()
+    try:
+        return datetime.datetime.fromtimestamp(changed).date().isoformat()
+    except (OSError, OverflowError, ValueError):  # files from archives may have impossible times
+        return None
 
 
 def _whole(name: str) -> dict:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import os
 import pickle
 import struct
 from pathlib import Path
@@ -120,14 +121,45 @@ def test_failed_save_keeps_the_old_file(tmp_path, monkeypatch):
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
 
 
-def test_a_file_system_without_permissions_takes_files(tmp_path, monkeypatch):
-    """As shares and USB sticks that belong to another user may be."""
-    def refused(*_):
-        raise PermissionError(1, "Operation not permitted")
+@pytest.mark.parametrize("tries", [3, 99])
+def test_a_file_that_is_held_for_a_moment_is_saved(tmp_path, monkeypatch, tries):
+    """As virus scanners and indexers do on Windows; nothing is left over where it is held for long."""
+    replace, held, waited = os.replace, [], []
 
-    monkeypatch.setattr("os.chmod", refused)
+    def refused(*paths):
+        held.append(paths)
+        if len(held) <= tries:
+            raise PermissionError(13, "used by another process")
+        return replace(*paths)
+
+    monkeypatch.setattr("os.replace", refused)
+    monkeypatch.setattr("time.sleep", waited.append)
+    if tries > 50:
+        with pytest.raises(PermissionError, match="another process"):
+            EVEN.save(tmp_path / "clock.safetensors")
+        assert 1 < sum(waited) < 5 and list(tmp_path.iterdir()) == []
+        return
     EVEN.save(tmp_path / "clock.safetensors")
     assert np.array_equal(Schedule.load(tmp_path / "clock.safetensors").clock, EVEN.clock)
+    assert len(list(tmp_path.iterdir())) == 1 and len(waited) == tries
+
+
+def test_what_went_wrong_first_is_told(tmp_path, monkeypatch):
+    """And not that the temporary file could not be deleted either."""
+    def failing(text):
+        return lambda *_: (_ for _ in ()).throw(OSError(text))
+
+    monkeypatch.setattr("os.replace", failing("disk full"))
+    monkeypatch.setattr("os.unlink", failing("in use"))
+    with pytest.raises(OSError, match="disk full"):
+        EVEN.save(tmp_path / "clock.safetensors")
+
+
+def test_files_have_the_users_permissions(tmp_path):
+    """Others may read them as they may read the rest of the models folder."""
+    (tmp_path / "plain").touch()
+    EVEN.save(tmp_path / "clock.safetensors")
+    assert (tmp_path / "clock.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def write(path, clock, **header):

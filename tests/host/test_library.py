@@ -163,6 +163,57 @@ def test_a_folder_that_is_only_read_is_passed_over(library, trained, tmp_path, m
         library.save_schedule(schedules.schedule(), "mine")
 
 
+def test_a_folder_that_refuses_files_is_refused_at_once(library, tmp_path, monkeypatch):
+    """On Windows os.access calls a folder writable whose access list forbids it, and tempfile then tries for ever."""
+    refused = []
+
+    def touch(path, **_):
+        refused.append(path)
+        raise PermissionError(13, "Access is denied")
+
+    monkeypatch.setattr("pathlib.Path.touch", touch)
+    with pytest.raises(ValueError, match="must be one that ComfyUI can write to; got Access is denied"):
+        library.folder_to_save_in()
+    assert len(refused) == 1
+
+
+def test_links_that_loop_are_followed_once(library, trained):
+    """Two of them alone would list more paths than anyone could wait for."""
+    schedules.schedule().save(make(trained / "sub") / "a.safetensors")
+    for name in ("x", "y"):
+        (trained / name).symlink_to(trained)
+    (trained / "sub" / "up").symlink_to(trained)
+    (trained / "other").symlink_to(trained / "sub")
+    assert library.schedule_names() == ["other/a", "sub/a"]
+
+
+def test_hidden_files_are_not_listed(library, trained):
+    """macOS writes ._a.safetensors beside a.safetensors on drives of other systems."""
+    schedules.schedule().save(make(trained) / "a.safetensors")
+    (trained / "._a.safetensors").write_bytes(b"\0" * 100)
+    assert library.schedule_names() == ["a"]
+
+
+def test_a_saved_name_is_one_that_is_listed(library, trained, monkeypatch):
+    """Where a.safetensors answers to A as well, the same schedule saved as A is not taken to be there."""
+    import folder_paths
+
+    library.save_schedule(schedules.schedule(), "a")
+    find = folder_paths.get_full_path
+    monkeypatch.setattr(folder_paths, "get_full_path", lambda folder, name: find(folder, name) or (
+        str(trained / name) if (trained / name.lower()).is_file() else None))
+    load = library.Schedule.load
+    monkeypatch.setattr(library.Schedule, "load", lambda path: load(str(path).replace("A.", "a.")))
+    saved = library.save_schedule(schedules.schedule(), "A")
+    assert saved == "A_2" and saved in library.schedule_names()
+
+
+def make(folder):
+    """The folder, made."""
+    folder.mkdir(parents=True)
+    return folder
+
+
 def test_a_damaged_file_is_named(library, trained):
     trained.mkdir()
     (trained / "broken.safetensors").write_bytes(b"\x10" + b"\0" * 40)

@@ -1,6 +1,7 @@
 """`python -m benchmarks make-bundled` against a real ComfyUI, with the demo model as the checkpoint."""
 
 import json
+import os
 import re
 
 import pytest
@@ -123,3 +124,9 @@ def test_an_interrupt_leaves_no_file(comfy, monkeypatch, tmp_path):
     file, text = recordings.record_to_file(*given, 1.0, 0, 1, 8, "orbits")
     assert file["filename"] == "orbits_00001_.safetensors" and "1 orbits x 8 nodes, 8 model calls" in text
     assert recordings.record_to_file(*given, 1.0, 0, 1, 8, "orbits")[0]["filename"] == "orbits_00002_.safetensors"
+    # A file system that knows no capitals, as macOS has: the host counts by names, and Orbits_00001_ is taken there.
+    there = {path.name.lower() for path in tmp_path.iterdir()}
+    monkeypatch.setattr("os.path.lexists", lambda path: os.path.basename(path).lower() in there)
+    assert recordings.record_to_file(*given, 1.0, 0, 1, 8, "Orbits")[0]["filename"] == "Orbits_00003_.safetensors"
+    with pytest.raises(ValueError, match="filename_prefix must not be a device name of Windows"):
+        recordings.record_to_file(*given, 1.0, 0, 1, 8, "nul.2026")

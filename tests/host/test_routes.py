@@ -1,6 +1,7 @@
 """The routes that the page reads: what they answer, and what they refuse."""
 
 import asyncio
+import datetime
 import os
 import sys
 
@@ -91,6 +92,22 @@ def test_the_list(get, library, tmp_path):
     assert listed["mine"]["sigma_max"] == pytest.approx(14.6146) and 20 < len(listed["mine"]["curve"]) <= 70
     assert "broken.safetensors" in listed["broken"]["error"]
     assert str(tmp_path) not in str(listed)
+
+
+@pytest.mark.parametrize("changed", [-11_644_473_600, 2**62])
+def test_a_file_with_an_impossible_date_has_none(library, monkeypatch, tmp_path, changed):
+    """As archives and network drives give; on Windows times before 1970 are an error. The rest is still listed."""
+    from art_nodes.host import routes
+
+    class Windows(datetime.datetime):
+        @classmethod
+        def fromtimestamp(cls, seconds):
+            if seconds < 0:
+                raise OSError(22, "Invalid argument")
+            return super().fromtimestamp(seconds)
+
+    monkeypatch.setattr("datetime.datetime", Windows)
+    assert routes.date(tmp_path / "a.safetensors", {}, changed) is None
 
 
 def test_the_list_reads_the_folders_once(get, library, monkeypatch):
