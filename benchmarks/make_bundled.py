@@ -5,8 +5,7 @@
 That ComfyUI must have this pack. It records every prompt of benchmarks/prompts.txt with 4 seeds; the recordings come
 here over HTTP, so that it may be another machine, and are kept: a run that was stopped goes on where it was, and
 another --objective takes no model call. What is learned on all of them rewrites learned_schedules/<family>.safetensors;
-for another objective than end:euler, the best for most samplers, <family>-<sampler>.safetensors or, for the paper's,
-<family>-clock.safetensors.
+for another objective than end:euler, <family>-<sampler>.safetensors or, for the paper's, <family>-clock.safetensors.
 """
 
 import argparse

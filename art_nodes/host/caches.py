@@ -13,4 +13,4 @@ def check_uncached(model) -> None:
     found = sorted({str(name) for name in names if any(mark in str(name).lower() for mark in MARKS)})
     if found:
         raise ValueError(f"the model must answer every call itself; a cache on it ({', '.join(found)}) guesses some of "
-                         "the answers; connect the model from before that node, here only: the schedule serves with it")
+                         "the answers; connect the model from before that node here; for sampling you may keep it")

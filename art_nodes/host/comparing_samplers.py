@@ -24,7 +24,7 @@ NOISE_APART = 1 << 31
 TRIED_STEPS, TRIED_ERROR = 48, 0.1
 TRIED_CFG = 2.0
 # Named in errors, as far as the host has them.
-SOLVERS = ("euler", "heun", "dpm_2", "lms", "dpmpp_2m", "ipndm", "deis", "res_multistep", "uni_pc")
+SUGGESTED = ("euler", "heun", "dpm_2", "lms", "dpmpp_2m", "ipndm", "deis", "res_multistep", "uni_pc")
 
 
 class WatchedGuider(comfy.samplers.CFGGuider):
@@ -63,7 +63,7 @@ def check_sampler(name: str) -> str:
         raise ValueError(f"sampler_name must be a sampler of the host; got {name!r}; there are: {known}")
     flaw = sampler_flaw(name)
     if flaw:
-        good = ", ".join(known for known in SOLVERS if known in comfy.samplers.KSampler.SAMPLERS)
+        good = ", ".join(known for known in SUGGESTED if known in comfy.samplers.KSampler.SAMPLERS)
         raise ValueError(f"sampler_name must be a sampler whose end can be compared with the solution of the ODE; "
                          f"got {name!r}, which {flaw}; choose for example one of: {good}")
     return name

@@ -101,7 +101,7 @@ def comparison_lines(bank: OrbitBank, sigmas, grids: dict, steps: int, objective
         "", f"{CHARGED[kind]} of {steps} steps{f' of {sampler}' if kind != 'euler' else ''} on these orbits"
             f"{', as a multiple of the optimum' if kind == 'euler' else ''}:",
         *rows[:MOST_ROWS], *more, *([f"  no grid: {_shortened(missing)}"] if missing else []),
-        *_strongest_line(own, costs),
+        *_strongest_line(own, {name: cost for name, cost in costs.items() if len(grids[name]) - 1 == steps}),
         "This is foretold from the recorded orbits and is not picture quality; ART Compare measures the error.",
     ]
 
@@ -115,7 +115,7 @@ def charge(bank: OrbitBank, objective: str) -> Callable[[np.ndarray], float]:
 
 
 def _strongest_line(own: float, costs: dict[str, float]) -> list[str]:
-    """The best of the host's schedulers and how it relates to the learned one."""
+    """The best of the host's schedulers that give as many steps, and how it relates to the learned one."""
     if not costs:
         return []
     best = min(costs, key=costs.get)

@@ -41,6 +41,7 @@ TIMED_ITERATIONS, TIMED_SECONDS = 8, 0.5
 OBJECTIVE = "end:euler"  # where nothing else is said, in the node as in a workflow that comes over HTTP
 # What fitting grids to a sampler takes, for the bar only.
 FITTING_SECONDS = 10.0
+TO_USE = "choose it in ART Sigmas, then mute ART Train: it would train again whenever the prompt or a setting changes"
 MOST_FITTED = max(REFINED_STEPS)  # steps; more than that differ little, and fitting them takes long
 log = logging.getLogger(__name__)
 
@@ -123,7 +124,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
         *comparison_lines(bank, sigmas, grids, steps, objective),
     ]
     events.finished(saved, schedule)
-    return Trained(saved, schedule, sigmas, plot, "\n".join([saved_line(saved, name), *lines]))
+    return Trained(saved, schedule, sigmas, plot, "\n".join([saved_line(saved, name), TO_USE, *lines]))
 
 
 @contextlib.contextmanager

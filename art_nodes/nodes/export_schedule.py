@@ -4,10 +4,11 @@ from comfy_api.latest import io
 
 from ..host.events import told
 from ..host.schedule_tools import FORMATS, export
-from ..host.sigmas import choices, fingerprint
+from ..host.sigmas import choices
+from .by_name import ByName
 
 
-class ARTExportSchedule(io.ComfyNode):
+class ARTExportSchedule(ByName):
     """Sigmas as text for other programs."""
 
     @classmethod
@@ -38,15 +39,6 @@ class ARTExportSchedule(io.ComfyNode):
             ],
             outputs=[io.String.Output(display_name="text", tooltip="The sigmas as text.")],
         )
-
-    @classmethod
-    def validate_inputs(cls, schedule_name):
-        """Takes over from the host's check of the choices: a name may be new, and a connected schedule wins."""
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, schedule_name=None, **_others):
-        return fingerprint(schedule_name)
 
     @classmethod
     def execute(cls, format, schedule_name, steps, denoise, schedule=None, model=None):  # noqa: A002, a widget's name

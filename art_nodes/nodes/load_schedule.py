@@ -4,10 +4,10 @@ from comfy_api.latest import io
 
 from ..host.library import load_schedule
 from ..host.schedule_tools import names
-from ..host.sigmas import fingerprint
+from .by_name import ByName
 
 
-class ARTLoadSchedule(io.ComfyNode):
+class ARTLoadSchedule(ByName):
     """A schedule of the library as ART_SCHEDULE."""
 
     @classmethod
@@ -23,15 +23,6 @@ class ARTLoadSchedule(io.ComfyNode):
             ],
             outputs=[io.Custom("ART_SCHEDULE").Output(display_name="schedule", tooltip="The schedule.")],
         )
-
-    @classmethod
-    def validate_inputs(cls, schedule_name):
-        """Takes over from the host's check of the choices: a name may be new."""
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, schedule_name=None):
-        return fingerprint(schedule_name)
 
     @classmethod
     def execute(cls, schedule_name):

@@ -4,10 +4,10 @@ from comfy_api.latest import io, ui
 
 from ..host.events import told
 from ..host.schedule_tools import describe, names, pick
-from ..host.sigmas import fingerprint
+from .by_name import ByName
 
 
-class ARTScheduleInfo(io.ComfyNode):
+class ARTScheduleInfo(ByName):
     """Shows a schedule: its curve, where it comes from, and its sigmas."""
 
     @classmethod
@@ -35,15 +35,6 @@ class ARTScheduleInfo(io.ComfyNode):
                 io.String.Output(display_name="text", tooltip="Provenance and sigmas, to read or to save."),
             ],
         )
-
-    @classmethod
-    def validate_inputs(cls, schedule_name):
-        """Takes over from the host's check of the choices: a name may be new, and a connected schedule wins."""
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, schedule_name=None, **_others):
-        return fingerprint(schedule_name)
 
     @classmethod
     def execute(cls, schedule_name, steps, schedule=None):

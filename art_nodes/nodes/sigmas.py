@@ -3,11 +3,12 @@
 from comfy_api.latest import io
 
 from ..host.events import node_place
-from ..host.sigmas import choices, fingerprint, read_sigmas
+from ..host.sigmas import choices, read_sigmas
+from .by_name import ByName
 from .newer import found_by
 
 
-class ARTSigmas(io.ComfyNode):
+class ARTSigmas(ByName):
     """The sigmas of a learned schedule, at any number of steps."""
 
     @classmethod
@@ -36,17 +37,8 @@ class ARTSigmas(io.ComfyNode):
                                tooltip="Fits the schedule to the sigma range of this model, and warns if it was "
                                        "learned on another kind of model. auto needs it."),
             ],
-            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="steps sigmas and a final 0.")],
+            outputs=[io.Sigmas.Output(display_name="sigmas", tooltip="One sigma for each step, and a final 0.")],
         )
-
-    @classmethod
-    def validate_inputs(cls, schedule_name):
-        """Takes over from the host's check of the choices: a name may be new, and a connected schedule wins."""
-        return True
-
-    @classmethod
-    def fingerprint_inputs(cls, schedule_name=None, **_others):
-        return fingerprint(schedule_name)
 
     @classmethod
     def execute(cls, schedule_name, steps, denoise, schedule=None, model=None):

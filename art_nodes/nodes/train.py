@@ -51,7 +51,7 @@ class ARTTrain(io.ComfyNode):
 
 
 def main_inputs() -> list:
-    """What every user sets. New inputs go to the very end of the node: saved workflows count on the order."""
+    """What every user sets."""
     return [
         io.Model.Input("model", tooltip="The model to learn on, with its LoRAs, shift and other patches."),
         io.Conditioning.Input("positive", tooltip="A prompt like those you will use. Better a batch of prompts, with a "
@@ -77,7 +77,7 @@ def main_inputs() -> list:
 
 
 def advanced_inputs() -> list:
-    """The learner's settings; the defaults are right for most models."""
+    """The learner's settings, then objective, trials and references. New inputs go last: saved workflows need it."""
     return [
         advanced(io.Combo, "method", options=list(METHODS), default=METHODS[0],
                  tooltip="ART-RL learns by actor-critic. The closed form computes the best clock that all recorded "
@@ -99,16 +99,18 @@ def advanced_inputs() -> list:
                  tooltip="What keeps the time budget: feedback on the time left, which is the more accurate, or the "
                          "paper's price alone."),
         io.Combo.Input("objective", options=HOST_OBJECTIVES, default=OBJECTIVE, optional=True,
-                       tooltip="What the schedule is to be good at. euler is the paper's: one clock for every number "
-                               "of steps. end:<sampler> also fits grids to the error where that sampler ends, "
-                               "detail:<sampler> to that error with fine structure counting for more, "
-                               "spectrum:<sampler> to how sharp or soft pictures come out, residual:<sampler> to what "
-                               "its single steps leave; without further model calls."),
+                       tooltip="Choose end:<the sampler you use>: it fits grids to the error where that sampler ends. "
+                               "detail:<sampler> lets fine structure count for more, spectrum:<sampler> fits how sharp "
+                               "or soft pictures come out, residual:<sampler> what single steps leave (not for "
+                               "samplers that look back, such as dpmpp_2m). euler is the paper's: one clock for every "
+                               "number of steps. None of them takes further model calls."),
         advanced(io.Int, "trial_calls", default=0, min=0, max=1000000, step=256, optional=True,
                  tooltip="Model calls, counted per sample, for trying grids of 'steps' steps with the objective's "
-                         "sampler on the model itself, the host's schedules among them. 0 tries none; 512 chooses, "
-                         "4096 improves too. Record 8 orbits or more for it. Not for samplers that add noise."),
+                         "sampler on the model itself, the host's schedules among them. 0 tries none; 512 choose "
+                         "the best, 4096 also improve it. Record 8 orbits or more for it. Not for samplers that add "
+                         "noise."),
         io.Latent.Input("references", optional=True,
                         tooltip="For spectrum:<sampler>: encoded pictures as sharp as you want yours, of the size of "
-                                "latent_image; a few dozen. Without them the model's own finely sampled ones are it."),
+                                "latent_image; a few dozen. Without them the aim is the model's own finely "
+                                "sampled ones."),
     ]

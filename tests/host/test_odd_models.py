@@ -27,7 +27,7 @@ def test_a_model_that_answers_from_a_cache_is_refused(recording, demo, node):
 
     model, *others = demo
     cached = getattr(caches, node).execute(model, 0.2, 0.15, 0.95, False).result[0]
-    words = f"a cache on it .*{node.removesuffix('Node').lower()}.* here only"
+    words = f"a cache on it .*{node.removesuffix('Node').lower()}.* here; for sampling you may keep it"
     with pytest.raises(ValueError, match=words):
         recording.record(cached, *others, cfg=1.0, seed=1, orbits=2, nodes=8)
     with pytest.raises(ValueError, match=words):

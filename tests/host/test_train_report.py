@@ -93,6 +93,10 @@ def test_shorter_grids_and_many_schedulers_in_the_report(report):
     lines = report.comparison_lines(bank, [10.0, 6.0, 3.0, 0.0], grids, 3)
     assert len(lines) < 33 and max(map(len, lines)) < 160
     assert any("(gives 2 steps)" in line for line in lines) and any("and 37 worse ones" in line for line in lines)
+    assert not any(line.startswith("strongest") for line in lines)  # none of them has 3 steps
+    finer = {"finer": np.append(np.geomspace(10.0, 0.01, 20), 0.0), "even": np.array([10.0, 5.0, 2.0, 0.0])}
+    assert any(line.startswith("strongest built-in: even")
+               for line in report.comparison_lines(bank, [10.0, 6.0, 3.0, 0.0], grids | finer, 3))
 
 
 def test_the_plot_draws_the_grid_that_is_used(training, monkeypatch):

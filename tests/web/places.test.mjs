@@ -275,13 +275,16 @@ test('a change that fails is told, and the sampler stays', async () => {
   assert.ok(inner.nodes.includes(sampler));
 });
 
-test('a sampler that no objective is for is named', () => {
-  const objectives = { ARTTrain: { nodeData: { input: { required: { objective: [['end:euler'], {}] } } } } };
+test('a sampler that no objective is for is named, and so is what is left to connect', () => {
+  const offered = ['end:euler', 'spectrum:dpmpp_2m_sde', 'spectrum:euler_ancestral'];
+  const objectives = { ARTTrain: { nodeData: { input: { required: { objective: [offered, {}] } } } } };
   globalThis.LiteGraph.registered_node_types = objectives;
   const learn = (name) => getNodeMenuItems(create('KSampler', { sampler_name: name }))
     .find((each) => each.content.startsWith('Learn')).callback();
-  ['lcm', 'euler'].forEach(learn);
+  ['lcm', 'euler', 'dpmpp_2m_sde', 'euler_ancestral'].forEach(learn);
   delete globalThis.LiteGraph.registered_node_types;
   assert.match(host.told[0].detail, /no objective for lcm/);
-  assert.match(host.told[1].detail, /best for euler.*9 pictures/);
+  assert.match(host.told[1].detail, /best for euler.*9 pictures.*take less\.$/);
+  assert.match(host.told[2].detail, /best for dpmpp_2m_sde.*take less\. Connect some encoded pictures.*references\.$/);
+  assert.match(host.told[3].detail, /^For euler_ancestral ComfyUI’s own schedules/);
 });

@@ -84,7 +84,8 @@ function labelOf(name) {
 export function useSchedule(node, name) {
   offerChoices(node);
   const wire = [WIDGET, 'schedule'].find((input) => sourceOf(node, input));
-  if (wire) tell('warn', say('wireWins', { input: wire }));
+  const labelled = node.inputs?.find((each) => each.name === wire);
+  if (wire) tell('warn', say('wireWins', { input: labelled?.label ?? labelled?.localized_name ?? wire }));
   if (wire !== WIDGET) setWidget(node, WIDGET, name);
 }
 

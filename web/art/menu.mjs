@@ -34,8 +34,13 @@ function learnHere(node) {
   const settings = settingsFor(sampler, objectives);
   if (!finish(addTrain(plain, name, settings), node.graph)) return;
   if (UNPROVEN.includes(sampler)) tell('info', say('learnUnproven', { sampler }));
-  else if (settings.objective) tell('info', say('learnCost', { sampler, n: picturesOf(settings) }));
+  else if (settings.objective) tell('info', say('learnCost', { sampler, n: picturesOf(settings) }) + aims(settings));
   else if (sampler && objectives.length) tell('warn', say('learnOther', { sampler }));
+}
+
+/** What is left to connect, for an objective that was found best with pictures to aim at. */
+function aims({ objective }) {
+  return objective.startsWith('spectrum:') ? say('learnAims') : '';
 }
 
 async function replaceHere(node) {

@@ -99,6 +99,7 @@ export const ENGLISH = {
   noneYet: 'There is no schedule yet. ART Train makes one.',
   learnCost: 'ART Train is set as was found best for $sampler; '
     + 'it takes about as long as $n pictures of 30 steps. Fewer orbits and trial_calls take less.',
+  learnAims: ' Connect some encoded pictures, as sharp as you want yours, to its references.',
   learnUnproven: 'For $sampler ComfyUI’s own schedules were as good or better at most numbers of steps; '
     + 'see “Which objective?” in the README.',
   learnOther: 'ART Train has no objective for $sampler, and is set as for euler.',
