@@ -25,6 +25,7 @@ COMMANDS = {
     "mnist-style": "the paper's FID tables, of RK4, Heun and Euler, on the demo model",
     "objectives": "whether our objectives order grids as the true end error does",
     "growth": "whether a recording tells how much errors grow",
+    "guidance": "end errors under guidance, and what it is worth to know of it",
     "matched": "ours against every built-in schedule at matched model calls, in the host",
     "reference": "how far the fine solutions are off that `matched` measures by",
     "trial": "what trying grids on the model adds to what was learned on recordings",

@@ -15,6 +15,7 @@ import numpy as np
 
 from .arrival import Arrival, added_noise
 from .bank import OrbitBank
+from .checks import is_number
 from .orbits import Orbits
 from .replay import Replay
 from .samplers import REPLAYS
@@ -33,6 +34,9 @@ TURN = 5.0
 # An error at sigma is contracted on its way as by a Gaussian of this many times the spread that the
 # predictions show along their own change; 1 would be right if scores were linear.
 REACH = 1.5
+# Guidance carries predictions past the pictures, and errors shrink the more the stronger it is: this power of the cfg
+# is divided out of the spread that predictions show. Chosen on the demo model; docs/theory.md, section 7.
+GUIDED = 1.5
 LARGEST_GROWTH = 1.0  # of the square of an error that may turn one picture into another
 # What an error counts, as a share of each band's power and of all power, beside how far powers are off: enough to keep
 # to the picture where spectra hardly tell grids apart; docs/theory.md, eq. (17).
@@ -71,7 +75,8 @@ class SamplerError:
         if bank.gram is None:
             raise ValueError(f"objective {objective} needs the predictions' inner products, which this bank lacks; "
                              "record it afresh with record_orbits(...)")
-        self.reach, end = REACH * spread(bank), self.orbits.state(np.zeros(1))
+        self.reach = REACH * spread(bank) / guidance_of(bank) ** GUIDED
+        end = self.orbits.state(np.zeros(1))
         self.growth = growth_of(bank) if growth is None else growth
         self.power = float(inner(end, bank.gram.mean(axis=0), end)[0])  # of an element of the orbits' ends
         if self.kind == "detail":
@@ -234,6 +239,12 @@ def spread(bank: OrbitBank) -> float:
     window = np.ones(min(5, len(variance)))
     found = np.sqrt((np.convolve(variance, window, mode="valid") / len(window)).max())
     return max(float(found), LEAST_SPREAD)  # 0 where nothing changes
+
+
+def guidance_of(bank: OrbitBank) -> float:
+    """The cfg that a bank's orbits were recorded with, as its metadata has it; 1 if that is less or says nothing."""
+    cfg = bank.metadata.get("cfg")
+    return max(float(cfg), 1.0) if is_number(cfg) and np.isfinite(cfg) else 1.0
 
 
 def growth_of(bank: OrbitBank) -> float:
