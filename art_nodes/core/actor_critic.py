@@ -43,7 +43,7 @@ class ActorCritic:
         self.critic = Critic(min(CRITIC_KNOTS, config.clock_nodes), env.knows)
         self.arrives = config.budget == "feedback"
         # A critic that knows little of x would mislead the actor if returns were cut short by it.
-        self.trace = config.trace if env.foresees else 1.0
+        self.trace = config.trace_of_step if env.foresees else 1.0
         # Transversality of the HJB equation: V_psi = 0 at the end, so gamma = -2 |Q| theta there.
         self.multiplier = -2.0 * float(np.sqrt(env.end_stiffness))
         self.curvature: np.ndarray | None = None
@@ -138,14 +138,11 @@ class ActorCritic:
         The clock that the mean speed drives, or, where the actor sees x, that of the mean episode.
         """
         path = rollout.path if self.policy.state else self.plain_path()
-        steps = np.maximum(np.diff(path), path[-1] * LEAST_STEP / len(path))
-        clock = np.append(0.0, np.cumsum(steps))
-        return clock / clock[-1], float(path[-1])
+        return _always_forwards(path), float(path[-1])
 
     def renew_base(self) -> None:
         """Make the mean speed, but for what it owes to x, the base clock's; the weights begin again at 0."""
-        path = self.plain_path()
-        self.base.renew(path / path[-1])
+        self.base.renew(_always_forwards(self.plain_path()))
         self.policy.weights[:self.policy.knots] = 0.0
 
     def plain_path(self) -> np.ndarray:
@@ -160,3 +157,10 @@ class ActorCritic:
             position = self.base.follow(position, step)
             path.append(position[0])
         return np.array(path)
+
+
+def _always_forwards(path: np.ndarray) -> np.ndarray:
+    """A path (K + 1,) of p as a clock, which ends at 1 and stands still at no step."""
+    steps = np.maximum(np.diff(path), path[-1] * LEAST_STEP / len(path))
+    clock = np.append(0.0, np.cumsum(steps))
+    return clock / clock[-1]

@@ -255,8 +255,9 @@ def flow_recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.nd
 def kept_elements(count: int) -> torch.Tensor:
     """Indices of the elements that are kept of samples of so many: all, or a fixed random subset of a large sample."""
     if count <= MAX_ELEMENTS:
-        return torch.arange(count)
-    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MAX_ELEMENTS].sort().values
+        return torch.arange(count, device="cpu")
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0), device="cpu")
+    return order[:MAX_ELEMENTS].sort().values
 
 
 @torch.no_grad()
@@ -309,7 +310,8 @@ def record_orbits(
     for i, sigma in enumerate(grid):
         batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
         asked = half.dithered(x)
-        denoised = check_denoised(denoiser(asked, batch_sigma), x, sigma).float()
+        # Copies, for a denoiser that changes its input or answers in one buffer again and again.
+        denoised = check_denoised(denoiser(asked.clone(), batch_sigma), x, sigma).float().clone()
         seen = denoised.cpu()  # some devices have no FFT, some no bfloat16
         half.look(i, denoiser, asked, batch_sigma, seen)
         recorded[i + 1] = seen.flatten(1)[:, kept]
@@ -345,7 +347,7 @@ def is_picture(samples: torch.Tensor) -> bool:
 def frequency_gain(height: int, width: int) -> torch.Tensor:
     """sqrt(1 + f^2), f in cycles along the short side, for every frequency of a picture; (height, width)."""
     side = min(height, width)
-    rows, columns = (torch.fft.fftfreq(count) * side for count in (height, width))
+    rows, columns = (torch.fft.fftfreq(count, device="cpu") * side for count in (height, width))
     return (1 + rows[:, None] ** 2 + columns**2).sqrt()
 
 

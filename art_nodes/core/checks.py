@@ -68,7 +68,7 @@ def check_step_grid(sigmas, name: str = "a grid") -> np.ndarray:
 
     Equal ones may follow each other, as some of the host's schedulers make them.
     """
-    values = sigmas.detach().cpu().numpy() if isinstance(sigmas, torch.Tensor) else sigmas
+    values = sigmas.detach().cpu().double().numpy() if isinstance(sigmas, torch.Tensor) else sigmas
     grid = np.array(values, dtype=np.float64)
     if grid.ndim != 1 or len(grid) < 2 or not np.isfinite(grid).all() or grid[-1] != 0 or not (grid[:-1] > 0).all() \
             or not (np.diff(grid) <= 0).all():
@@ -111,7 +111,8 @@ def check_noise(noise) -> torch.Tensor:
                          "pass torch.from_numpy(...)")
     if noise.ndim < 2 or noise.shape[0] < 1 or noise[0].numel() < 1:
         raise ValueError("noise must be a tensor (batch, ...) of one sample or more; got "
-                         f"{tuple(noise.shape)}; add a batch dimension")
+                         f"{tuple(noise.shape)}; write noise[None] for one sample, noise[:, None] for samples of one "
+                         "number")
     if not torch.isfinite(noise).all():
         raise ValueError("noise must be finite; got NaN or infinity; draw it afresh and scale it by sigma_max")
     return noise

@@ -88,8 +88,10 @@ def compare(
     run, reference_nodes = find_solver(solver), check_nodes(reference_nodes)
     if not isinstance(grids, Mapping) or not grids:
         raise ValueError("grids must hold at least one grid, by name; got "
-                         f"{type(grids).__name__ if grids else grids}; write {{'mine': schedule.sigmas(10)}}")
-    grids = {name: torch.as_tensor(sigmas) for name, sigmas in grids.items()}
+                         f"{'none' if isinstance(grids, Mapping) else type(grids).__name__}; "
+                         "write {'mine': schedule.sigmas(10)}")
+    grids = {name: sigmas if isinstance(sigmas, torch.Tensor) else torch.as_tensor(np.array(sigmas))
+             for name, sigmas in grids.items()}
     starts = {name: check_step_grid(sigmas, f"grid {name!r}")[0] for name, sigmas in grids.items()}
     top = max(starts.values())
     if any(abs(start / top - 1) > 1e-4 for start in starts.values()):

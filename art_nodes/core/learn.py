@@ -21,9 +21,11 @@ RENEW_EVERY = 10  # iterations between renewals of the base clock
 RENEW_UNTIL, AVERAGE_FROM = 0.8, 0.5  # shares of the run
 BUDGETS = ("feedback", "price")
 NUMBERS = ("iterations", "episodes", "clock_nodes", "lam", "seed", "learning_rate", "trace", "penalty", "knots")
+TRACED = 64  # steps of a clock, that `trace` is told for
 # Straight steps cannot keep to a clock over a range as wide as SVD's or that of models with zero terminal SNR, nor
-# where so much of the optimal clock's time lies in the last hundredth of the way: on data narrow against sigma_max.
-WIDE, LAST, LATE = 200.0, 0.01, 0.5
+# where so much of the optimal clock's time lies in the last hundredth of the way, on data narrow against sigma_max, nor
+# where there are few of them.
+WIDE, LAST, LATE, FEW = 200.0, 0.01, 0.5, 32
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,9 @@ class TrainConfig:
     # as ART Train does.
     objective: str = "euler"
     learning_rate: float = 0.5  # actor's first step as a share of a Newton step, in (0, 1]; annealed to 0
-    trace: float = 0.95  # decay of the lambda-returns per clock step, in [0, 1]; a LiveModel's run to the end
+    # Decay of the lambda-returns, in [0, 1], in a 64th of a clock's time, or in a step of a replayed sampler; those
+    # of a LiveModel run to the end.
+    trace: float = 0.95
     # With budget "price": weight of (psi(T)/T - 1)^2 in units of the optimum, > 0. Large values make the
     # policy shun its own noise near the end and bias the clock.
     penalty: float = 4.0
@@ -63,7 +67,7 @@ class TrainConfig:
             ("lam", 0 < self.lam <= 1, "in (0, 1]", "0.05 to 0.1 works"),
             ("learning_rate", 0 < self.learning_rate <= 1, "in (0, 1]", "0.5 works"),
             ("trace", 0 <= self.trace <= 1, "in [0, 1]", "0.95 works"),
-            ("penalty", self.penalty > 0, "> 0", "4 works"),
+            ("penalty", 0 < self.penalty < np.inf, "finite and > 0", "4 works"),
             ("knots", 4 <= self.knots <= 256, "4 to 256", "32 works"),
             ("budget", self.budget in BUDGETS, "'feedback' or 'price'", "'feedback' is the more accurate"),
             ("state_dependent", self.state_dependent in (None, True, False), "True, False or None", "None suits most"),
@@ -76,6 +80,11 @@ class TrainConfig:
             if getattr(self, name) % 1:
                 raise ValueError(f"{name} must be a whole number; got {getattr(self, name)!r}; round it")
             object.__setattr__(self, name, int(getattr(self, name)))
+
+    @property
+    def trace_of_step(self) -> float:
+        """The decay of the lambda-returns in one of the clock's steps."""
+        return self.trace ** (TRACED / self.clock_nodes) if self.objective == "euler" else self.trace
 
     @property
     def least_nodes(self) -> int:
@@ -138,7 +147,8 @@ def prepare(env: OrbitBank | LiveModel, config: TrainConfig) -> ActorCritic:
     stepwise = config.objective != "euler"
     sees_state = world.sees_state if config.state_dependent is None else config.state_dependent
     seen = world.bank() if isinstance(env, LiveModel) else env
-    curved = not stepwise and (env.sigma_max > WIDE or time_below(seen, LAST * env.sigma_max) > LATE)
+    curved = not stepwise and (env.sigma_max > WIDE or time_below(seen, LAST * env.sigma_max) > LATE
+                               or config.clock_nodes < FEW)
     return ActorCritic(world, config, BaseClock(clock, stepwise, curved), sees_state)
 
 

@@ -85,7 +85,7 @@ class LiveEnvironment:
     def __init__(self, model: LiveModel, seed: int):
         self.model, self.calls, self.sample_calls = model, 0, 0
         self.sigma_max, self.sigma_min = float(model.sigma_max), float(model.sigma_min)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(seed % 2**64)
         nodes = recording_grid(self.sigma_max, self.sigma_min, PROFILE_CELLS)
         borders = 1 - np.append(nodes, 0.0) / self.sigma_max  # (cells + 1,)
         self.nodes, self.profile = nodes, _Profile(0.5 * (borders[1:] + borders[:-1]), self.knows)
@@ -108,6 +108,7 @@ class LiveEnvironment:
         """E q at sigma 0."""
         return float(self.profile.mean[0, -1] * self.unit)
 
+    @torch.no_grad()
     def start(self, episodes: int, rng: np.random.Generator) -> None:
         """Draw noise for E episodes, in pairs that share it, and call the model on it."""
         noise = self.model.noise(-(-episodes // 2), self.generator)

@@ -94,17 +94,17 @@ class Bands:
     def __init__(self, shape: tuple[int, ...]):
         channels, (height, width) = shape[0], shape[-2:]
         side = min(height, width)
-        rows, columns = (torch.fft.fftfreq(count) * side for count in (height, width))
-        edges = torch.unique(torch.cat([torch.arange(FINE_BANDS + 1.0), torch.logspace(
-            np.log10(FINE_BANDS), np.log10(max(FINE_BANDS, side // 2)), COARSE_BANDS).round()]))
+        rows, columns = (torch.fft.fftfreq(count, device="cpu") * side for count in (height, width))
+        edges = torch.unique(torch.cat([torch.arange(FINE_BANDS + 1.0, device="cpu"), torch.logspace(
+            np.log10(FINE_BANDS), np.log10(max(FINE_BANDS, side // 2)), COARSE_BANDS, device="cpu").round()]))
         edges = edges[edges <= max(side // 2, 1)]
         radius = (rows[:, None] ** 2 + columns**2).sqrt().round()
         ring = torch.bucketize(radius.clamp(max=edges[-1].item()), edges)
         middle = int(np.prod(shape[1:-2], dtype=int))
-        number = torch.arange(channels)[:, None, None, None] * len(edges) + ring.expand(1, middle, height, width)
-        number = number.flatten()
+        first = torch.arange(channels, device="cpu")[:, None, None, None] * len(edges)
+        number = (first + ring.expand(1, middle, height, width)).flatten()
         counts = number.bincount(minlength=channels * len(edges))
-        order = torch.randperm(len(number), generator=torch.Generator().manual_seed(0))
+        order = torch.randperm(len(number), generator=torch.Generator().manual_seed(0), device="cpu")
         # One stable sort keeps that order within each band; a video latent has millions of coefficients.
         by_band = order[number[order].argsort(stable=True)]
         quota = _quota(counts)

@@ -16,7 +16,7 @@ import torch
 
 from .adams import ORDER, Adams
 from .bank import OrbitBank, kept_elements
-from .checks import check_step_grid
+from .checks import check_noise, check_step_grid
 from .clock import STARTS_ALIKE
 from .compare import Counted, Solver, find_solver, start_states
 from .exact import Denoiser
@@ -71,7 +71,7 @@ class SolverRuns:
 
     def __init__(self, denoiser: Denoiser, noise: torch.Tensor, bank: OrbitBank, solver: str | Solver = "euler",
                  batch: int | None = None):
-        if bank.ends is None or bank.ends.shape != noise.flatten(1).shape:
+        if bank.ends is None or bank.ends.shape != check_noise(noise).flatten(1).shape:
             raise ValueError("a trial needs the bank that was just recorded from this noise (its ends are not kept in "
                              f"files); got {'no ends' if bank.ends is None else bank.ends.shape} for noise "
                              f"{tuple(noise.shape)}; record it with record_orbits(...)")
@@ -90,8 +90,8 @@ class SolverRuns:
 
     def calls(self, steps: int) -> int:
         """Counted on a denoiser that answers 0."""
-        counted = Counted(lambda x, sigma: torch.zeros_like(x))
-        self.solver(counted, torch.ones(1, 1), torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64))
+        counted, one = Counted(lambda x, sigma: torch.zeros_like(x)), torch.ones_like(self.noise[0][:1])
+        self.solver(counted, one, torch.linspace(1.0, 0.0, steps + 1, dtype=torch.float64))
         return counted.calls
 
     @torch.no_grad()
@@ -329,7 +329,9 @@ def _improve(purse: _Purse, start: np.ndarray, best: np.ndarray, rivals: int) ->
     if grid is start:
         return start, 1.0
     new, old = (purse.sizes(which, unseen) for which in (grid, best))
-    return (grid, float(new.mean() / old.mean())) if better(new, old, rivals) else (start, 1.0)
+    # What is below the error of the recorded ends is not known to be so small.
+    ratio = max(new.mean(), purse.runs.floor) / max(old.mean(), purse.runs.floor)
+    return (grid, float(ratio)) if better(new, old, rivals) else (start, 1.0)
 
 
 def _apart(purse: _Purse, steps: int) -> tuple[list[int], list[int]]:

@@ -288,3 +288,35 @@ def test_numbers_of_numpy_are_kept_as_plain_ones(tmp_path):
 def test_a_folder_that_does_not_exist_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match="the folder .*nowhere does not exist, so bank.safetensors cannot"):
         small_bank(0).save(tmp_path / "nowhere" / "bank.safetensors")
+
+
+def test_a_denoiser_may_use_its_input_and_one_buffer():
+    """Input scaled in place, and answers in a buffer that the next call overwrites, as captured graphs give them."""
+    noise, buffer = targets.noise((2, 3), 3.0), torch.empty(2, 3)
+
+    def careless(x, sigma):
+        buffer.copy_(gaussian()(x, sigma))
+        x.mul_(7.0)
+        return buffer
+
+    before = noise.clone()
+    made, expected = (record_orbits(each, noise, 3.0, 0.01, nodes=16) for each in (careless, gaussian()))
+    assert torch.equal(noise, before)
+    np.testing.assert_array_equal(made.gram, expected.gram)
+    np.testing.assert_array_equal(made.ends, expected.ends)
+
+
+def test_the_default_device_of_torch_does_not_count():
+    noise = torch.randn(4, 4, 80, 80, generator=torch.Generator().manual_seed(0))  # more than is kept of a sample
+
+    def denoiser(x, sigma):
+        return x / (1 + sigma.view(-1, 1, 1, 1) ** 2)
+
+    expected = record_orbits(denoiser, noise, 3.0, 0.01, nodes=8)
+    torch.set_default_device("meta")
+    try:
+        made = record_orbits(denoiser, noise, 3.0, 0.01, nodes=8)
+    finally:
+        torch.set_default_device(None)
+    np.testing.assert_array_equal(made.gram, expected.gram)
+    np.testing.assert_array_equal(made.spectrum.gram, expected.spectrum.gram)

@@ -141,3 +141,14 @@ def test_grids_may_be_lists_and_arrays():
     for given in (as_lists, as_arrays):
         assert [row.rms for row in compare(gaussian(), START, given)] == [
             row.rms for row in compare(gaussian(), START, grids())]
+
+
+@pytest.mark.parametrize("grids", [torch.tensor([3.0, 1.0, 0.0]), {}, None, [3.0, 0.0]])
+def test_what_is_no_table_of_grids_is_refused(grids):
+    with pytest.raises(ValueError, match="grids must hold at least one grid, by name"):
+        compare(gaussian(), targets.noise((2, 1), 3.0), grids)
+
+
+def test_grids_in_half_precision_are_grids():
+    rows = compare(gaussian(), targets.noise((2, 1), 3.0), {"a": torch.tensor([3.0, 1.0, 0.0], dtype=torch.bfloat16)})
+    assert rows[0].steps == 2

@@ -164,7 +164,7 @@ def test_orbits_of_many_elements_and_half_precision_denoisers():
     (lambda: live(stiffness="guess"), "stiffness must be 'secant' or 'jvp'; got 'guess'"),
     (lambda: LiveModel(gaussian(), noise, 0.1, 3.0), "0 < sigma_min < sigma_max"),
     (lambda: learn_schedule(live(noise_fn=lambda batch: torch.zeros(1, 1)), SMALL), "must answer 2 start states"),
-    (lambda: learn_schedule(live(noise_fn=lambda batch: torch.zeros(batch)), SMALL), "batch dimension"),
+    (lambda: learn_schedule(live(noise_fn=lambda batch: torch.zeros(batch)), SMALL), "write noise"),
     (lambda: learn_schedule(live(lambda x, sigma: x[:, :0]), SMALL), "input's shape"),
     (lambda: learn_schedule(live(lambda x, sigma: x * math.nan), SMALL), "finite values"),
     (lambda: learn_schedule(live(lambda x, sigma: x.detach() * 0.5, stiffness="jvp"), SMALL), "use stiffness='secant'"),
@@ -179,3 +179,21 @@ def test_a_bank_can_show_the_actor_its_orbits_too():
     bank = targets.bank("two modes")
     plain, seeing = (learn_schedule(bank, TrainConfig(state_dependent=sees)) for sees in (False, True))
     assert plain.cost(bank) < seeing.cost(bank) < 1.1  # what the actor gains, distillation gives up
+
+
+class Network(torch.nn.Module):
+    """D of N(0, w), with a weight that wants a gradient."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, x, sigma):
+        return x * self.weight / (self.weight + sigma[:, None] ** 2)
+
+
+@pytest.mark.parametrize("stiffness", ["secant", "jvp"])
+def test_a_network_keeps_no_graph(stiffness):
+    """And any seed will do, as for a bank."""
+    config = dataclasses.replace(SMALL, seed=2**70)
+    assert np.isfinite(learn_schedule(live(Network(), stiffness=stiffness), config).provenance["cost"])

@@ -413,3 +413,27 @@ def test_solvers_need_the_ends_of_these_orbits(tmp_path):
             SolverRuns(targets.image_gaussian(8), start, bank)
     with pytest.raises(ValueError, match="batch must be a whole number of at least 1; got 0"):
         SolverRuns(targets.image_gaussian(8), noise, bank, batch=0)
+
+
+def test_solvers_see_samples_of_their_shape():
+    noise = targets.noise((4, 1, 8, 8), HIGH)
+    bank = record_orbits(gaussian(), noise, HIGH, LOW, nodes=16)
+
+    def of_pictures(denoiser, x, sigmas):
+        _batch, _channels, _height, _width = x.shape
+        return euler(denoiser, x, sigmas)
+
+    assert SolverRuns(gaussian(), noise, bank, of_pictures).calls(5) == 5
+    with pytest.raises(ValueError, match="noise must be a torch tensor"):
+        SolverRuns(gaussian(), noise.numpy(), bank)
+
+
+def test_no_grid_is_said_to_be_better_than_the_recording_can_tell():
+    """The ratio of errors stops at the recorded ends' own."""
+    best = geometric()
+    runs = Linear(best)
+    runs.rest = [np.zeros_like(part) for part in runs.rest]  # so that descent gets to 0
+    start = moved(best, 0.5 * np.array([1, -1, 1, -1, 1]))
+    assert try_grids(runs, {"start": start}, 4000).ratio < 0.01
+    runs.floor = 0.1 * float(np.mean([sizes_of(runs.errors(start, batch)).mean() for batch in range(4)]))
+    assert 0.05 < try_grids(runs, {"start": start}, 4000).ratio < 0.2
