@@ -146,7 +146,9 @@ def _tensor(grid: np.ndarray | None) -> torch.Tensor | None:
 
 def fingerprint_names(names) -> str:
     """Changes when the file behind one of the learned schedules does; never raises."""
-    listed, learned = parse_names(names) if isinstance(names, str) else (), schedule_names()
+    if not isinstance(names, str):
+        return fingerprint(None)
+    listed, learned = parse_names(names), schedule_names()
     return "; ".join(fingerprint(name_in_library(name, learned)) for name in listed if not is_of_host(name))
 
 

@@ -39,6 +39,9 @@ def register_folder() -> None:
 
 register_folder()
 
+_saved: dict[str, set[str]] = {}  # files that this process saved, by the name that was asked for
+_lost: dict[str, int] = {}  # how many of them are gone
+
 
 def schedule_names() -> list[str]:
     """As `schedule_files`; read from disk at each call."""
@@ -70,6 +73,24 @@ def load_schedule(name: str) -> Schedule:
 def schedule_hash(name: str) -> str:
     """SHA-256 of the file of the schedule listed as `name`, so that a re-trained file counts as changed."""
     return hashlib.sha256(schedule_path(name).read_bytes()).hexdigest()
+
+
+def library_stamp() -> str:
+    """Changes when any schedule of the library does."""
+    files = {name: path.stat() for name, path in schedule_files().items()}
+    return "; ".join(f"{name} {stat.st_mtime_ns} {stat.st_size}" for name, stat in files.items())
+
+
+def times_lost(name: str) -> int:
+    """How many files that were saved here under this name, or after it, are gone by now; it never falls.
+
+    So a node that saved one runs again, and the host does not answer from its cache that it is saved.
+    """
+    gone = {path for path in _saved.get(name, ()) if not os.path.lexists(path)}
+    if gone:
+        _saved[name] -= gone
+        _lost[name] = _lost.get(name, 0) + len(gone)
+    return _lost.get(name, 0)
 
 
 def schedule_path(name: str) -> Path:
@@ -121,9 +142,11 @@ def save_schedule(schedule: Schedule, name: str) -> str:
         path = folder / (candidate + SUFFIX)
         existing = folder_paths.get_full_path(FOLDER, path.name)
         if existing is not None and _is_spelt_so(Path(existing)) and _holds(existing, schedule):
+            _saved.setdefault(name, set()).add(existing)
             return candidate
         if existing is None and not os.path.lexists(path) and candidate.lower() not in bundled:
             schedule.save(path)
+            _saved.setdefault(name, set()).add(str(path))
             return candidate
         number += 1
 

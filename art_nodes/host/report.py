@@ -10,6 +10,7 @@ from ..core.trial import Tried
 from .comparing_grids import ALL, find_entries
 
 MOST_ROWS = 24
+ENOUGH_NODES = 32  # of fewer an orbit is told less exactly than a few steps of a good schedule sample it
 CHARGED = {"euler": "Euler objective", "residual": "Sum of the residuals", "end": "RMS end error",
            "detail": "RMS end error of value and slope", "spectrum": "Distance in power per frequency"}  # by kind
 
@@ -42,7 +43,18 @@ def bank_lines(bank: OrbitBank, seconds: float) -> list[str]:
         f"sigma: {bank.sigma_max:.6g} to {bank.sigma_min:.6g}, then 0",
         f"recording: {orbits} orbits x {nodes} nodes at cfg {known['cfg']:g}: {bank.calls} model calls of up to "
         f"{known['batch_size']}, {bank.sample_calls} counted per sample, {seconds:.1f} s",
+        *([f"{nodes} nodes are few: below {ENOUGH_NODES} the recording is coarser than most schedules"]
+          if nodes < ENOUGH_NODES else []),
     ]
+
+
+def prompts_lines(positive, orbits: int, batch_size: int) -> list[str]:
+    """How many of a batch of prompts were learned on, if not all."""
+    given, used = max((len(part) for part, *_ in positive), default=0), min(orbits, batch_size)
+    if given <= used:
+        return []
+    return [f"learned on the first {used} of {given} prompts: for all of them set orbits and the batch size of "
+            f"latent_image to {given}"]
 
 
 def model_line(known: dict) -> str:

@@ -11,11 +11,12 @@ from ..core.objectives import OBJECTIVES, split_objective
 from . import library
 from .families import cautions
 from .families_reading import choose_schedule, family_schedules, model_facts
-from .library import AUTOS, load_schedule, schedule_hash, schedule_names
+from .library import AUTOS, library_stamp, load_schedule, schedule_hash, schedule_names
 from .recording import describe_model
 
 SAMPLERS = {split_objective(objective)[1] for objective in OBJECTIVES}
 MOST_SHOWN = 1000  # sigmas
+LARGER = 1.25  # times a model's range that a schedule's may go beyond it before that is told
 MOST_TEXT = 300  # characters of a file's own words
 log = logging.getLogger(__name__)
 
@@ -45,8 +46,13 @@ def choices() -> list[str]:
 
 
 def fingerprint(name) -> str:
-    """Changes when the file behind `name` does; never raises, since the host would swallow the message."""
+    """Changes when the file behind `name` does; never raises, since the host would swallow the message.
+
+    Of a name that comes over a wire, which the host does not tell, when any schedule does.
+    """
     try:
+        if name is None:
+            return library_stamp()
         if name in AUTOS:  # the model that decides is not known here, nor whether its family has the kind asked for
             names = {*family_schedules(AUTOS[name]).values(), *family_schedules().values()}
             return "; ".join(f"{each} {fingerprint(each)}" for each in sorted(names))
@@ -70,9 +76,11 @@ def read_sigmas(name: str, steps: int, denoise: float, schedule: Schedule | None
     warnings = [] if model is None else warnings_for(chosen, model)
     for warning in warnings:
         log.warning("ART Sigmas: %s", warning)
+    sigmas = _sigmas(chosen, steps, denoise, model)
+    notes = [unchecked_line(chosen)] if model is None else strength_lines(chosen, sigmas, denoise, model)
     # What is amiss comes where it is seen without scrolling.
-    text = "\n".join([why, *(f"Warning: {warning}" for warning in warnings), *described(chosen, taken)])
-    return Reading(_sigmas(chosen, steps, denoise, model), text, taken, tuple(warnings))
+    text = "\n".join([why, *(f"Warning: {warning}" for warning in warnings), *notes, *described(chosen, taken)])
+    return Reading(sigmas, text, taken, tuple(warnings))
 
 
 def _choose(name: str, schedule: Schedule | None, model) -> tuple[Schedule, str | None, str]:
@@ -93,6 +101,26 @@ def _sigmas(schedule: Schedule, steps: int, denoise: float, model) -> torch.Tens
         return torch.FloatTensor([])
     top = None if model is None else float(model.get_model_object("model_sampling").sigma_max)
     return schedule.sigmas(steps, denoise=denoise, sigma_max=top)
+
+
+def unchecked_line(schedule: Schedule) -> str:
+    """What may be amiss where no model is connected."""
+    return f"Not checked, as no MODEL is connected: it is for models that start at sigma {schedule.sigma_max:g}."
+
+
+def strength_lines(schedule: Schedule, sigmas: torch.Tensor, denoise: float, model) -> list[str]:
+    """With which denoise a schedule starts where the host's `simple` does with this one, if there is something to say.
+
+    Each schedule starts the last part of its own steps elsewhere, the host's own too.
+    """
+    sampling = model.get_model_object("model_sampling")
+    if not 0 < denoise < 1 or not hasattr(sampling, "percent_to_sigma"):
+        return []
+    theirs, steps = float(sampling.percent_to_sigma(1 - denoise)), min(len(sigmas) - 1, 100)
+    starts = {share / 100: float(_sigmas(schedule, steps, share / 100, model)[0]) for share in range(1, 101)}
+    alike = min(starts, key=lambda share: abs(math.log(starts[share] / theirs)))
+    return [f"With denoise {denoise:g} it starts at sigma {float(sigmas[0]):.3g}; the host's simple starts at "
+            f"{theirs:.3g}, and this schedule does so with denoise {alike:g}."]
 
 
 def described(schedule: Schedule, name: str | None = None) -> list[str]:
@@ -137,6 +165,9 @@ def mismatches(schedule: Schedule, model: dict) -> list[str]:
             f"the model starts at sigma {model['sigma_max']:g}, the schedule at {schedule.sigma_max:g}: "
             "sampling starts below pure noise; learn a schedule on this model"
         )
+    elif schedule.sigma_max > LARGER * model["sigma_max"]:
+        found.append(f"the schedule starts at sigma {schedule.sigma_max:g}, the model at {model['sigma_max']:g}: what "
+                     "is above that is cut off, of its grids too; learn a schedule on this model")
     for key, what in (("model", "model family"), ("model_sampling", "noise levels and prediction"), ("shift", "shift")):
         learned = schedule.provenance.get(key)
         if learned is not None and not _same(learned, model.get(key)):

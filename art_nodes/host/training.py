@@ -30,7 +30,15 @@ from .library import check_name, folder_to_save_in, save_schedule, saved_line
 from .plot import draw_plot
 from .progress import check_interrupt
 from .recording import empty_like, record
-from .report import bank_lines, comparison_lines, fitting_lines, host_grids, learning_lines, trial_lines
+from .report import (
+    bank_lines,
+    comparison_lines,
+    fitting_lines,
+    host_grids,
+    learning_lines,
+    prompts_lines,
+    trial_lines,
+)
 from .training_progress import TOTAL, TrainingProgress
 from .trials import HostRuns, try_steps
 
@@ -119,7 +127,8 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     plotted = {other: grids[other] for other in PLOTTED if grids.get(other) is not None}
     plot = draw_plot(schedule, steps, plotted, costs, bank.sigma_min)
     lines = [
-        *bank_lines(bank, recording_seconds), *learning_lines(schedule, costs, bank, learning_seconds),
+        *bank_lines(bank, recording_seconds), *prompts_lines(positive, orbits, batch_size(latent_image)),
+        *learning_lines(schedule, costs, bank, learning_seconds),
         *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds),
         *comparison_lines(bank, sigmas, grids, steps, objective),
     ]

@@ -59,7 +59,7 @@ def model_inputs() -> list:
         io.Latent.Input("latent_image", tooltip="Only its size counts. Its batch size is that of the model calls."),
         io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01,
                        tooltip="The guidance you will sample with."),
-        io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=SEED_CONTROL,
+        io.Int.Input("seed", default=1000, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=SEED_CONTROL,
                      tooltip="Of the first batch of noise. Take another than for training."),
     ]
 

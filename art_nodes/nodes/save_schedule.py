@@ -3,6 +3,7 @@
 from comfy_api.latest import io
 
 from ..host.events import told
+from ..host.library import times_lost
 from ..host.schedule_tools import save
 
 
@@ -28,6 +29,11 @@ class ARTSaveSchedule(io.ComfyNode):
             ],
             outputs=[io.String.Output(display_name="saved_name", tooltip="The name that it was saved under.")],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, name=None, **_others):
+        """So that it runs again when what it saved is gone."""
+        return times_lost(name)
 
     @classmethod
     def execute(cls, schedule, name):

@@ -5,6 +5,7 @@ from comfy_api.latest import io, ui
 from ..core.learn import BUDGETS
 from ..core.objectives import OBJECTIVES, split_objective
 from ..host.events import TrainingEvents
+from ..host.library import times_lost
 from ..host.training import METHODS, OBJECTIVE, config_fields, train
 from .newer import SEED_CONTROL, folded, found_by
 
@@ -41,6 +42,11 @@ class ARTTrain(io.ComfyNode):
                 io.String.Output(display_name="report", tooltip="What it took, and how the host's schedulers compare."),
             ],
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, name=None, **_others):
+        """So that it runs again when what it saved is gone."""
+        return times_lost(name)
 
     @classmethod
     def execute(cls, **inputs):

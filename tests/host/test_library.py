@@ -208,6 +208,29 @@ def test_a_saved_name_is_one_that_is_listed(library, trained, monkeypatch):
     assert saved == "A_2" and saved in library.schedule_names()
 
 
+def test_what_was_saved_here_and_is_gone_is_counted(library, trained):
+    """A node that saved it runs again then, and not when the file comes back."""
+    from art_nodes.nodes.save_schedule import ARTSaveSchedule
+    from art_nodes.nodes.train import ARTTrain
+
+    def told():
+        found = {node.fingerprint_inputs(name="once", orbits=4) for node in (ARTTrain, ARTSaveSchedule)}
+        assert found == {library.times_lost("once")}
+        return library.times_lost("once")
+
+    first = told()
+    assert library.save_schedule(schedules.schedule(), "once") == "once"
+    assert library.save_schedule(schedules.schedule(rate=2.0), "once") == "once_2"
+    assert library.save_schedule(schedules.schedule(), "once") == "once" and told() == first
+    kept = (trained / "once_2.safetensors").read_bytes()
+    (trained / "once_2.safetensors").unlink()
+    assert told() == told() == first + 1
+    (trained / "once_2.safetensors").write_bytes(kept)
+    assert told() == first + 1
+    (trained / "once.safetensors").unlink()
+    assert told() == first + 2 and ARTTrain.fingerprint_inputs(orbits=4) == 0
+
+
 def make(folder):
     """The folder, made."""
     folder.mkdir(parents=True)

@@ -126,6 +126,43 @@ def test_a_larger_model_is_warned_about(read, models, caplog):
     assert "starts at sigma 80, the schedule at 14.6" in caplog.text
 
 
+def test_a_smaller_model_is_warned_about(read, models, caplog):
+    """What a schedule of a wider range was fitted to is cut off; a range that is a little wider is no matter."""
+    for top, warned in ((4518.76, True), (90.0, False)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            read("s", 4, 1.0, schedules.schedule(top=top, **MODEL), models[workflows.EDM])
+        assert ("above that is cut off" in caplog.text) is warned
+
+
+@pytest.mark.parametrize("denoise", [0.2, 0.5, 0.8])
+def test_less_denoise_says_what_is_as_strong_as_simple(read, models, denoise):
+    """Another schedule starts the last part of its steps at another sigma."""
+    from comfy_extras.nodes_custom_sampler import BasicScheduler
+
+    from art_nodes.host.sigmas import read_sigmas
+
+    model = models[workflows.SDXL]
+    learned = schedules.schedule(top=14.6146)
+    reading = read_sigmas("s", 20, denoise, learned, model)
+    [line] = [line for line in reading.text.splitlines() if "the host's simple starts at" in line]
+    assert f"it starts at sigma {float(reading.sigmas[0]):.3g};" in line and not reading.warnings
+    told, alike = float(line.split("starts at ")[2].split(",")[0]), float(line.rpartition("denoise ")[2].rstrip("."))
+    theirs = BasicScheduler.execute(model, "simple", 20, denoise).result[0]
+    assert told == pytest.approx(float(theirs[0]), rel=0.05)
+    ours = [float(read_sigmas("s", 20, near, learned, model).sigmas[0]) for near in (alike - 0.03, alike + 0.03)]
+    assert ours[0] < told < ours[1]
+    assert "simple" not in read_sigmas("s", 20, 1.0, learned, model).text
+    assert "simple" not in read_sigmas("s", 20, 0.0, learned, model).text
+
+
+def test_without_a_model_it_says_what_it_is_for(read):
+    from art_nodes.host.sigmas import read_sigmas
+
+    reading = read_sigmas("s", 10, 1.0)
+    assert "no MODEL is connected: it is for models that start at sigma 80." in reading.text and not reading.warnings
+
+
 def test_another_shift_is_warned_about(read, models, caplog):
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
@@ -152,6 +189,18 @@ def test_the_fingerprint_follows_the_file(library, tmp_path):
     (tmp_path / "trained" / "a.safetensors").unlink()
     library.save_schedule(schedules.schedule(rate=2.0), "a")
     assert len({missing, first, fingerprint("a"), fingerprint(None)}) == 4
+    # The host does not tell a name that comes over a wire: any change counts.
+    from art_nodes.host.comparing_grids import fingerprint_names
+
+    for of in (fingerprint, fingerprint_names):
+        before = of(None)
+        assert of(None) == before
+        library.save_schedule(schedules.schedule(rate=3.0), f"b-{of.__name__}")
+        assert of(None) != before
+    names = ["a", "b-fingerprint", "b-fingerprint_names"]
+    assert choices() == [*AUTOS, *names]
+    for name in names[1:]:
+        (tmp_path / "trained" / f"{name}.safetensors").unlink()
     assert choices() == [*AUTOS, "a"]
 
 

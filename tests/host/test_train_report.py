@@ -80,6 +80,21 @@ def test_a_grid_that_starts_lower_is_charged_for_the_whole_range(report):
     assert report.fair_cost(bank, [12.0, 5.0, 0.0]) == pytest.approx(1.0, abs=1e-6)
 
 
+def test_prompts_that_were_not_learned_on_are_told(report):
+    prompts = [[torch.zeros(8, 3, 4), {}]]
+    assert report.prompts_lines(prompts, 8, 8) == report.prompts_lines([[torch.zeros(1, 3, 4), {}]], 4, 1) == []
+    for orbits, batch, used in ((4, 8, 4), (8, 2, 2)):
+        [line] = report.prompts_lines(prompts, orbits, batch)
+        assert line.startswith(f"learned on the first {used} of 8 prompts") and line.endswith("latent_image to 8")
+
+
+@pytest.mark.parametrize("nodes", [8, 31, 32])
+def test_few_nodes_are_told(report, nodes):
+    known = {"cfg": 1.0, "batch_size": 1, "model": "M", "model_sampling": "S", "dtype": "float32"}
+    bank = OrbitBank(np.geomspace(10.0, 0.01, nodes), np.ones((1, nodes)), metadata=known)
+    assert any("nodes are few" in line for line in report.bank_lines(bank, 1.0)) is (nodes < 32)
+
+
 def test_straight_orbits_are_told(report):
     """Of a model that always says the same no grid is off, and none is so many times better."""
     bank = record_orbits(lambda x, sigma: torch.ones_like(x), 10 * torch.ones(2, 4), 10.0, 0.01, nodes=16)
