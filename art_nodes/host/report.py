@@ -114,7 +114,8 @@ def comparison_lines(bank: OrbitBank, sigmas, grids: dict, steps: int, objective
             f"{', as a multiple of the optimum' if kind == 'euler' else ''}:",
         *rows[:MOST_ROWS], *more, *([f"  no grid: {_shortened(missing)}"] if missing else []),
         *_strongest_line(own, {name: cost for name, cost in costs.items() if len(grids[name]) - 1 == steps}),
-        "This is foretold from the recorded orbits and is not picture quality; ART Compare measures the error.",
+        "This is foretold from the recorded orbits, less surely the higher the cfg, and is not picture quality; ART "
+        "Compare measures the error.",
     ]
 
 

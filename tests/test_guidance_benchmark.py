@@ -1,0 +1,49 @@
+"""The tables of `python -m benchmarks guidance`, and what the docs quote of its page."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import guidance
+from benchmarks.matched_cells import Cell
+
+DOCS = Path(__file__).parents[1] / "docs"
+
+
+def test_a_row_tells_every_seeds_ratio_to_the_strongest_built_in(monkeypatch, tmp_path):
+    """Of errors made up: the built-in that is least rules, one that is not finite is no rival."""
+    place, noise = guidance.PLACES[0], np.random.default_rng(0).uniform(0.9, 1.1, 64)
+    sizes = {"karras": 2.0, "beta": 1.0, "broken": np.nan}
+    sizes |= {guidance.title(kind, seed): size * (1 + 0.01 * seed) for seed in guidance.SEEDS
+              for kind, size in ((guidance.KNOWN, 0.5), (guidance.UNKNOWN, 1.5), (guidance.CLOCK, 0.99))}
+    cells = [Cell(place, sampler, steps, name, (1.0, 0.0)) for sampler in guidance.SAMPLERS for steps in guidance.STEPS
+             for name in sizes]
+    monkeypatch.setattr(Cell, "load", lambda cell, folder: noise * sizes[cell.schedule])
+    rows = guidance.rows_of(cells, [place], tmp_path)
+    assert len(rows) == 1 + len(guidance.SAMPLERS) * len(guidance.STEPS)
+    assert rows[1][3:] == ["beta", f"{np.sqrt((noise**2).mean()):.3f}", "0.50, 0.50, 0.51", "1.50, 1.51, 1.53",
+                           "0.99, 1.00, 1.01"]
+    [_, told] = guidance.summary(rows)
+    assert told == [place.title, "0.50, 6 of 6", "1.51, 0 of 6", "1.00, 0 of 6"]
+
+
+def tables(page: str) -> list[list[str]]:
+    """Rows of a page's tables."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in (DOCS / page).read_text().splitlines()
+            if line.startswith("|")]
+
+
+def test_what_is_quoted_is_what_the_page_has():
+    found = {row[0]: row[1:] for row in tables("guidance.md") if len(row) == 4 and row[0] in
+             [place.title for place in guidance.PLACES]}
+    quoted = {row[0]: row[1:] for row in tables("measured.md") if len(row) == 4 and row[0] in found}
+    assert len(found) == len(quoted) == 4
+    assert {place: [cell.removesuffix(" of 6") for cell in row] for place, row in found.items()} == quoted
+    readme = " ".join((DOCS.parent / "README.md").read_text().split())
+    assert all(row[0].endswith("6 of 6") for row in found.values())
+    told = re.search(r"at (0\.\d\d) times the error of the strongest built-in in SDXL's dress and (0\.\d\d)", readme)
+    for word, dress in zip(told.groups(), ("SDXL", "EDM"), strict=True):
+        ratios = [float(row[0].split(",")[0]) for place, row in found.items() if place.startswith(dress)]
+        assert float(word) == pytest.approx(np.exp(np.mean(np.log(ratios))), abs=0.0051)
