@@ -39,8 +39,8 @@ def register_folder() -> None:
 
 register_folder()
 
-_saved: dict[str, set[str]] = {}  # files that this process saved, by the name that was asked for
-_lost: dict[str, int] = {}  # how many of them are gone
+_saved: dict[str, str] = {}  # the last file that this process saved, by the name that was asked for
+_lost: dict[str, int] = {}  # how often that one was gone
 
 
 def schedule_names() -> list[str]:
@@ -82,14 +82,13 @@ def library_stamp() -> str:
 
 
 def times_lost(name: str) -> int:
-    """How many files that were saved here under this name, or after it, are gone by now; it never falls.
+    """How often the last file that was saved here for this name was found to be gone; it never falls.
 
-    So a node that saved one runs again, and the host does not answer from its cache that it is saved.
+    So a node that saved it runs again, and the host does not answer from its cache that it is saved.
     """
-    gone = {path for path in _saved.get(name, ()) if not os.path.lexists(path)}
-    if gone:
-        _saved[name] -= gone
-        _lost[name] = _lost.get(name, 0) + len(gone)
+    if name in _saved and not os.path.lexists(_saved[name]):
+        del _saved[name]
+        _lost[name] = _lost.get(name, 0) + 1
     return _lost.get(name, 0)
 
 
@@ -142,11 +141,11 @@ def save_schedule(schedule: Schedule, name: str) -> str:
         path = folder / (candidate + SUFFIX)
         existing = folder_paths.get_full_path(FOLDER, path.name)
         if existing is not None and _is_spelt_so(Path(existing)) and _holds(existing, schedule):
-            _saved.setdefault(name, set()).add(existing)
+            _saved[name] = existing
             return candidate
         if existing is None and not os.path.lexists(path) and candidate.lower() not in bundled:
             schedule.save(path)
-            _saved.setdefault(name, set()).add(str(path))
+            _saved[name] = str(path)
             return candidate
         number += 1
 

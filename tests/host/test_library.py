@@ -220,13 +220,16 @@ def test_what_was_saved_here_and_is_gone_is_counted(library, trained):
 
     first = told()
     assert library.save_schedule(schedules.schedule(), "once") == "once"
-    assert library.save_schedule(schedules.schedule(rate=2.0), "once") == "once_2"
-    assert library.save_schedule(schedules.schedule(), "once") == "once" and told() == first
+    assert library.save_schedule(schedules.schedule(rate=2.0), "once") == "once_2" and told() == first
+    (trained / "once.safetensors").unlink()  # an older one, which nobody says is there
+    assert told() == first
     kept = (trained / "once_2.safetensors").read_bytes()
     (trained / "once_2.safetensors").unlink()
     assert told() == told() == first + 1
     (trained / "once_2.safetensors").write_bytes(kept)
     assert told() == first + 1
+    # A file that is kept since it holds just this schedule counts as saved.
+    assert library.save_schedule(schedules.schedule(), "once") == library.save_schedule(schedules.schedule(), "once")
     (trained / "once.safetensors").unlink()
     assert told() == first + 2 and ARTTrain.fingerprint_inputs(orbits=4) == 0
 
