@@ -96,7 +96,7 @@ def advanced_inputs() -> list:
         advanced(io.Float, "learning_rate", min=0.001, max=1.0, step=0.05, round=0.001,
                  tooltip="The actor's first step as a share of a Newton step; annealed to 0."),
         advanced(io.Float, "trace", min=0.0, max=1.0, step=0.01, round=0.001,
-                 tooltip="Decay of the lambda-returns per step of the clock."),
+                 tooltip="Decay of the lambda-returns in a 64th of the clock's time."),
         advanced(io.Float, "penalty", min=0.01, max=1000.0, step=0.5, round=0.01,
                  tooltip="Weight of missing the time budget, with the budget kept by price. Large values bias the "
                          "clock."),
