@@ -5,6 +5,7 @@ lie in the host's model folder `art_schedules`, also in sub-folders and in furth
 that the user configured for it.
 """
 
+import contextlib
 import dataclasses
 import hashlib
 import json
@@ -181,7 +182,8 @@ def check_writable(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{uuid.uuid4().hex}"  # tempfile would try for ever where Windows forbids it
         probe.touch(exist_ok=False)
-        probe.unlink()
+        with contextlib.suppress(OSError):  # a virus scanner may hold it: that it could be made is what counts
+            probe.unlink()
     except OSError as error:
         raise ValueError(f"the folder {folder} must be one that ComfyUI can write to; got {error.strerror or error}; "
                          "change its permissions, free some space, or configure another folder") from error

@@ -10,7 +10,7 @@ from ..core.trial import Tried
 from .comparing_grids import ALL, find_entries
 
 MOST_ROWS = 24
-ENOUGH_NODES = 32  # of fewer an orbit is told less exactly than a few steps of a good schedule sample it
+ENOUGH_NODES = 32  # of fewer a recording may be further off than the steps that it is to judge
 CHARGED = {"euler": "Euler objective", "residual": "Sum of the residuals", "end": "RMS end error",
            "detail": "RMS end error of value and slope", "spectrum": "Distance in power per frequency"}  # by kind
 
@@ -43,7 +43,7 @@ def bank_lines(bank: OrbitBank, seconds: float) -> list[str]:
         f"sigma: {bank.sigma_max:.6g} to {bank.sigma_min:.6g}, then 0",
         f"recording: {orbits} orbits x {nodes} nodes at cfg {known['cfg']:g}: {bank.calls} model calls of up to "
         f"{known['batch_size']}, {bank.sample_calls} counted per sample, {seconds:.1f} s",
-        *([f"{nodes} nodes are few: below {ENOUGH_NODES} the recording is coarser than most schedules"]
+        *([f"{nodes} nodes are few: below {ENOUGH_NODES} the recording itself may be too far off; 64 is a good start"]
           if nodes < ENOUGH_NODES else []),
     ]
 

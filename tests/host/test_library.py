@@ -177,6 +177,16 @@ def test_a_folder_that_refuses_files_is_refused_at_once(library, tmp_path, monke
     assert len(refused) == 1
 
 
+def test_a_folder_whose_new_files_are_held_is_written_to(library, trained, monkeypatch):
+    """As virus scanners do on Windows: that the file which was tried cannot be deleted is no refusal."""
+    def unlink(*_, **__):
+        raise PermissionError(13, "used by another process")
+
+    monkeypatch.setattr("pathlib.Path.unlink", unlink)
+    assert library.folder_to_save_in() == trained
+    assert library.save_schedule(schedules.schedule(), "a") == "a" and library.schedule_names() == ["a"]
+
+
 def test_links_that_loop_are_followed_once(library, trained):
     """Two of them alone would list more paths than anyone could wait for."""
     schedules.schedule().save(make(trained / "sub") / "a.safetensors")
