@@ -27,6 +27,7 @@ COMMANDS = {
     "growth": "whether a recording tells how much errors grow",
     "guidance": "end errors under guidance, and what it is worth to know of it",
     "matched": "ours against every built-in schedule at matched model calls, in the host",
+    "intervals": "whether 95 % intervals hold the truth in 95 % of cases",
     "reference": "how far the fine solutions are off that `matched` measures by",
     "trial": "what trying grids on the model adds to what was learned on recordings",
     "seeds": "whether what trials found in the matched comparison holds for other seeds",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from art_nodes.core.scores import FEW
 from benchmarks.machine import command, this_machine
 from benchmarks.matched_budgets import budget_table
 from benchmarks.matched_cells import ART, BATCH, FINER, MEASURED, PLACES, REFERENCE_STEPS, SAMPLERS, STEPS, TRIED, Place
@@ -77,8 +78,8 @@ def _head(found: Entries, trial: str, rounds: Sequence[int], page: str) -> list[
             " digits, where one picture in hundreds decides an RMS, none is left at so few. In brackets: fewer noises"
             " than the column's best has. *Strongest* is the built-in with the least error of that column on the"
             f" noises of ours, for medians that with the least median on at most {OF_MEDIANS}; the ratio's 95 %"
-            " interval is a paired bootstrap over noises. A few pictures that turn into another one decide an RMS at"
-            " many steps; medians tell of all the others.",
+            f" interval is a paired bootstrap over noises, studentized on fewer than {FEW}. A few pictures that turn"
+            " into another one decide an RMS at many steps; medians tell of all the others.",
             f"*Tried*: {trial} ([theory.md](theory.md), section 8; more seeds in [seeds.md](seeds.md), fewer calls in"
             " [trial.md](trial.md)). FID is in [fid.md](fid.md)."]
 

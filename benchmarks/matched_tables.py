@@ -152,13 +152,16 @@ def summary(found: Entries) -> list[list[str]]:
 
 
 def advice(found: Entries) -> list[list[str]]:
-    """For each sampler the schedule of ours that loses least often; of those the one with the least mean ratio."""
+    """For each sampler the schedule of ours with the least mean ratio, and how often it loses.
+
+    Not the one that loses least often: on few noises nothing does.
+    """
     rows = {}
     for sampler, schedule, _, _, loses, mean, *_ in summary(found)[1:]:
-        rows.setdefault(sampler, []).append((int(loses), float(mean), schedule.removeprefix(ART)))
+        rows.setdefault(sampler, []).append((float(mean), int(loses), schedule.removeprefix(ART)))
     best = {sampler: min(which) for sampler, which in rows.items()}
     return [["sampler", "objective", "cells lost", "mean ratio"],
-            *([sampler, name, str(loses), f"{mean:.3f}"] for sampler, (loses, mean, name) in best.items())]
+            *([sampler, name, str(loses), f"{mean:.3f}"] for sampler, (mean, loses, name) in best.items())]
 
 
 def misses(found: Entries) -> list[list[str]]:

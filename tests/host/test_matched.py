@@ -349,6 +349,15 @@ def entry(name, *errors):
     return matched_tables.Entry(name, np.array(errors))
 
 
+def test_advice_is_the_least_mean_error_and_not_who_hardly_ever_loses():
+    """One of ours is twice as good and once worse; another, on too few noises to lose, is as good as the host's."""
+    errors = {(0, 1): 0.4, (0, 2): 1.1, (1, 1): 1.0, (1, 2): 1.0}
+    names = (ART + "end:heun", ART + "euler")
+    found = {(SDXL, "heun", steps): [entry("karras", 1.0, 1.01, 0.99), *(
+        entry(names[i], *(errors[i, steps] * np.array([1.0, 1.01, 0.99]))) for i in range(2))] for steps in (1, 2)}
+    assert matched_tables.advice(found)[1:] == [["heun", "end:heun", "1", "0.663"]]
+
+
 def test_a_budget_goes_to_the_best_sampler_that_it_pays(column):
     """Heun's 5 steps are 9 calls: not for 8; a better pair of fewer calls stays the best of more."""
     found = {(SDXL, "euler", 8): [entry("karras", 3.0, 3.0), entry(ART + "euler", 2.0, 2.0)],
