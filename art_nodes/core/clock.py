@@ -44,24 +44,24 @@ def time_of_sigma(clock: np.ndarray, sigma: float) -> float:
     return 0.5 * (low + high)
 
 
-def _optimal_times(bank: OrbitBank) -> np.ndarray:
-    """The optimal clock's times at a bank's edges, 0 to 1; (N + 1,). docs/theory.md, eq. (8)."""
+def optimal_clock(bank: OrbitBank, nodes: int) -> np.ndarray:
+    """The closed form: step density proportional to sqrt(E|Q|); (nodes + 1,) sigmas. docs/theory.md, eq. (8)."""
     density = np.sqrt(bank.mean_stiffness) * -np.diff(bank.edges)
     time = np.append(0.0, np.cumsum(density)) / density.sum()
     time[-1] = 1.0
-    return time
-
-
-def optimal_clock(bank: OrbitBank, nodes: int) -> np.ndarray:
-    """The closed form: step density proportional to sqrt(E|Q|); (nodes + 1,) sigmas. docs/theory.md, eq. (8)."""
-    sigmas = np.interp(np.linspace(0, 1, nodes + 1), _optimal_times(bank), bank.edges)
+    sigmas = np.interp(np.linspace(0, 1, nodes + 1), time, bank.edges)
     sigmas[0], sigmas[-1] = bank.sigma_max, 0.0
     return sigmas
 
 
-def time_below(bank: OrbitBank, sigma: float) -> float:
-    """Share of its time that the optimal clock spends below `sigma`, in [0, 1]."""
-    return 1 - float(np.interp(-sigma, -bank.edges, _optimal_times(bank)))
+def steepness(bank: OrbitBank, nodes: int) -> float:
+    """By how many e-folds the optimal clock's speed falls from one of `nodes` steps to the next, where most; >= 0.
+
+    The mean of the three largest falls, as single ones are noise.
+    """
+    speeds = -np.diff(optimal_clock(bank, nodes))
+    falls = np.sort(-np.diff(np.log(speeds)))[-3:]
+    return max(float(falls.mean()), 0.0)
 
 
 def optimal_cost(bank: OrbitBank) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from .actor_critic import ActorCritic
 from .bank import OrbitBank
-from .clock import time_below
+from .clock import steepness
 from .environment import BankEnvironment, ReplayEnvironment
 from .live import LiveEnvironment, LiveModel
 from .objectives import split_objective
@@ -22,10 +22,9 @@ RENEW_UNTIL, AVERAGE_FROM = 0.8, 0.5  # shares of the run
 BUDGETS = ("feedback", "price")
 NUMBERS = ("iterations", "episodes", "clock_nodes", "lam", "seed", "learning_rate", "trace", "penalty", "knots")
 TRACED = 64  # steps of a clock, that `trace` is told for
-# Straight steps cannot keep to a clock over a range as wide as SVD's or that of models with zero terminal SNR, nor
-# where so much of the optimal clock's time lies in the last hundredth of the way, on data narrow against sigma_max, nor
-# where there are few of them.
-WIDE, LAST, LATE, FEW = 200.0, 0.01, 0.5, 32
+# Straight steps cannot keep to a clock whose speed falls by more e-folds from one step to the next: over a range as
+# wide as SVD's or that of models with zero terminal SNR, on data narrow against sigma_max, or of few nodes.
+STEEP = 0.5
 
 
 @dataclass(frozen=True)
@@ -147,8 +146,7 @@ def prepare(env: OrbitBank | LiveModel, config: TrainConfig) -> ActorCritic:
     stepwise = config.objective != "euler"
     sees_state = world.sees_state if config.state_dependent is None else config.state_dependent
     seen = world.bank() if isinstance(env, LiveModel) else env
-    curved = not stepwise and (env.sigma_max > WIDE or time_below(seen, LAST * env.sigma_max) > LATE
-                               or config.clock_nodes < FEW)
+    curved = not stepwise and steepness(seen, config.clock_nodes) > STEEP
     return ActorCritic(world, config, BaseClock(clock, stepwise, curved), sees_state)
 
 

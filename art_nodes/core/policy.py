@@ -35,7 +35,8 @@ class BaseClock:
     stepwise: a step has the speed of the cell it starts in, which few long steps want; else speed is read
     in the middle of each cell and changes smoothly.
     curved: a step follows this clock, so many times as fast or slow. Over a wide range of sigma speed falls a
-    hundredfold within one of the first steps: straight on, noise would carry an episode past all that matters.
+    hundredfold within one of the first steps: straight on, noise would carry an episode past all that matters. Where
+    speed hardly changes within a step straight ones are the more accurate.
     """
 
     def __init__(self, position: np.ndarray, stepwise: bool = False, curved: bool = False):
