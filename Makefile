@@ -3,6 +3,8 @@ export OMP_WAIT_POLICY ?= PASSIVE
 # One cache of compiled Python for tests and hosts: pip compiles nothing, which saves a third of the time to set up.
 export PYTHONPYCACHEPREFIX := $(CURDIR)/.comfyui/pycache
 unexport PYTHONDONTWRITEBYTECODE
+# Files here are UTF-8, whatever the machine's language.
+export PYTHONUTF8 := 1
 PYTHON := .venv/bin/python
 
 .PHONY: setup demo test clean

@@ -19,7 +19,8 @@ def pytest_configure():
     """Each of several processes has a host of its own, with a base directory of its own."""
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker:
-        os.environ["COMFYUI_BASE"] = str(Path(__file__).parents[1] / ".comfyui" / f"base-{worker}")
+        base = os.environ.get("COMFYUI_BASE") or Path(__file__).parents[1] / ".comfyui" / "base"
+        os.environ["COMFYUI_BASE"] = f"{base}-{worker}"
 
 
 @pytest.hookimpl(optionalhook=True)

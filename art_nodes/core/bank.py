@@ -16,7 +16,15 @@ from safetensors.numpy import save
 
 from .adams import ORDER, adams_weights
 from .arrival import added_noise
-from .checks import ScheduleFileError, check_denoised, check_grid, check_nodes, check_noise, check_sigma_range
+from .checks import (
+    ScheduleFileError,
+    check_denoised,
+    check_grid,
+    check_nodes,
+    check_noise,
+    check_sigma_range,
+    is_number,
+)
 from .exact import Denoiser
 from .files import as_json, write_whole
 from .grids import power_grid
@@ -136,9 +144,17 @@ class OrbitBank:
         # What is foretold of a recording's own error would not hold for orbits of fewer nodes.
         known = all(b.ends is not None and b.sigmas.shape == sigmas.shape for b in banks)
         ends = np.concatenate([b.ends for b in banks]) if known else None
-        return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks), first.metadata,
-                   gram, first.elements, first.share, detail, ends, cls._merged_spectrum(banks, sigmas),
-                   cls._merged_rounding(banks, sigmas))
+        return cls(sigmas, stiffness, sum(b.calls for b in banks), sum(b.sample_calls for b in banks),
+                   cls._merged_metadata(banks), gram, first.elements, first.share, detail, ends,
+                   cls._merged_spectrum(banks, sigmas), cls._merged_rounding(banks, sigmas))
+
+    @staticmethod
+    def _merged_metadata(banks: list["OrbitBank"]) -> dict:
+        """The first one's, with the mean of the cfgs that all were recorded with."""
+        cfgs, metadata = [b.metadata.get("cfg") for b in banks], dict(banks[0].metadata)
+        if all(map(is_number, cfgs)) and len(set(cfgs)) > 1:
+            metadata["cfg"] = float(np.mean(cfgs))
+        return metadata
 
     @staticmethod
     def _merged_spectrum(banks: list["OrbitBank"], sigmas: np.ndarray) -> Spectrum | None:
@@ -374,4 +390,7 @@ def _gram(vectors: torch.Tensor, rounding: np.ndarray) -> np.ndarray:
     rounding: (N + 1,) squares of half-precision rounding noise, which adds to their own length only and is taken off.
     """
     gram = torch.stack([rows.double() @ rows.double().T for rows in vectors.transpose(0, 1)]).numpy()
-    return gram / vectors.shape[2] - np.diag(rounding)
+    gram /= vectors.shape[2]  # in place, as is what follows: with many nodes these are gigabytes
+    diagonal = np.arange(len(rounding))
+    gram[:, diagonal, diagonal] -= rounding
+    return gram

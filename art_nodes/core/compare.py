@@ -7,10 +7,11 @@ import numpy as np
 import torch
 
 from .checks import check_denoised, check_nodes, check_noise, check_sigma_range, check_step_grid
-from .exact import Denoiser
+from .exact import Denoiser, ask
 from .grids import power_grid
 from .stiffness import rms
 
+LEAST_ASKED = 0.01  # sigma down to which a reference goes: the rest is a straight line, on data of spread 1
 # solver(denoiser, x, sigmas) -> the sample at sigmas[-1]; x (B, ...) starts at sigmas[0]
 Solver = Callable[[Denoiser, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -80,7 +81,7 @@ def compare(
         float32, or float64 if it is.
     grids: name -> (K + 1,) descending sigmas ending at 0: tensors, arrays or lists.
     sigma_min: the least sigma that the reference asks the model at, as the model's own; by default half the least one
-        of the grids, or a thousandth of the first.
+        of the grids, a thousandth of the first or 0.01, whichever is least.
     Raises ValueError for no grid, one that does not fall to 0, grids that start at different sigmas, a sigma_min that
     is not below them, an unknown solver, or fewer than 8 reference_nodes.
     """
@@ -97,12 +98,12 @@ def compare(
     if any(abs(start / top - 1) > 1e-4 for start in starts.values()):
         raise ValueError(f"grids to compare must start at the same sigma; got {starts}; pass sigma_max to .sigmas(...)")
     smallest = min(float(sigmas[-2]) for sigmas in grids.values())
-    least = min(0.5 * smallest, 1e-3 * top) if sigma_min is None else check_sigma_range(top, sigma_min)[1]
-    reference = heun(denoiser, noise, torch.from_numpy(power_grid(reference_nodes, top, least)))
+    least = min(0.5 * smallest, 1e-3 * top, LEAST_ASKED) if sigma_min is None else check_sigma_range(top, sigma_min)[1]
+    reference = heun(Counted(denoiser), noise, torch.from_numpy(power_grid(reference_nodes, top, least)))
     rows = []
     for name, sigmas in grids.items():
         counted = Counted(denoiser)
-        errors = rms(run(counted, noise, sigmas) - reference)
+        errors = rms(run(counted, noise.clone(), sigmas.clone()) - reference)
         total = float(errors.square().mean().sqrt())
         rows.append(Row(name, len(sigmas) - 1, counted.calls, total, float(np.median(errors.numpy())), errors))
     return sorted(rows, key=lambda row: row.rms)
@@ -116,4 +117,4 @@ class Counted:
 
     def __call__(self, x, sigma):
         self.calls += 1
-        return self.denoiser(x, sigma)
+        return ask(self.denoiser, x, sigma)

@@ -10,6 +10,12 @@ import torch
 Denoiser = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 
 
+def ask(denoiser: Denoiser, x: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """D(x, sigma) of a denoiser that may change its input, or answer in one buffer again and again."""
+    denoised = denoiser(x.clone(), sigma)
+    return denoised.clone() if isinstance(denoised, torch.Tensor) else denoised
+
+
 def _column(sigma: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     """(B,) noise levels shaped to broadcast against x (B, ...)."""
     return sigma.to(x).reshape(-1, *[1] * (x.ndim - 1))

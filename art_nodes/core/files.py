@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import sys
 import time
 import uuid
 from pathlib import Path
@@ -11,6 +12,15 @@ import numpy as np
 
 # Seconds between tries to put a file in its place: on Windows virus scanners and indexers hold new ones for a moment.
 PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8)
+
+
+def printable(name) -> str:
+    """A file's name as a log can write it: what standard output has no character for is spelt out.
+
+    The host's log fails on such a name, and with it the thread that runs workflows.
+    """
+    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
+    return str(name).encode(encoding, "backslashreplace").decode(encoding)
 
 
 def as_json(table: dict) -> str:

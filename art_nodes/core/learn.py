@@ -106,9 +106,9 @@ class TrainRecord:
 def learn(env: OrbitBank | LiveModel, config: TrainConfig | None = None) -> Iterator[TrainRecord]:
     """Learn a clock on recorded orbits or on a live model; yields a record after every iteration.
 
-    The same env, config and seed give the same schedule. On a LiveModel each iteration takes
-    clock_nodes + 1 model calls of `episodes` samples, and cost and optimum are those of the E|Q|
-    seen so far. Raises ValueError for an `env` that is neither, and for an objective that replays a sampler
+    The same env, config and seed give the same schedule. On a LiveModel each iteration takes clock_nodes + 1 model
+    calls of `episodes` samples, twice as many with stiffness "jvp", and cost and optimum are those of the E|Q| seen so
+    far. Raises ValueError for an `env` that is neither, and for an objective that replays a sampler
     without a bank to replay it on.
     """
     config = config or TrainConfig()

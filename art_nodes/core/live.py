@@ -10,7 +10,7 @@ import torch
 from .bank import OrbitBank, recording_grid
 from .checks import check_denoised, check_noise, check_sigma_range
 from .clock import grid_cost, optimal_cost
-from .exact import Denoiser, _column
+from .exact import Denoiser, _column, ask
 from .jvp import CALLS, denoised_and_stiffness
 from .stiffness import doubled, rms
 from .version import ART_VERSION
@@ -44,7 +44,9 @@ class LiveModel:
     stiffness: str = "secant"
 
     def __post_init__(self):
-        check_sigma_range(self.sigma_max, self.sigma_min)
+        for name, sigma in zip(("sigma_max", "sigma_min"), check_sigma_range(self.sigma_max, self.sigma_min),
+                               strict=True):
+            object.__setattr__(self, name, sigma)
         if self.stiffness not in STIFFNESS:
             raise ValueError(f"stiffness must be 'secant' or 'jvp'; got {self.stiffness!r}; 'secant' is the cheap one")
 
@@ -191,7 +193,7 @@ class LiveEnvironment:
             denoised, stiffness = denoised_and_stiffness(self.model.denoiser, self.x, levels)
             self.q, calls = stiffness.numpy(), CALLS
         else:
-            denoised, calls = self.model.denoiser(self.x, levels), 1
+            denoised, calls = ask(self.model.denoiser, self.x, levels), 1
         self.denoised = check_denoised(denoised, self.x, float(sigma.min())).float()
         self.seen = rms(self.denoised).numpy(), doubled(self.denoised.flatten(1)).mean(dim=1).numpy()
         self.calls, self.sample_calls = self.calls + calls, self.sample_calls + calls * len(self.x)

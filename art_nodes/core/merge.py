@@ -38,7 +38,10 @@ def merge_schedules(schedules: Sequence[Schedule], weights: Sequence[float] | No
     clock = _mean([_read(schedule, times, min(tops) if cut else None) for schedule in chosen], shares)
     counts = [] if cut else set.intersection(*(set(schedule.grids) for schedule in chosen))
     grids = {steps: _mean([schedule.grids[steps] for schedule in chosen], shares) for steps in sorted(counts)}
-    return Schedule(clock, _provenance(chosen, shares, float(clock[0])), grids)
+    provenance = _provenance(chosen, shares, float(clock[0]))
+    if not grids and any(schedule.grids for schedule in chosen):  # the clock is of no sampler
+        provenance["objective"] = "euler"
+    return Schedule(clock, provenance, grids)
 
 
 def _shares(schedules, weights) -> np.ndarray:

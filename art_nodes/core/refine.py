@@ -52,12 +52,14 @@ def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINE
     objective: "residual:<sampler>" or "end:<sampler>", see core/objectives.py.
     progress: called as progress(grids done, grids in all).
     growth: as for `SamplerError`.
-    Raises ValueError for another objective, for numbers of steps that are none or all above half the nodes, or a bank
-    that lacks the predictions' inner products.
+    Raises ValueError for another objective, for no numbers of steps, such that are none, or all above half the nodes,
+    or a bank that lacks the predictions' inner products.
     """
     error, grids = SamplerError(bank, objective, growth=growth), {}
     steps, most = {check_steps(count) for count in _listed(steps)}, len(bank.sigmas) // 2
-    if steps and min(steps) > most:
+    if not steps:
+        raise ValueError("steps must be one number of steps or more; got none; leave it out for the usual ones")
+    if min(steps) > most:
         raise ValueError(f"steps must be at most half the recorded nodes, here {most}; got {sorted(steps)}; record "
                          "more nodes, or read the clock at that many")
     steps = sorted(count for count in steps if count <= most)

@@ -12,7 +12,7 @@ from safetensors.torch import save
 from .bank import OrbitBank
 from .checks import ScheduleFileError, check_start, check_steps, is_number
 from .clock import grid_cost, read_clock, time_of_sigma
-from .files import as_json, write_whole
+from .files import as_json, printable, write_whole
 
 FORMAT = "art-schedule"
 VERSION, REFINED_VERSION = "1", "2"  # without and with grids; what knows the first only must not drop the grids
@@ -111,7 +111,7 @@ class Schedule:
     @classmethod
     def load(cls, path) -> "Schedule":
         """Read a schedule; ScheduleFileError names the file if it is missing, damaged or something else."""
-        name = Path(path).name
+        name = printable(Path(path).name)
         try:
             with open(path, "rb") as raw:
                 size = int.from_bytes(raw.read(8), "little")
@@ -123,7 +123,7 @@ class Schedule:
                     raise ScheduleFileError(f"{name} is no ART schedule; choose a file that ART Train saved")
                 if header.get("version") not in (VERSION, REFINED_VERSION):
                     raise ScheduleFileError(f"{name} has format version {header.get('version')}; update ComfyUI-ART")
-                if file.get_slice("clock").get_shape()[0] > MAX_CLOCK_NODES + 1:
+                if _is_too_long(file, "clock"):
                     raise ScheduleFileError(f"{name} holds too many clock nodes; choose another file")
                 provenance = header.get("provenance", {})
                 if not isinstance(provenance, dict):
@@ -132,9 +132,9 @@ class Schedule:
         except ScheduleFileError:
             raise
         except FileNotFoundError:
-            raise ScheduleFileError(f"{path} does not exist; learn and save a schedule first") from None
-        # JSON that is nested too deeply ends in a RecursionError.
-        except (SafetensorError, ValueError, KeyError, IndexError, TypeError, OSError, RecursionError) as error:
+            raise ScheduleFileError(f"{printable(path)} does not exist; learn and save a schedule first") from None
+        # JSON that is nested too deeply ends in a RecursionError, numbers of a strange kind in a NotImplementedError.
+        except (SafetensorError, ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError) as error:
             raise ScheduleFileError(f"{name} is damaged ({error}); learn it afresh or restore a copy") from error
 
 
@@ -151,10 +151,16 @@ def _checked(clock) -> np.ndarray:
     return clock
 
 
+def _is_too_long(file, name: str) -> bool:
+    """Whether what an open file has under a name is more than a list of sigmas; it is not read for that."""
+    shape = file.get_slice(name).get_shape()
+    return len(shape) != 1 or shape[0] > MAX_CLOCK_NODES + 1
+
+
 def _read_grids(file) -> dict[int, np.ndarray]:
     """The grids in an open schedule file, by number of steps; ValueError for too many or too long ones."""
     names = [name for name in file.keys() if name.startswith(GRID)]  # noqa: SIM118, a safetensors file is no dict
-    if len(names) > MAX_GRIDS or any(file.get_slice(name).get_shape()[0] > MAX_CLOCK_NODES + 1 for name in names):
+    if len(names) > MAX_GRIDS or any(_is_too_long(file, name) for name in names):
         raise ValueError("too many or too long grids")
     return {int(name.removeprefix(GRID)): file.get_tensor(name).double().numpy() for name in names}
 

@@ -7,6 +7,7 @@ import numpy as np
 RESAMPLES = 2000
 FEW = 64  # of fewer noises the quantiles of a bootstrap lie too close: of 4 two thirds of the intervals held the truth
 STUDENT = {2: 12.706, 3: 4.303}  # quantiles for so few noises that resamples of them tell no error
+WIDEST = np.log(1000.0)  # of half an interval, in the logarithm: nothing is known there
 LEAST_ERROR = 1e-3  # of the standard error of all, which one of a resample must have to count
 
 
@@ -56,4 +57,5 @@ def _studentized(ours: np.ndarray, theirs: np.ndarray, drawn: np.ndarray) -> tup
     centers, errors = estimate(ours[kept], theirs[kept])
     told = errors > LEAST_ERROR * error  # a resample of one noise only has no error
     far = np.quantile(np.abs(centers - center)[told] / errors[told], 0.95) if told.any() else 0.0
-    return float(np.exp(center)), float(np.exp(max(far, STUDENT.get(len(ours), 0.0)) * error))
+    far = max(far, STUDENT.get(len(ours), 0.0))
+    return float(np.exp(center)), float(np.exp(min(far * error, WIDEST)))

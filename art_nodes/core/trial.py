@@ -100,7 +100,7 @@ class SolverRuns:
         if abs(grid[0] / self.top - 1) > STARTS_ALIKE:
             raise ValueError(f"grids must start at the sigma of the recorded noise, {self.top:g}; got {grid[0]:g}; "
                              "pass sigma_max to .sigmas(...)")
-        end = self.solver(self.denoiser, self.noise[batch], torch.from_numpy(np.asarray(grid, float)))
+        end = self.solver(Counted(self.denoiser), self.noise[batch].clone(), torch.from_numpy(np.asarray(grid, float)))
         # Of a large sample as many elements as a bank keeps: all errors of a trial stay in memory.
         return (end.flatten(1).cpu().double() - torch.from_numpy(self.ends[batch]))[:, self.kept].float().numpy()
 

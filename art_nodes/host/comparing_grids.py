@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from ..core import Schedule
+from ..core.files import printable
 from .dropdown import NAME as ART
 from .dropdown import art_scheduler
 from .families_reading import choose_schedule, model_facts
 from .host_schedules import AYS, NODES, of_node, starts_at, usable_grid
-from .library import AUTOS, load_schedule, schedule_names
+from .library import AUTOS, load_schedule, schedule_names, shown
 from .sigmas import fingerprint, warnings_for
 
 ALL = "all"
@@ -94,8 +95,8 @@ def _find(model, sampler_name: str, name: str) -> Entry:
     if (listed := name_in_library(name, learned)) in learned:
         return _learned(model, name, load_schedule(listed))
     hosts = ", ".join(dict.fromkeys([*comfy.samplers.KSampler.SCHEDULERS, *NODES]))
-    raise ValueError(f"schedules must be names that exist; got {name!r:.120}; there are, of the host: {hosts}; "
-                     f"learned: {', '.join(learned) or 'none yet'}; or write {ALL} for every one of the host, "
+    raise ValueError(f"schedules must be names that exist; got {printable(repr(name)):.120}; there are, of the host: "
+                     f"{hosts}; learned: {shown(learned)}; or write {ALL} for every one of the host, "
                      f"{' or '.join(AUTOS)} for the bundled one of the model's family")
 
 

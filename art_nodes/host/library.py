@@ -12,12 +12,13 @@ import json
 import os
 import re
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 import folder_paths
 
 from ..core import Schedule, ScheduleFileError
-from ..core.files import as_json
+from ..core.files import as_json, printable
 
 FOLDER = "art_schedules"
 SUFFIX = ".safetensors"
@@ -27,6 +28,8 @@ AUTO = "auto"  # stands for the schedule of the model's family and is no schedul
 # The kinds of auto, and how the names of the schedules end that they take: <family>, <family>-dpmpp_2m, <family>-clock.
 AUTOS = {AUTO: "", f"{AUTO}-dpmpp_2m": "-dpmpp_2m", f"{AUTO}-clock": "-clock"}
 MAX_NAME = 100
+MOST_LISTED = 40  # names in a message
+LARGEST_HASHED = 16 * 2**20  # bytes; no schedule is so large, but a checkpoint may lie in the wrong folder
 GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 # Windows opens a device under these names, whatever the suffix.
 DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))}
@@ -60,8 +63,7 @@ def schedule_files() -> dict[str, Path]:
         while name in library or name in AUTOS:
             name = TRAINED_PREFIX + name
         path = folder_paths.get_full_path(FOLDER, relative)  # None for a link to nowhere or a file that just went
-        # The host may read other suffixes as pickle; this one is never.
-        if path is not None and path.endswith(SUFFIX):
+        if path is not None:
             library[name] = Path(path)
     return library
 
@@ -72,8 +74,15 @@ def load_schedule(name: str) -> Schedule:
 
 
 def schedule_hash(name: str) -> str:
-    """SHA-256 of the file of the schedule listed as `name`, so that a re-trained file counts as changed."""
-    return hashlib.sha256(schedule_path(name).read_bytes()).hexdigest()
+    """SHA-256 of the file of the schedule listed as `name`, so that a re-trained file counts as changed.
+
+    Of a file too large for a schedule its time and size.
+    """
+    path = schedule_path(name)
+    stat = path.stat()
+    if stat.st_size > LARGEST_HASHED:
+        return f"{stat.st_mtime_ns} {stat.st_size}"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def library_stamp() -> str:
@@ -96,13 +105,19 @@ def times_lost(name: str) -> int:
 def schedule_path(name: str) -> Path:
     """The file of the schedule listed as `name`; ValueError lists what exists."""
     library = schedule_files()
-    if name not in library:
-        known = ", ".join(library) or "none yet"
+    if not isinstance(name, str) or name not in library:
         raise ValueError(
-            f"schedule_name must be a schedule that exists; got {name!r}; there are: {known}; "
-            "choose one of them, or make one with ART Train"
+            f"schedule_name must be a schedule that exists; got {printable(repr(name)):.200}; there are: "
+            f"{shown(library)}; choose one of them, or make one with ART Train"
         )
     return library[name]
+
+
+def shown(names: Iterable[str]) -> str:
+    """Names for a message, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return printable(", ".join(names[:MOST_LISTED])) + more or "none yet"
 
 
 def check_name(name: str) -> str:
@@ -225,7 +240,16 @@ def _trained_files() -> list[str]:
                     kept.append(name)
                     above[path] = way | {real}
             below[:] = kept
-            # macOS writes a hidden file beside each one on drives of other systems.
+            # macOS writes a hidden file beside each one on drives of other systems. Other suffixes the host may read as
+            # pickle; this one is never.
             found.update(Path(here, file).relative_to(folder).as_posix() for file in files
                          if file.endswith(SUFFIX) and not file.startswith("."))
-    return sorted(found)
+    return sorted(filter(_is_text, found))
+
+
+def _is_text(name: str) -> bool:
+    """Whether a file's name is one that can be sent and shown; names from old archives may be no UTF-8."""
+    try:
+        return bool(name.encode())
+    except UnicodeEncodeError:
+        return False

@@ -20,6 +20,7 @@ from .caches import check_uncached
 from .families import MEANING, SHARE, prediction_of
 
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
+MOST_MEMORY = 2 * 2**30  # bytes for what is kept of a recording; for a moment it takes twice as much
 
 
 def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: int, orbits: int, nodes: int,
@@ -36,7 +37,7 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     """
     if orbits < 1:
         raise ValueError(f"orbits must be at least 1; got {orbits}; 4 is a good start, 24 for trials")
-    check_nodes(nodes)
+    check_room(orbits, check_nodes(nodes))
     check_uncached(model)
     grid = recording_nodes(model.get_model_object("model_sampling"), nodes)
     latent = empty_like(model, latent_image)
@@ -77,6 +78,15 @@ def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress, half: d
         )
     # As the host gives out what it has sampled, which other samplers' ends are compared with.
     return dataclasses.replace(banks[-1], ends=flat(end).float().numpy())
+
+
+def check_room(orbits: int, nodes: int) -> None:
+    """ValueError, before any model call, for orbits whose predictions' inner products would fill the memory."""
+    wanted = 2 * orbits * (nodes + 1) ** 2 * 8  # of pictures there are two tables, of float64
+    if wanted > MOST_MEMORY:
+        raise ValueError(f"orbits and nodes must leave room in memory: {orbits} orbits of {nodes} nodes take "
+                         f"{wanted / 2**30:.1f} GiB, and {MOST_MEMORY / 2**30:g} at most are taken; 64 nodes do, and "
+                         "80 orbits are many")
 
 
 def batch_seed(seed: int, batch: int) -> int:

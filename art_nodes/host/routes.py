@@ -88,14 +88,15 @@ def _summary(name: str, path: Path) -> dict:
             **{key: value for key, value in known.items() if key != "provenance"}}
 
 
-@functools.lru_cache(maxsize=1024)
+@functools.cache  # a library of thousands would else be read from disk at each request
 def _described(path: str, _changed: int, _size: int) -> dict:
     """What a file says of its schedule; read again when the file changes. Its values must not be changed."""
     read = Schedule.load(path)
     known = read.provenance
     sigma_min = known.get("sigma_min")
     return {
-        "title": _text(known.get("title")), "family": _text(known.get("model")), "provenance": known,
+        "title": _text(known.get("title")), "family": _text(known.get("model")),
+        "provenance": {key: known[key] for key in ("carried_over", "date") if key in known},
         "objective": _text(known.get("objective")), "method": _text(known.get("method")),
         "sigma_max": read.sigma_max, "sigma_min": sigma_min if isinstance(sigma_min, int | float) else None,
         "grids": list(read.grids), "cost": known.get("cost") if isinstance(known.get("cost"), float) else None,
@@ -176,7 +177,7 @@ async def _answer(make) -> web.Response:
     """What `make` gives, made aside; its ValueError as an answer of status 404."""
     try:
         return _json(await _aside(make))
-    except (ValueError, ScheduleFileError, OSError) as error:
+    except (ValueError, ScheduleFileError, OSError, RecursionError) as error:  # the last of what is nested too deeply
         return _json({"error": str(error)[:500]}, status=404)
 
 

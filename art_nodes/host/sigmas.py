@@ -11,7 +11,7 @@ from ..core.objectives import OBJECTIVES, split_objective
 from . import library
 from .families import cautions
 from .families_reading import choose_schedule, family_schedules, model_facts
-from .library import AUTOS, library_stamp, load_schedule, schedule_hash, schedule_names
+from .library import AUTOS, library_stamp, load_schedule, schedule_hash, schedule_names, shown
 from .recording import describe_model
 
 SAMPLERS = {split_objective(objective)[1] for objective in OBJECTIVES}
@@ -57,7 +57,7 @@ def fingerprint(name) -> str:
             names = {*family_schedules(AUTOS[name]).values(), *family_schedules().values()}
             return "; ".join(f"{each} {fingerprint(each)}" for each in sorted(names))
         return schedule_hash(name)
-    except (ValueError, OSError):
+    except (ValueError, OSError, TypeError):  # TypeError: a table instead of a name
         return f"no schedule {name}"
 
 
@@ -87,11 +87,11 @@ def _choose(name: str, schedule: Schedule | None, model) -> tuple[Schedule, str 
     """The schedule, its name in the library, and why it is this one."""
     if schedule is not None:
         return schedule, None, "The connected schedule."
-    if name not in AUTOS:
+    if not isinstance(name, str) or name not in AUTOS:
         return load_schedule(name), name, f"The schedule {name}."
     if model is None:
         raise ValueError(f"schedule_name {name} needs the model; got none; connect the MODEL that is sampled, or "
-                         f"choose one of: {', '.join(schedule_names()) or 'none yet, make one with ART Train'}")
+                         f"choose one of: {shown(schedule_names())}, or make one with ART Train")
     choice, chosen = choose_schedule(model_facts(model), AUTOS[name])
     return chosen, choice.taken, f"{name} took {choice.taken}: {choice.reason}."
 

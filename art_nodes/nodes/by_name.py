@@ -9,7 +9,7 @@ class ByName(io.ComfyNode):
     """A node with the input `schedule_name`."""
 
     @classmethod
-    def validate_inputs(cls, schedule_name):
+    def validate_inputs(cls, schedule_name=None):
         """Takes over from the host's check of the choices: a name may be new, and a connected schedule wins."""
         return True
 

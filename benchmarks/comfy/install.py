@@ -197,7 +197,10 @@ def install_pack(base: Path | None = None) -> Path:
 
 def _pack_files() -> list[str]:
     command = ["git", "-C", str(ROOT), "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        listed = subprocess.run(command, capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        raise HostMissingError("git must be installed: it tells which files are the pack's") from None
     if listed.returncode:
         raise HostMissingError(f"the pack must lie in a git checkout; {' '.join(command)} said: {listed.stderr}")
     # A file deleted but still in the index is listed too.

@@ -320,3 +320,16 @@ def test_the_default_device_of_torch_does_not_count():
         torch.set_default_device(None)
     np.testing.assert_array_equal(made.gram, expected.gram)
     np.testing.assert_array_equal(made.spectrum.gram, expected.spectrum.gram)
+
+
+def test_merged_banks_know_the_mean_guidance_and_leave_their_sources_alone():
+    one, other = (dataclasses.replace(small_bank(seed), metadata={"cfg": cfg, "model": "m"})
+                  for seed, cfg in ((0, 1.0), (1, 7.0)))
+    for banks in ([one, other], [other, one]):
+        assert OrbitBank.merge(banks).metadata == {"cfg": 4.0, "model": "m"}
+    merged = OrbitBank.merge([one, one])
+    assert merged.metadata == one.metadata
+    merged.metadata["cfg"] = 3.0
+    assert one.metadata["cfg"] == 1.0
+    unknown = dataclasses.replace(other, metadata={})
+    assert OrbitBank.merge([one, unknown]).metadata["cfg"] == 1.0

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from art_nodes.core import compare, optimal_schedule
+from art_nodes.core import compare, optimal_schedule, record_orbits
 from art_nodes.core.compare import SOLVERS
 from art_nodes.core.exact import gaussian
 from art_nodes.core.grids import power_grid, uniform_grid
@@ -152,3 +152,42 @@ def test_what_is_no_table_of_grids_is_refused(grids):
 def test_grids_in_half_precision_are_grids():
     rows = compare(gaussian(), targets.noise((2, 1), 3.0), {"a": torch.tensor([3.0, 1.0, 0.0], dtype=torch.bfloat16)})
     assert rows[0].steps == 2
+
+
+def test_a_denoiser_may_use_its_input_and_one_buffer():
+    buffer = torch.empty_like(START)
+
+    def careless(x, sigma):
+        buffer.copy_(gaussian()(x, sigma))
+        x.mul_(7.0)
+        return buffer
+
+    before = START.clone()
+    for solver in SOLVERS:
+        found, expected = (compare(each, START, grids(), solver) for each in (careless, gaussian()))
+        assert [row.rms for row in found] == [row.rms for row in expected]
+    assert torch.equal(START, before)
+
+
+def test_a_solver_may_write_into_what_it_is_given():
+    """As the host's UniPC does into the last sigma."""
+    def writing(denoiser, x, sigmas):
+        found = SOLVERS["euler"](denoiser, x, sigmas)
+        sigmas[-1] = 0.001
+        x.zero_()
+        return found
+
+    mine, before = {"mine": grids()["ours"]}, START.clone()
+    assert compare(gaussian(), START, mine, writing)[0].rms == compare(gaussian(), START, mine)[0].rms
+    assert mine["mine"][-1] == 0 and torch.equal(START, before)
+
+
+@pytest.mark.parametrize("top", [80.0, 700.0, 4518.8])
+def test_the_reference_goes_down_to_the_data_in_wide_ranges(top):
+    """N(0, 1) ends at x/sqrt(1 + T^2); a few good steps would else be nearer to it than the reference."""
+    noise = targets.noise((16, 4), top)
+    sigmas = optimal_schedule(record_orbits(gaussian(), noise, top, 0.002)).sigmas(12)
+    row = compare(gaussian(), noise, {"ours": sigmas}, "heun", reference_nodes=1024)[0]
+    end = SOLVERS["heun"](gaussian(), noise, sigmas)
+    truth = float((end - noise / math.sqrt(1 + top**2)).double().square().mean().sqrt())
+    assert row.rms == pytest.approx(truth, rel=0.2)

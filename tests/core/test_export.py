@@ -86,7 +86,7 @@ def test_timesteps_are_the_nearest_of_the_table(kind):
     sigmas = learned(14.6146, 10)
     content = json.loads(diffusers_json(sigmas, flow=False))
     assert content["timesteps"][0] == 999 and len(content["timesteps"]) == 10
-    scheduler = kind.from_config({**SDXL, "final_sigmas_type": "zero"})
+    scheduler = kind.from_config({**SDXL, **content["config"]})
     scheduler.set_timesteps(timesteps=content["timesteps"])
     reached = scheduler.sigmas.double()
     wanted = sigmas.double()

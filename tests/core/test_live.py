@@ -197,3 +197,20 @@ def test_a_network_keeps_no_graph(stiffness):
     """And any seed will do, as for a bank."""
     config = dataclasses.replace(SMALL, seed=2**70)
     assert np.isfinite(learn_schedule(live(Network(), stiffness=stiffness), config).provenance["cost"])
+
+
+def test_a_denoiser_may_use_its_input_and_one_buffer():
+    """As captured graphs answer; each secant would else be of a prediction and itself."""
+    buffer = torch.empty(SMALL.episodes, 1)
+
+    def careless(x, sigma):
+        buffer.copy_(gaussian()(x, sigma))
+        x.mul_(7.0)
+        return buffer
+
+    assert np.array_equal(learn_schedule(live(careless), SMALL).clock, learn_schedule(live(), SMALL).clock)
+
+
+def test_a_range_may_come_in_arrays():
+    model = LiveModel(gaussian(), noise, np.array([3.0]), np.array([0.002]))
+    assert np.array_equal(learn_schedule(model, SMALL).clock, learn_schedule(live(), SMALL).clock)

@@ -160,3 +160,15 @@ def test_too_many_sources():
     merged = merge_schedules([straight()] * MOST_SOURCES)
     with pytest.raises(ValueError, match=f"at most {MOST_SOURCES} sources; got {MOST_SOURCES + 1}"):
         merge_schedules([merged, straight()])
+
+
+def test_without_grids_what_is_left_is_the_clock_which_is_of_no_sampler():
+    """With other ranges, or with no number of steps in common, grids of one sampler are gone."""
+    def made(top, *grids):
+        return straight(top, grids=grids, objective="end:dpmpp_2m")
+
+    for others in ((made(10.0, 6), made(20.0, 6)), (made(10.0, 6), made(10.0, 8))):
+        merged = merge_schedules(others)
+        assert not merged.grids and merged.provenance["objective"] == "euler"
+    assert merge_schedules([made(10.0, 6), made(10.0, 6)]).provenance["objective"] == "end:dpmpp_2m"
+    assert merge_schedules([made(10.0), made(10.0)]).provenance["objective"] == "end:dpmpp_2m"

@@ -467,7 +467,7 @@ def test_orbits_that_have_settled_tell_nothing_of_the_spread():
 
 @pytest.mark.parametrize("steps, said", [
     (8, r"list of numbers of steps; got 8; write \(8,\)"), ((0,), "whole number >= 1; got 0"),
-    ((6, 3.5), "got 3.5"), ((40,), r"at most half the recorded nodes, here 32; got \[40\]")])
+    ((6, 3.5), "got 3.5"), ((), "got none"), ((40,), r"at most half the recorded nodes, here 32; got \[40\]")])
 def test_numbers_of_steps_that_no_grid_can_have_are_told(bank, steps, said):
     """Not a schedule without grids, which would step as the paper's clock and call itself another."""
     with pytest.raises(ValueError, match=said):

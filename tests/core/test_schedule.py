@@ -190,6 +190,35 @@ def test_hostile_content_is_refused_by_name(tmp_path, clock, header):
         Schedule.load(path)
 
 
+def test_a_smaller_range_cuts_the_grid_that_is_asked_for_and_not_the_clock():
+    grid = np.array([14.6, 9.0, 5.0, 2.5, 1.0, 0.3, 0.0])
+    both = Schedule(14.6 * (1 - np.linspace(0, 1, 33)) ** 3, {}, {6: grid})
+    assert torch.equal(both.sigmas(6, sigma_max=5.0), Schedule(grid).sigmas(6, sigma_max=5.0))
+    assert not torch.equal(both.sigmas(6, sigma_max=5.0), Schedule(both.clock).sigmas(6, sigma_max=5.0))
+
+
+@pytest.mark.parametrize("clock", [[1.0, 1 - 1e-12, 1 - 2e-12, 0.5, 0.0], [1.0, 1e-46, 1e-47, 0.0]])
+def test_what_float32_makes_equal_still_falls(clock):
+    sigmas = Schedule(np.array(clock)).sigmas(len(clock) - 1)
+    assert sigmas[0] == 1 and sigmas[-1] == 0 and (sigmas.diff() < 0).all()
+
+
+@pytest.mark.parametrize("kind, shape, size", [("F4", [8], 4), ("F64", [1, 40000], 320000), ("U8", [1, 70000], 70000),
+                                               ("F64", [], 8)])
+def test_clocks_of_other_kinds_and_shapes_are_refused_by_name(tmp_path, kind, shape, size):
+    """Four-bit numbers, which torch cannot convert, and tables that would fill the memory."""
+    EVEN.save(tmp_path / "whole.safetensors")
+    raw = (tmp_path / "whole.safetensors").read_bytes()
+    length = struct.unpack("<Q", raw[:8])[0]
+    table = json.loads(raw[8:8 + length])
+    table["clock"] = {"dtype": kind, "shape": shape, "data_offsets": [0, size]}
+    header = json.dumps(table).encode()
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(struct.pack("<Q", len(header)) + header + bytes(size))
+    with pytest.raises(ScheduleFileError, match="odd.safetensors"):
+        Schedule.load(path)
+
+
 class Harmful:
     """Unpickling this makes a file."""
 

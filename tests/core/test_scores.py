@@ -85,3 +85,9 @@ def test_few_noises_at_the_edge():
 def test_what_cannot_be_compared(ours, theirs, words):
     with pytest.raises(ValueError, match=words):
         ratio_interval(np.array(ours), np.array(theirs))
+
+
+def test_where_nothing_is_known_an_interval_is_wide_and_finite():
+    ours, theirs = np.array([1e-6, 1.0]), np.array([1.0, 1e-6])
+    low, high = ratio_interval(ours, theirs)
+    assert 0 < low <= 1e-3 and 1e3 <= high < 1e7

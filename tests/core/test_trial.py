@@ -437,3 +437,17 @@ def test_no_grid_is_said_to_be_better_than_the_recording_can_tell():
     assert try_grids(runs, {"start": start}, 4000).ratio < 0.01
     runs.floor = 0.1 * float(np.mean([sizes_of(runs.errors(start, batch)).mean() for batch in range(4)]))
     assert 0.05 < try_grids(runs, {"start": start}, 4000).ratio < 0.2
+
+
+def test_runs_of_a_denoiser_that_uses_its_input_repeat():
+    def careless(x, sigma):
+        found = targets.image_gaussian(8)(x, sigma)
+        x.zero_()
+        return found
+
+    noise = targets.noise((4, 1, 8, 8), HIGH)
+    bank = record_orbits(careless, noise, HIGH, LOW)
+    runs, expected = SolverRuns(careless, noise, bank), SolverRuns(targets.image_gaussian(8), noise, bank)
+    first = runs.errors(geometric(4), 0)
+    np.testing.assert_array_equal(first, runs.errors(geometric(4), 0))
+    np.testing.assert_array_equal(first, expected.errors(geometric(4), 0))

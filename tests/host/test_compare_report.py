@@ -67,6 +67,13 @@ def rows(text, measured) -> dict[str, list[str]]:
 
 # Table and verdicts
 
+def test_beside_the_error_stands_the_median(text, results):
+    """RMS of 1, 1 and 4 is 2.45, their median 1."""
+    cell = results.Cell("karras", 6, 6, 6, np.array([1.0, 1.0, 4.0]))
+    [line] = text.table_lines(results.Measured((6,), ("karras",), (cell,), 3, 1e-4, 1, 1.0, {}))[3:]
+    assert [word for word in line.split() if "." in word] == ["2.45*", "1.00"]
+
+
 def test_the_mark_follows_the_numbers(text, made_up):
     found = rows(text, made_up(ERRORS))
     assert list(found) == ["ART", "beta", "karras"]

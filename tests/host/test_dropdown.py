@@ -246,3 +246,17 @@ def test_our_own_entry_is_no_rival_of_ours(dropdown, model):
     assert "art" not in host_grids(model, "euler", 6)
     assert "art" not in [entry.name for entry in find_entries(model, "euler", "all")]
     assert [entry.name for entry in find_entries(model, "euler", "art")] == ["art"]  # by name it can be had
+
+
+def test_it_starts_where_a_smaller_model_does(comfy):
+    import comfy.model_sampling
+
+    from art_nodes.host.dropdown import art_scheduler
+
+    class Sampling(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+        pass
+
+    smaller = Sampling()
+    smaller.set_sigmas(smaller.sigmas[:900].clone())
+    assert float(art_scheduler(smaller, 6)[0]) == pytest.approx(float(smaller.sigma_max))
+    assert float(art_scheduler(Sampling(), 6)[0]) == pytest.approx(TOP, rel=1e-4)

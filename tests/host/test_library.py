@@ -1,6 +1,7 @@
 """The schedule library: names, files, and what it refuses."""
 
 import dataclasses
+import io
 import os
 
 import numpy as np
@@ -195,6 +196,9 @@ def test_links_that_loop_are_followed_once(library, trained):
     (trained / "sub" / "up").symlink_to(trained)
     (trained / "other").symlink_to(trained / "sub")
     assert library.schedule_names() == ["other/a", "sub/a"]
+    (trained / "other").unlink()
+    (trained / "sub" / "self").symlink_to(trained / "sub")
+    assert library.schedule_names() == ["sub/a"]
 
 
 def test_hidden_files_are_not_listed(library, trained):
@@ -238,10 +242,61 @@ def test_what_was_saved_here_and_is_gone_is_counted(library, trained):
     assert told() == told() == first + 1
     (trained / "once_2.safetensors").write_bytes(kept)
     assert told() == first + 1
-    # A file that is kept since it holds just this schedule counts as saved.
-    assert library.save_schedule(schedules.schedule(), "once") == library.save_schedule(schedules.schedule(), "once")
+    # A file that is kept since it holds just this schedule counts as saved, by another process too.
+    assert library.save_schedule(schedules.schedule(), "once") == "once"
+    library._saved.clear()
+    assert library.save_schedule(schedules.schedule(), "once") == "once"
     (trained / "once.safetensors").unlink()
     assert told() == first + 2 and ARTTrain.fingerprint_inputs(orbits=4) == 0
+
+
+def test_names_that_are_no_text_are_not_listed(library, trained):
+    """Old archives have such names; nothing can send or show them, and the host's log would fail on them."""
+    schedules.schedule().save(make(trained) / "good.safetensors")
+    os.rename(trained / "good.safetensors", os.fsencode(trained) + b"/caf\xe9.safetensors")
+    schedules.schedule().save(trained / "good.safetensors")
+    assert library.schedule_names() == ["good"]
+    with pytest.raises(ValueError, match=r"got 'caf\\udce9'; there are: good;"):
+        library.schedule_path(os.fsdecode(b"caf\xe9"))
+
+
+def test_messages_can_be_written_in_any_character_set(library, trained, monkeypatch):
+    """The host's log raises for what it cannot write, in the thread that runs workflows: that would be its end."""
+    schedules.schedule().save(make(trained) / "写真.safetensors")
+    (trained / "壊.safetensors").write_bytes(b"x" * 100)
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
+    for ask in (lambda: library.load_schedule("é 写"), lambda: library.load_schedule("壊")):
+        with pytest.raises(ValueError, match=r"\\u") as caught:
+            ask()
+        str(caught.value).encode("cp1252")
+
+
+def test_long_lists_of_names_are_cut_short(library, trained):
+    make(trained)
+    for i in range(42):
+        (trained / f"s{i:02d}.safetensors").touch()
+    with pytest.raises(ValueError, match="there are: s00, .* s39 and 2 more; choose"):
+        library.load_schedule("x")
+
+
+def test_a_checkpoint_among_them_is_not_read_to_tell_whether_it_changed(library, trained, monkeypatch):
+    schedules.schedule().save(make(trained) / "a.safetensors")
+    small = library.schedule_hash("a")
+    with open(trained / "big.safetensors", "wb") as file:
+        file.truncate(library.LARGEST_HASHED + 1)
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: pytest.fail("read"))
+    before = library.schedule_hash("big")
+    os.utime(trained / "big.safetensors", (0, 1))
+    assert before != library.schedule_hash("big") and len(small) == 64
+
+
+@pytest.mark.parametrize("name", [{"a": 1}, ["sdxl"], 7, True])
+def test_what_is_no_name_is_refused_as_one(library, name):
+    from art_nodes.host.sigmas import fingerprint, read_sigmas
+
+    assert fingerprint(name) == f"no schedule {name}"
+    with pytest.raises(ValueError, match="schedule_name must be a schedule that exists"):
+        read_sigmas(name, 6, 1.0)
 
 
 def make(folder):

@@ -81,7 +81,7 @@ def test_the_list(get, library, tmp_path):
     library.save_schedule(schedules.schedule(carried_over="yes: from SDXL", date="2026-01-02T03:04"), "moved")
     schedules.schedule().save(tmp_path / "trained" / f"{HOSTILE}.safetensors")
     (tmp_path / "trained" / "broken.safetensors").write_bytes(b"x")
-    os.utime(tmp_path / "trained" / "mine.safetensors", (0, 1_700_000_000))
+    os.utime(tmp_path / "trained" / "mine.safetensors", (0, 1_699_963_200))
     listed = {each["name"]: each for each in get("/art/schedules")[1]["schedules"]}
     assert {name: each.get("origin") for name, each in listed.items()} == {
         "demo": "bundled", "mine": "trained", "moved": "transferred", HOSTILE: "trained", "broken": None}
@@ -214,3 +214,11 @@ def test_reading_writes_nothing(get, library, tmp_path):
     for path in ("/art/schedules", "/art/schedule", "/art/ladders", "/art/live"):
         get(path, name="a", steps="4", client="x")
     assert sorted((str(path), path.stat().st_mtime_ns) for path in tmp_path.rglob("*")) == before
+
+
+def test_what_is_nested_too_deeply_to_send_is_an_error_of_that_schedule(get, library):
+    deep = "end"
+    for _ in range(600):
+        deep = [deep]
+    library.save_schedule(schedules.schedule(note=deep), "deep")
+    assert get("/art/schedule", name="deep")[0] in (200, 404)

@@ -261,3 +261,18 @@ def test_a_retrained_file_runs_again_and_an_unchanged_one_does_not(served):
 def test_denoise_zero_leaves_the_latent_alone(served):
     server, name = served
     assert pictures(server, name, denoise=0.0).std(axis=(1, 2, 3)).max() < 1
+
+
+def test_a_model_that_starts_a_little_higher_is_warned_of(comfy):
+    from art_nodes.host.sigmas import mismatches
+
+    learned = schedules.schedule(top=14.6, shift=3.0)
+    assert any("below pure noise" in line for line in mismatches(learned, {"sigma_max": 16.0, "shift": 3.0}))
+    assert mismatches(learned, {"sigma_max": 14.6, "shift": 3.001}) == []
+    assert any("shift" in line for line in mismatches(learned, {"sigma_max": 14.6, "shift": 3.2}))
+
+
+def test_a_family_names_its_others(comfy):
+    from art_nodes.host.sigmas import siblings
+
+    assert siblings("sdxl") == ["sdxl-clock", "sdxl-dpmpp_2m"]

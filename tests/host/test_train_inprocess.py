@@ -207,6 +207,7 @@ def test_the_same_seed_gives_the_same_schedule(training, library, demo, tmp_path
     ({"iterations": 3}, "iterations must be at least 10; got 3"),
     ({"orbits": 0}, "orbits must be at least 1; got 0"),
     ({"nodes": 7}, "nodes must be a whole number >= 8; got 7"),
+    ({"orbits": 1024, "nodes": 1024}, "1024 orbits of 1024 nodes take 16.0 GiB, and 2 at most"),
 ])
 def test_bad_input_is_refused_before_the_model_is_touched(training, tmp_path, settings, words):
     with pytest.raises(ValueError, match=words):
