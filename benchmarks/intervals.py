@@ -10,16 +10,16 @@ import os
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import torch
 
-from art_nodes.core.scores import ratio_interval
+from art_nodes.core import scores
 from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import FOLDER, built_in, missing, run
 from benchmarks.matched_cells import BATCH, PLACES, Cell, processes
-from benchmarks.matched_tables import STATISTICS
 from benchmarks.options import chosen
 from benchmarks.pages import as_text
 
@@ -29,15 +29,17 @@ SCHEDULES = ("beta", "karras", "sgm_uniform", "simple")
 CHUNKS = 32  # of BATCH noises each, that stand for all
 SIZES = (4, 16, 64, 256)  # of samples
 DRAWS = 200  # of a pair of schedules
+# Statistic, and of fewer noises than how many the interval is studentized; the last is a bootstrap's quantiles alone.
+KINDS = {"RMS": (scores.total, scores.FEW), "quantiles alone": (scores.total, 0), "median": (np.median, 0)}
 
 
 def held(cells: Sequence[Cell], folder: Path, size: int) -> list[str]:
-    """By RMS and by median: how many intervals of samples of a size hold the ratio of all, how many say the reverse.
+    """Of each KINDS: how many intervals of samples of a size hold the ratio of all, and how many say the reverse.
 
     Of neighbours, once the schedules of a column are sorted by their error: those are hard to tell apart.
     """
     found, random = [], np.random.default_rng(0)
-    for of in STATISTICS.values():
+    for of, few in KINDS.values():
         holds, reversed_ = [], []
         for sampler, steps in COLUMNS:
             errors = sorted((cell.load(folder)[:CHUNKS * BATCH].astype(float) for cell in cells
@@ -45,7 +47,8 @@ def held(cells: Sequence[Cell], folder: Path, size: int) -> list[str]:
             for less, more in pairwise(errors):
                 truth = of(less) / of(more)
                 for drawn in random.integers(0, len(less), (DRAWS, size)):
-                    low, high = ratio_interval(less[drawn], more[drawn], of)
+                    with mock.patch.object(scores, "FEW", few):
+                        low, high = scores.ratio_interval(less[drawn], more[drawn], of)
                     holds.append(low <= truth <= high)
                     reversed_.append(low > 1)
         found += [f"{np.mean(holds):.3f}", f"{np.mean(reversed_):.3f}"]
@@ -67,7 +70,7 @@ def main(argv=None):
                  if cell.schedule in SCHEDULES]
         with processes(args.folder, args.workers) as each:
             run(missing(cells, CHUNKS, args.folder), f"{CHUNKS * BATCH} noises", each, say)
-    rows = [["place", "noises", *(f"{name}, {word}" for name in STATISTICS for word in ("held", "reversed"))]]
+    rows = [["place", "noises", *(f"{name}, {word}" for name in KINDS for word in ("held", "reversed"))]]
     for place in places:
         rows += [[place.title, str(size), *held([cell for cell in cells if cell.place == place], args.folder, size)]
                  for size in SIZES]

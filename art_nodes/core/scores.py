@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 RESAMPLES = 2000
-FEW = 64  # of fewer noises the quantiles of a bootstrap lie too close: of 4 two thirds of the intervals held the truth
+FEW = 64  # of fewer noises a bootstrap's quantiles lie too close: docs/measured.md, "What an interval is worth"
 STUDENT = {2: 12.706, 3: 4.303}  # quantiles for so few noises that resamples of them tell no error
 WIDEST = np.log(1000.0)  # of half an interval, in the logarithm: nothing is known there
 LEAST_ERROR = 1e-3  # of the standard error of all, which one of a resample must have to count
