@@ -37,8 +37,8 @@ def parse_steps(text: str | Iterable[int]) -> tuple[int, ...]:
     """Step counts in ascending order, each once, from "6, 10, 20" or from numbers; ValueError for anything else."""
     parts = re.split(r"[\s,;]+", text.strip(" \t\r\n,;")) if isinstance(text, str) else [str(part) for part in text]
     if not all(re.fullmatch(r"[0-9]{1,9}", part) and 1 <= int(part) <= MOST_STEPS for part in parts) or not parts:
-        raise ValueError(f"steps must be whole numbers from 1 to {MOST_STEPS}, separated by commas; got {text!r:.200}; "
-                         "write for example 6, 10, 20")
+        raise ValueError(f"steps must be whole numbers from 1 to {MOST_STEPS}, separated by commas; got "
+                         f"{printable(repr(text)):.200}; write for example 6, 10, 20")
     counts = tuple(sorted({int(part) for part in parts}))
     if len(counts) > MOST_COLUMNS:
         raise ValueError(f"steps must be at most {MOST_COLUMNS} different numbers; got {len(counts)}; leave some out")

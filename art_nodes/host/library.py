@@ -125,7 +125,7 @@ def check_name(name: str) -> str:
     if not isinstance(name, str) or not GOOD_NAME.fullmatch(name) or len(name) > MAX_NAME:
         raise ValueError(
             f"name must be 1 to {MAX_NAME} characters of A-Z, a-z, 0-9, '.', '_' and '-', the first a letter or digit; "
-            f"got {name!r:.120}; write for example my_schedule"
+            f"got {printable(repr(name)):.120}; write for example my_schedule"
         )
     if name.endswith(".") or name.lower().endswith(SUFFIX):
         raise ValueError(f"name must not end with '.' or '{SUFFIX}'; got {name!r}; the suffix is added for you")

@@ -7,6 +7,7 @@ from pathlib import Path
 import comfy.utils
 import folder_paths
 
+from ..core.files import printable
 from .library import check_device, check_writable
 from .progress import check_interrupt
 from .recording import record
@@ -23,7 +24,7 @@ def record_to_file(model, positive, negative, latent_image, cfg: float, seed: in
     """
     if not PREFIX.fullmatch(filename_prefix):
         raise ValueError("filename_prefix must be letters, digits, '.', '_' and '-', the first a letter or digit; got "
-                         f"{filename_prefix!r:.120}; write for example orbits")
+                         f"{printable(repr(filename_prefix)):.120}; write for example orbits")
     check_device(filename_prefix, "filename_prefix")
     check_writable(Path(folder_paths.get_output_directory()))
     bar = comfy.utils.ProgressBar(1)

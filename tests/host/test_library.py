@@ -262,10 +262,13 @@ def test_names_that_are_no_text_are_not_listed(library, trained):
 
 def test_messages_can_be_written_in_any_character_set(library, trained, monkeypatch):
     """The host's log raises for what it cannot write, in the thread that runs workflows: that would be its end."""
+    from art_nodes.host.comparing_grids import parse_steps
+
     schedules.schedule().save(make(trained) / "写真.safetensors")
     (trained / "壊.safetensors").write_bytes(b"x" * 100)
     monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
-    for ask in (lambda: library.load_schedule("é 写"), lambda: library.load_schedule("壊")):
+    for ask in (lambda: library.load_schedule("é 写"), lambda: library.load_schedule("壊"),
+                lambda: library.check_name("写"), lambda: parse_steps("写")):
         with pytest.raises(ValueError, match=r"\\u") as caught:
             ask()
         str(caught.value).encode("cp1252")
