@@ -140,7 +140,7 @@ class ComfyPage:
     """One tab with the host's page."""
 
     def __init__(self, context: BrowserContext, url: str):
-        self.url, self.seen = url, Seen()
+        self.url, self.seen, self.known = url, Seen(), 0  # known: runs that the host knew of when the last was queued
         self.page: Page = context.new_page()
         self.page.expose_function("artWitness", lambda *told: self.seen.troubles.append(told))
         self.page.add_init_script(WITNESS)
@@ -372,19 +372,25 @@ class ComfyPage:
         return self.page.evaluate("() => window.artWatched")
 
     def all_done(self, seconds: float = PATIENCE) -> None:
-        """Wait until the host's queue is empty; AssertionError if what was run last failed."""
+        """Wait until the host has done what `run` queued, and its queue is empty; AssertionError if that failed."""
         while seconds > 0:
             queue = requests.get(self.url + "/queue", timeout=60).json()
-            if not queue["queue_running"] and not queue["queue_pending"]:
+            history = self._history()
+            # The page takes a moment to send what it queues: an empty queue alone may be one of before.
+            if len(history) > self.known and not queue["queue_running"] and not queue["queue_pending"]:
                 break
             self.page.wait_for_timeout(200)
             seconds -= 0.2
-        history = requests.get(self.url + "/history", timeout=60).json()
-        last = list(history.values())[-1]["status"]
-        assert last["status_str"] == "success", last["messages"][-1]
+        assert len(history) > self.known, f"the host has run nothing since: {queue}"
+        assert history[-1]["status_str"] == "success", history[-1]["messages"][-1]
+
+    def _history(self) -> list[dict]:
+        """The status of each workflow that the host has run, in their order."""
+        return [run["status"] for run in requests.get(self.url + "/history", timeout=60).json().values()]
 
     def run(self) -> None:
         """Press the button that queues the workflow."""
+        self.known = len(self._history())
         self.page.get_by_role("button", name="Run", exact=True).first.click()
 
     def close(self) -> None:
