@@ -124,7 +124,8 @@ class Schedule:
                 if header.get("version") not in (VERSION, REFINED_VERSION):
                     raise ScheduleFileError(f"{name} has format version {header.get('version')}; update ComfyUI-ART")
                 if _is_too_long(file, "clock"):
-                    raise ScheduleFileError(f"{name} holds too many clock nodes, or no list of them; choose another file")
+                    raise ScheduleFileError(f"{name} holds too many clock nodes, or no list of them; choose another "
+                                            "file")
                 provenance = header.get("provenance", {})
                 if not isinstance(provenance, dict):
                     raise ScheduleFileError(f"{name} is damaged (its provenance is no table); learn it afresh")
