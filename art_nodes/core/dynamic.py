@@ -33,10 +33,10 @@ def best_on_nodes(error: SamplerError, steps: int) -> np.ndarray:
     memory = REPLAYS[error.sampler].memory
     most = len(sigmas) if memory == 0 else min(len(sigmas), max(MOST_PAIRS, steps + 1))
     index = np.linspace(0, len(sigmas) - 1, most).round().astype(int)
-    first = _step_costs(error, sigmas, *np.meshgrid(index, index, indexing="ij"))
+    first = _step_costs(error, index, 2)
     if memory == 0:
         return sigmas[_shortest_path(first, steps)]
-    later = _step_costs(error, sigmas, *np.meshgrid(index, index, index, indexing="ij"))
+    later = _step_costs(error, index, 3)
     return sigmas[index[_shortest_pair_path(first, later, steps)]]
 
 
@@ -72,8 +72,19 @@ def _shortest_pair_path(first: np.ndarray, later: np.ndarray, steps: int) -> lis
     return path[::-1]
 
 
-def _step_costs(error: SamplerError, sigmas: np.ndarray, *nodes: np.ndarray) -> np.ndarray:
-    """E|r| of the last of the steps along `nodes`, arrays of indices of one shape; inf where they do not ascend."""
+def _step_costs(error: SamplerError, index: np.ndarray, length: int) -> np.ndarray:
+    """E|r| of the last step of every way along `length` of the nodes `index`, (M, ...); inf where it does not descend.
+
+    It does not depend on the number of steps, so an objective keeps it.
+    """
+    if (len(index), length) not in error.kept:
+        error.kept[len(index), length] = _ways(error, np.meshgrid(*[index] * length, indexing="ij"))
+    return error.kept[len(index), length]
+
+
+def _ways(error: SamplerError, nodes: list[np.ndarray]) -> np.ndarray:
+    """The same along `nodes`, arrays of indices of one shape."""
+    sigmas = np.append(error.bank.sigmas, 0.0)
     cost = np.full(nodes[0].shape, np.inf)
     valid = np.all([a < b for a, b in zip(nodes[:-1], nodes[1:], strict=True)], axis=0)
     way = np.stack([sigmas[index[valid]] for index in nodes])
@@ -84,6 +95,7 @@ def _step_costs(error: SamplerError, sigmas: np.ndarray, *nodes: np.ndarray) -> 
 
 def _mean_norms(error: SamplerError, way: np.ndarray) -> np.ndarray:
     """E|r| of the last steps along E ways (nodes, E) of sigma, each begun on the orbits; (E,)."""
+    error.check()
     runs = REPLAYS[error.sampler](error.orbits, way[0], on_orbit=True)
     for there in way[1:]:
         residual = runs.step(there)

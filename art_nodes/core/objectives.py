@@ -10,6 +10,7 @@ All but the first are exact in the step, so the best grid differs from one numbe
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -62,14 +63,17 @@ class SamplerError:
     turn: the tau of eq. (16), > 0; infinity adds residuals up with their signs.
     growth: the gamma of eq. (16), >= 0: by how much the square of an error grows that is made where pictures take
         shape, as some turn into others. None reads it off the bank.
+    check: called before each replay, of which a search makes many: what it raises ends the search.
     Its `kind` is "residual", "end" or "spectrum"; with "detail" it is "end" on the bank's details.
     Raises ValueError for a bank that knows only stiffness, or no details or spectrum where they are asked for.
     """
 
-    def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN, growth: float | None = None):
-        (self.kind, named), self.turn = split_objective(objective), turn
+    def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN, growth: float | None = None,
+                 check: Callable[[], None] = lambda: None):
+        (self.kind, named), self.turn, self.check = split_objective(objective), turn, check
         self.sampler = NOISY.get(named, named)
         self.orbits = Orbits(bank.sigmas)
+        self.kept: dict = {}  # what searches for several numbers of steps compute once
         if self.kind not in KINDS:
             raise ValueError(f"objective must replay a sampler; got {objective!r}; choose for example end:euler")
         if bank.gram is None:
@@ -126,6 +130,7 @@ class SamplerError:
 
     def _run(self, grids: np.ndarray, ledger: "Ledger") -> np.ndarray:
         """Sum of what the ledger charges for each grid; (G, K + 1) -> (G,)."""
+        self.check()
         return charged(grids, self.replay(len(grids), grids.shape[1] - 1), ledger)
 
 

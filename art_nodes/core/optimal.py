@@ -1,6 +1,7 @@
 """The closed form: the best clock that all orbits can share, without any learning."""
 
 import dataclasses
+from collections.abc import Callable
 
 from .bank import OrbitBank
 from .clock import STARTS_ALIKE, grid_cost, optimal_clock
@@ -38,7 +39,7 @@ def optimal_schedule(bank: OrbitBank, *, objective: str = "euler", steps=REFINED
 
 
 def with_grids(schedule: Schedule, bank: OrbitBank, objective: str, steps=REFINED_STEPS, progress=None,
-               growth: float | None = None) -> Schedule:
+               growth: float | None = None, check: Callable[[], None] = lambda: None) -> Schedule:
     """The schedule with the best grids of an exact-step objective for several numbers of steps.
 
     bank: recorded on the model that the schedule is for; see `refined_grids`. ValueError where its range is another.
@@ -46,7 +47,7 @@ def with_grids(schedule: Schedule, bank: OrbitBank, objective: str, steps=REFINE
     if abs(schedule.sigma_max / bank.sigma_max - 1) > STARTS_ALIKE:
         raise ValueError(f"a bank must start where the schedule does, at sigma {schedule.sigma_max:g}; got "
                          f"{bank.sigma_max:g}; record it on the model that the schedule is for")
-    grids = refined_grids(bank, objective, steps, progress, growth)
+    grids = refined_grids(bank, objective, steps, progress, growth, check)
     for grid in grids.values():
         grid[0] = schedule.sigma_max
     return dataclasses.replace(schedule, grids=grids,

@@ -44,18 +44,18 @@ def best_grid(error: SamplerError, steps: int, also: Iterable = (), freedom: int
 
 
 def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINED_STEPS,
-                  progress: Callable[[int, int], None] | None = None, growth: float | None = None
-                  ) -> dict[int, np.ndarray]:
+                  progress: Callable[[int, int], None] | None = None, growth: float | None = None,
+                  check: Callable[[], None] = lambda: None) -> dict[int, np.ndarray]:
     """The best grid (K + 1,) for each number of steps; no model call.
 
     Numbers of steps above half the bank's nodes are left out: a recording cannot tell steps shorter than that.
     objective: "residual:<sampler>" or "end:<sampler>", see core/objectives.py.
     progress: called as progress(grids done, grids in all).
-    growth: as for `SamplerError`.
+    growth, check: as for `SamplerError`.
     Raises ValueError for another objective, for no numbers of steps, such that are none, or all above half the nodes,
     or a bank that lacks the predictions' inner products.
     """
-    error, grids = SamplerError(bank, objective, growth=growth), {}
+    error, grids = SamplerError(bank, objective, growth=growth, check=check), {}
     steps, most = {check_steps(count) for count in _listed(steps)}, len(bank.sigmas) // 2
     if not steps:
         raise ValueError("steps must be one number of steps or more; got none; leave it out for the usual ones")

@@ -109,7 +109,8 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
         schedule, costs = _learn(bank, config, progress) if learns else (optimal_schedule(bank), [])
         learning_seconds = progress.start_fitting()
         if fits:
-            schedule = with_grids(schedule, bank, objective, {*REFINED_STEPS, min(steps, MOST_FITTED)}, progress.fitted)
+            schedule = with_grids(schedule, bank, objective, {*REFINED_STEPS, min(steps, MOST_FITTED)}, progress.fitted,
+                                  check=check_interrupt)
         fitting_seconds, tried = progress.start_trying(), None
         if trial_calls:
             with _kept_if_it_fails(schedule, name, events):

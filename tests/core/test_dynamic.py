@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from art_nodes.core import dynamic, record_orbits
+from art_nodes.core import dynamic, optimal_schedule, record_orbits, with_grids
 from art_nodes.core.dynamic import best_on_nodes
 from art_nodes.core.objectives import SamplerError
 from tests.core import targets
@@ -47,8 +47,51 @@ def test_dynamic_programming_wants_a_sum_over_steps(small):
         best_on_nodes(SamplerError(small, "residual:euler"), 10)
 
 
-def test_long_recordings_are_solved_in_parts(monkeypatch):
-    error = SamplerError(targets.bank("image"), "residual:heun")
-    whole = best_on_nodes(error, 6)
-    monkeypatch.setattr(dynamic, "AT_ONCE", 100)
-    np.testing.assert_array_equal(best_on_nodes(error, 6), whole)
+@pytest.fixture
+def replayed(monkeypatch):
+    """How many steps each replay for step costs had."""
+    counts, real = [], dynamic._mean_norms
+    monkeypatch.setattr(dynamic, "_mean_norms", lambda error, way: counts.append(way.shape[1]) or real(error, way))
+    return counts
+
+
+def test_long_recordings_are_solved_in_parts(monkeypatch, replayed):
+    grids = []
+    for most in (dynamic.AT_ONCE, 100):
+        monkeypatch.setattr(dynamic, "AT_ONCE", most)
+        grids.append(best_on_nodes(SamplerError(targets.bank("image"), "residual:heun"), 6))
+    np.testing.assert_array_equal(*grids)
+    assert replayed[0] > 2000 and set(replayed[1:-1]) == {100}
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m"])
+def test_what_steps_leave_is_computed_once_for_all_numbers_of_steps(small, replayed, sampler):
+    error = SamplerError(small, f"residual:{sampler}")
+    found, once = best_on_nodes(error, 2), sum(replayed)
+    np.testing.assert_array_equal(best_on_nodes(error, 4), best_on_nodes(SamplerError(small, f"residual:{sampler}"), 4))
+    assert len(found) == 3 and sum(replayed) == 2 * once
+
+
+@pytest.mark.parametrize("objective", ["residual:euler", "end:dpmpp_2m"])
+def test_a_search_is_stopped_before_its_first_grid_is_done(small, objective):
+    """At any replay, so that a recording of many nodes does not keep the user waiting."""
+    asked, done = [], []
+
+    class Stopped(Exception):
+        pass
+
+    def check():
+        asked.append(len(done))
+        if len(asked) == stop_at:
+            raise Stopped
+
+    schedule = optimal_schedule(small)
+    stop_at = None
+    with_grids(schedule, small, objective, (3, 4), lambda count, of: done.append(count), check=check)
+    assert done == [1, 2] and asked.count(0) > 3 and asked.count(1) > 3
+    for stop_at in (1, 3):
+        asked.clear()
+        done.clear()
+        with pytest.raises(Stopped):
+            with_grids(schedule, small, objective, (3, 4), lambda count, of: done.append(count), check=check)
+        assert len(asked) == stop_at and done == []
