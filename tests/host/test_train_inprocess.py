@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from art_nodes.core import OrbitBank, record_orbits, recording_grid
+from art_nodes.core.objectives import SamplerError
 from art_nodes.demo import demo_denoiser, load_network
 from tests.host import schedules, workflows
 
@@ -332,6 +333,23 @@ def test_interrupt_at_any_moment(comfy, monkeypatch, watch_bar, training, demo, 
     assert len(seen) == update and files(tmp_path) == []
     assert not management.processing_interrupted()
     monkeypatch.undo()
+
+
+def test_interrupt_within_the_first_grid(comfy, monkeypatch, training, demo, tmp_path):
+    """Of a recording of many nodes a grid may take long: nothing more is replayed once Stop was pressed."""
+    import comfy.model_management as management
+
+    replayed, real = [], SamplerError.ledger
+
+    def ledger(self, gram, at_end=False):
+        replayed.append(gram)
+        management.interrupt_current_processing()
+        return real(self, gram, at_end)
+
+    monkeypatch.setattr(SamplerError, "ledger", ledger)
+    with pytest.raises(management.InterruptProcessingException):
+        quick(training, demo[workflows.EDM], objective="end:dpmpp_2m")
+    assert len(replayed) == 1 and files(tmp_path) == []
 
 
 def test_no_half_file_when_saving_fails(training, demo, tmp_path, monkeypatch):
