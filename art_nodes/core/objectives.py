@@ -23,7 +23,7 @@ from .samplers import REPLAYS
 from .spectrum import Spectrum
 from .stiffness import SIGNAL_TO_NOISE
 
-KINDS = ("residual", "end", "detail", "spectrum")
+KINDS = ("end", "spectrum", "detail", "residual")
 # Samplers that add noise leave every orbit at once. Their spectrum is foretold as that of the sampler they step like,
 # and has to be tried on the model (trial.py).
 NOISY = {"euler_ancestral": "euler", "dpmpp_2m_sde": "dpmpp_2m", "res_multistep_ancestral": "res_multistep"}
@@ -51,8 +51,9 @@ LEAST_FALL = 1e-6  # of a sigma from one node to the next
 def split_objective(objective: str) -> tuple[str, str]:
     """("end", "heun") of "end:heun", ("euler", "euler") of "euler"; ValueError for any other name."""
     if objective not in OBJECTIVES:
-        raise ValueError(f"objective must be one of: {', '.join(OBJECTIVES)}; got {objective!r}; "
-                         "choose the one of the sampler you use")
+        likely = f"end:{objective}"
+        raise ValueError(f"objective must be one of: {', '.join(OBJECTIVES)}; got {objective!r}; choose "
+                         f"{likely if likely in OBJECTIVES else 'end:<the sampler you use>'}")
     kind, _, sampler = objective.partition(":")
     return kind, sampler or kind
 

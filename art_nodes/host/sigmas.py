@@ -7,14 +7,13 @@ from dataclasses import dataclass
 import torch
 
 from ..core import Schedule
-from ..core.objectives import OBJECTIVES, split_objective
+from ..core.objectives import split_objective
 from . import library
 from .families import cautions
 from .families_reading import choose_schedule, family_schedules, model_facts
 from .library import AUTOS, library_stamp, load_schedule, schedule_hash, schedule_names, shown
 from .recording import describe_model
 
-SAMPLERS = {split_objective(objective)[1] for objective in OBJECTIVES}
 MOST_SHOWN = 1000  # sigmas
 LARGER = 1.25  # times a model's range that a schedule's may go beyond it before that is told
 MOST_TEXT = 300  # characters of a file's own words
@@ -136,18 +135,20 @@ def sampler_line(schedule: Schedule, others: list[str]) -> str:
     """Which sampler a schedule was optimised for; `others` are schedules of the same family."""
     more = f" For other samplers there is: {', '.join(others)}." if others else ""
     try:
-        _, sampler = split_objective(schedule.provenance.get("objective"))
+        kind, sampler = split_objective(schedule.provenance.get("objective"))
     except (TypeError, ValueError):
         return f"It does not say which sampler it was optimised for; any can be used.{more}"
+    if kind == "euler":
+        return f"The paper's clock, made for no sampler and no number of steps.{more}"
     exact = ", with a grid of its own for some numbers of steps" if schedule.grids else ""
-    return f"Optimised for the sampler {sampler}{exact}; another one is fine, and may do better with a schedule " \
+    return f"Optimised for the sampler {sampler}{exact}; another one runs too, and may do better with a schedule " \
            f"fitted to it.{more}"
 
 
 def siblings(name: str) -> list[str]:
-    """Other bundled schedules of a family: files <family>-<sampler>, and <family>-clock, the paper's clock alone."""
+    """Other bundled schedules of a family, which are named as the kinds of auto end."""
     bundled = {path.stem for path in library.BUNDLED.glob("*" + library.SUFFIX)}
-    return sorted(bundled & {f"{name}-{word}" for word in (*SAMPLERS, "clock")})
+    return sorted(bundled & {name + ending for ending in AUTOS.values() if ending})
 
 
 def warnings_for(schedule: Schedule, model) -> list[str]:

@@ -10,8 +10,9 @@ from ..host.training import METHODS, OBJECTIVE, config_fields, train
 from .newer import SEED_CONTROL, folded, found_by
 
 DEFAULTS = config_fields()
-# RK4 is for the paper's tables; the host has no such sampler.
-HOST_OBJECTIVES = [name for name in OBJECTIVES if split_objective(name)[1] != "rk4"]
+# RK4 is for the paper's tables; the host has no such sampler. The paper's own comes last: by its name it is easily
+# taken for the sampler's.
+HOST_OBJECTIVES = [*(name for name in OBJECTIVES if name != "euler" and split_objective(name)[1] != "rk4"), "euler"]
 
 
 def advanced(kind, name, **options):
@@ -70,12 +71,13 @@ def main_inputs() -> list:
         io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=SEED_CONTROL,
                      tooltip="Of the noise and of the learner. The same seed gives the same schedule."),
         io.Int.Input("orbits", default=4, min=1, max=1024,
-                     tooltip="How many pictures are followed from pure noise. 4 came within 1.3 % of the optimum on "
-                             "the demo model; more is steadier and takes longer."),
+                     tooltip="How many pictures are followed from pure noise: 4 for Euler, 24 for other samplers or "
+                             "trials, 80 for spectrum. More is steadier and takes longer."),
         io.Int.Input("nodes", default=64, min=8, max=1024,
                      tooltip="Model calls along each orbit. More resolves the orbit better and takes longer."),
         io.Int.Input("steps", default=10, min=1, max=10000,
-                     tooltip="Steps of the SIGMAS output and of the comparison. The schedule serves any number."),
+                     tooltip="Steps of the SIGMAS output and of the comparison. The schedule serves any number; "
+                             "trial_calls improve it at this one only."),
         io.String.Input("name", default="my_schedule",
                         tooltip="Name of the saved schedule: letters, digits, '.', '_' and '-'. If it is taken by "
                                 "another schedule, _2, _3 ... is appended."),
@@ -86,8 +88,9 @@ def advanced_inputs() -> list:
     """The learner's settings, then objective, trials and references. New inputs go last: saved workflows need it."""
     return [
         advanced(io.Combo, "method", options=list(METHODS), default=METHODS[0],
-                 tooltip="ART-RL learns by actor-critic. The closed form computes the best clock that all recorded "
-                         "orbits can share."),
+                 tooltip="How the paper's clock is made: ART-RL learns it by actor-critic, closed form computes the "
+                         "best one that all recorded orbits can share. It is sampled with under the objective euler "
+                         "only; all others use grids that are fitted by descent."),
         advanced(io.Int, "iterations", min=10, max=100000, tooltip="Actor-critic updates."),
         advanced(io.Int, "episodes", min=2, max=4096, tooltip="Parallel roll-outs in each update."),
         advanced(io.Int, "clock_nodes", min=8, max=1024, tooltip="Steps of the clock that is learned."),
@@ -108,8 +111,9 @@ def advanced_inputs() -> list:
                        tooltip="Choose end:<the sampler you use>: it fits grids to the error where that sampler ends. "
                                "detail:<sampler> lets fine structure count for more, spectrum:<sampler> fits how sharp "
                                "or soft pictures come out, residual:<sampler> what single steps leave (not for "
-                               "samplers that look back, such as dpmpp_2m). euler is the paper's: one clock for every "
-                               "number of steps. None of them takes further model calls."),
+                               "samplers that look back, such as dpmpp_2m). euler is not for the sampler of that name: "
+                               "it is the paper's, one clock for every number of steps. None of them takes further "
+                               "model calls."),
         advanced(io.Int, "trial_calls", default=0, min=0, max=1000000, step=256, optional=True,
                  tooltip="Model calls, counted per sample, for trying grids of 'steps' steps with the objective's "
                          "sampler on the model itself, the host's schedules among them. 0 tries none; 512 choose "

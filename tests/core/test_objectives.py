@@ -61,8 +61,10 @@ def test_objectives_are_named_after_their_samplers():
     kinds = ("residual", "end", "detail", "spectrum")
     assert set(OBJECTIVES) == {"euler", *(f"{kind}:{name}" for kind in kinds for name in REPLAYS),
                                *(f"spectrum:{name}" for name in NOISY)}
-    with pytest.raises(ValueError, match="objective must be one of: euler, .*got 'end:ddim'"):
+    with pytest.raises(ValueError, match="objective must be one of: euler, .*got 'end:ddim'; choose end:<the sampler"):
         split_objective("end:ddim")
+    with pytest.raises(ValueError, match="got 'heun'; choose end:heun"):
+        split_objective("heun")
 
 
 @pytest.mark.parametrize("steps", [6, 10])

@@ -168,7 +168,7 @@ def test_auto_takes_the_family_and_says_so(comfy, bundle, caplog):
     assert reading.name == "sdxl" and torch.equal(reading.sigmas, read_sigmas("sdxl", 8, 1.0, model=sdxl(comfy)).sigmas)
     for words in ("auto took sdxl: the model is of the family sdxl (SDXL)", "it predicts noise, sigma 14.6146",
                   "Learned on: photo patches.", "Carried over: yes, by data scale.", "Meant for: sdxl from sigma",
-                  "Optimised for the sampler euler; another one is fine"):
+                  "The paper's clock, made for no sampler and no number of steps."):
         assert words in reading.text
     assert "Warning" not in reading.text and reading.record["name"] == "sdxl"
     assert reading.record["sigmas"] == reading.sigmas.tolist()

@@ -40,7 +40,7 @@ def test_info_tells_all(tools):
     plot, text = tools.describe(*tools.pick("one", None), "6, 3")
     assert plot.shape == (1, 420, 1000, 3) and 0 <= plot.min() and plot.max() <= 1 and plot.std() > 0.05
     for words in ("Schedule one: SDXL, carried over", "From sigma 14.6146 to 0; sigma is the added noise.",
-                  "32 steps on its clock.", "Learned on: photo patches.", "Optimised for the sampler euler",
+                  "32 steps on its clock.", "Learned on: photo patches.", "The paper's clock, made for no sampler",
                   'config: {"seed": 3, "episodes": 128}', "family: sdxl"):
         assert words in text
     lines = dict(line.split(" steps: ") for line in text.splitlines() if " steps: " in line)

@@ -1,5 +1,6 @@
 """ART Sigmas: in this process, and in a real ComfyUI over HTTP."""
 
+import dataclasses
 import io
 import logging
 
@@ -276,3 +277,20 @@ def test_a_family_names_its_others(comfy):
     from art_nodes.host.sigmas import siblings
 
     assert siblings("sdxl") == ["sdxl-clock", "sdxl-dpmpp_2m"]
+
+
+def test_what_a_schedule_is_for(comfy):
+    """The paper's clock is for no sampler, though its objective is called euler."""
+    from art_nodes.host.sigmas import sampler_line
+
+    clock, heun = schedules.schedule(objective="euler"), schedules.schedule(objective="end:heun")
+    gridded = dataclasses.replace(heun, grids={2: np.array([heun.sigma_max, 1.0, 0.0])})
+    lines = [sampler_line(each, ["sdxl-clock"]) for each in (clock, heun, gridded, schedules.schedule(objective=3))]
+    assert [line.split(" For other samplers")[0] for line in lines] == [
+        "The paper's clock, made for no sampler and no number of steps.",
+        "Optimised for the sampler heun; another one runs too, and may do better with a schedule fitted to it.",
+        "Optimised for the sampler heun, with a grid of its own for some numbers of steps; another one runs too, and "
+        "may do better with a schedule fitted to it.",
+        "It does not say which sampler it was optimised for; any can be used.",
+    ]
+    assert all(line.endswith(" For other samplers there is: sdxl-clock.") for line in lines)

@@ -289,7 +289,7 @@ def test_the_steps_of_the_node_have_a_grid_of_their_own(training, demo):
 
 
 def test_refuses_an_unknown_objective_before_the_model_is_called(training, demo):
-    with pytest.raises(ValueError, match="objective must be one of: euler, .*got 'end:lcm'"):
+    with pytest.raises(ValueError, match="objective must be one of: euler, .*got 'end:lcm'; choose end:<the sampler"):
         quick(training, demo[workflows.EDM], objective="end:lcm")
 
 

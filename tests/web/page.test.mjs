@@ -237,6 +237,7 @@ test('"Use ART sigmas" on the graph: one step of undo, every wire and value', as
   assert.deepEqual(['schedule_name', 'steps', 'denoise'].map((name) => value(find('ARTSigmas'), name)),
     ['auto', 9, 0.7]);
   assert.equal(value(find('KSamplerSelect'), 'sampler_name'), 'heun');
+  assert.match(host.told[0].detail, /takes the bundled schedule \(auto\)\. .*may be better or worse/);
 });
 
 test('"Use ART sigmas" where there is no schedule that can be read: nothing is changed', async () => {

@@ -49,7 +49,9 @@ async function replaceHere(node) {
   // The page does not know what model it is. ART Sigmas is wired to it, and auto finds the schedule of its family.
   const plain = describeNode(node);
   const choice = autoFor(findSampler(neighbours(node), plain), choicesOf('ARTSigmas', 'schedule_name'));
-  return finish(replaceKSampler(plain, choice), node.graph);
+  const nodes = finish(replaceKSampler(plain, choice), node.graph);
+  if (nodes) tell('info', say('replacedWith', { choice }));
+  return nodes;
 }
 
 /** Carry out a plan and select the new nodes, or say why there are none. */

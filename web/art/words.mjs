@@ -49,7 +49,7 @@ export const ENGLISH = {
   start: 'start',
   learned: 'learned',
   now: 'now',
-  clockTitle: 'the clock: sigma over time',
+  clockTitle: 'the paper’s clock: sigma over time',
   clockShare: 'share of the clock',
   clockPoint: '$share of the clock: sigma $sigma',
   costTitle: 'cost in units of the optimum',
@@ -97,6 +97,9 @@ export const ENGLISH = {
   learnHere: 'Learn a schedule for this model',
   replaceHere: 'Use ART sigmas',
   noneYet: 'There is no schedule yet. ART Train makes one.',
+  replacedWith: 'ART Sigmas takes the bundled schedule ($choice). Unless this is the demo model it was learned on another '
+    + 'one, and may be better or worse than what you had: choose one of your own there, or “Learn a schedule for this '
+    + 'model”.',
   learnCost: 'ART Train is set as was found best for $sampler; '
     + 'it takes about as long as $n pictures of 30 steps. Fewer orbits and trial_calls take less.',
   learnAims: ' Connect some encoded pictures, as sharp as you want yours, to its references.',
