@@ -2,7 +2,7 @@
 
 Random grids on trained and exact models, each sampled from held-out noise; rank correlation of the true end error with
 what eq. (16) foretells, without growth, with the growth that the recording tells, and with others, and with what is
-foretold of errors that shrink as linear scores have it, eq. (20).
+foretold of errors that shrink as linear scores have it, eq. (19).
 """
 
 import argparse
@@ -90,7 +90,7 @@ def main(argv=None):
     text = ["# How much errors grow", f"{this_machine()}; `python -m benchmarks growth --docs`",
             f"{GRIDS} random grids, {NOISES} noises that were not recorded. Rank correlation of what `end:<sampler>`"
             " foretells with the mean / RMS / median of the true end errors, for several γ of eq. (16)"
-            " ([theory.md](theory.md), section 7), and for errors that shrink, eq. (20), which trials try too where γ"
+            " ([theory.md](theory.md), section 7), and for errors that shrink, eq. (19), which trials try too where γ"
             f" is below {STRAIGHT:g}. What a recording tells of γ is the default."]
     for target in TARGETS:
         banks = [target.record(seed) for seed in range(RECORDINGS)]

@@ -31,7 +31,7 @@ class Rollout:
 class ActorCritic:
     """A Gaussian policy, its critic and the multiplier, learning in one environment.
 
-    `env` is a BankEnvironment or a LiveEnvironment; `config` a TrainConfig.
+    `env` is a BankEnvironment, a ReplayEnvironment or a LiveEnvironment; `config` a TrainConfig.
     """
 
     def __init__(self, env, config, base: BaseClock, state_dependent: bool):
@@ -61,16 +61,11 @@ class ActorCritic:
         env.start(episodes, self.rng)
         position, path, columns = np.zeros(episodes), [0.0], []
         for k in range(steps):
-            q, mean_q = env.stiffness()
             u, time = self.base.time(position), k / steps
             known = policy.features(u, time, env.state() if policy.state else None)
             judged = self.critic.features(u, time, env.outlook())
             mean = policy.mean(position, time, known)
-            if self.base.stepwise:  # |Q| where a long step starts says little of it; |Q| mu^2 = 1 at the optimum
-                q = mean_q = mean**-2
-            variance = policy.variance(q, mean_q)
-            if self.base.curved:  # far from the best clock, |Q| may allow for noise of many times the speed
-                variance = np.minimum(variance, policy.lam * mean**2)
+            variance = policy.variance(mean, *env.stiffness())
             noise = self.rng.standard_normal(episodes // 2)
             speed = mean + np.sqrt(variance) * np.concatenate([noise, -noise])
             push, curvature = (speed - mean) * mean / variance, env.curving * policy.lam / variance * mean**2

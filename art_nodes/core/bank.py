@@ -22,6 +22,7 @@ from .checks import (
     check_grid,
     check_nodes,
     check_noise,
+    check_scale,
     check_sigma_range,
     is_number,
 )
@@ -50,6 +51,7 @@ class OrbitBank:
     stiffness: (B, N) float64, > 0: |Q| on the cell below each node; the last reaches down to 0.
     calls: model calls that the recording took, each over a whole batch.
     sample_calls: the same counted per sample.
+    metadata: what else is known, plain values, kept in the file; objectives of a sampler read its "cfg".
     gram: (B, N + 1, N + 1) float64: inner products, per element, of the state at sigma_max and the N predictions
         of each orbit; what samplers are replayed with. None in a bank that knows only stiffness.
     detail: (B, N + 1, N + 1) float64: the same of pictures whose fine structure counts for more, see
@@ -289,6 +291,7 @@ def record_orbits(
     share: bool = False,
     precision: torch.dtype | None = None,
     rounding: np.ndarray | None = None,
+    cfg: float | None = None,
 ) -> OrbitBank:
     """Follow the ODE from `noise` and record |Q|; one model call a node.
 
@@ -302,17 +305,21 @@ def record_orbits(
     precision: what the network computes in, if that is bfloat16 or float16 and the answer is put together in float32.
         What rounding adds to D is then measured at 5 of the nodes, with 2 calls each, and taken off.
     rounding: that of another bank, recorded of this model with this precision on these nodes, which saves those calls.
+    cfg: how strong the denoiser's guidance is, >= 0, if it is guided: objectives of a sampler make use of it. Kept in
+        the bank's metadata.
     The orbit is integrated by the third-order Adams-Bashforth scheme in ln sigma, which
     needs no calls beyond those at the nodes; its error is O(spacing^3), but for the first
     step, of first order, where D hardly changes yet.
-    Raises ValueError for a bad range, fewer than 8 nodes, or a denoiser that answers
-    NaN or another shape.
+    Raises ValueError for a bad range, fewer than 8 nodes, noise that is not scaled, a bad cfg, or a denoiser that
+    answers NaN or another shape.
     """
     high, low = check_sigma_range(sigma_max, sigma_min)
     if share and high > 1:
         raise ValueError(f"sigma_max must be 1 or less where sigma is a share of noise; got {high:g}; leave out share "
                          "for models with added noise")
-    check_noise(noise)
+    check_scale(check_noise(noise), high)
+    if cfg is not None and not (is_number(cfg) and 0 <= cfg < np.inf):
+        raise ValueError(f"cfg must be a finite number >= 0; got {cfg!r}; leave it out where nothing is guided")
     even = flow_recording_grid if share else recording_grid
     grid = even(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
     kept = kept_elements(noise[0].numel())
@@ -350,9 +357,10 @@ def record_orbits(
         detail, weighed = _gram(weighed, rounding * gain), None
     if waves is not None:
         spectrum, waves = spectrum_of(waves, bands, noise.shape[1:], rounding), None
-    return OrbitBank(grid, stiffness_cells(grid, recorded[1:], rounding[1:]), calls, calls * len(noise), gram=gram,
-                     elements=noise[0].numel(), share=share, detail=detail, ends=denoised.flatten(1).cpu().numpy(),
-                     spectrum=spectrum, rounding=rounding if rounding.any() else None)
+    return OrbitBank(grid, stiffness_cells(grid, recorded[1:], rounding[1:]), calls, calls * len(noise),
+                     {} if cfg is None else {"cfg": float(cfg)}, gram=gram, elements=noise[0].numel(), share=share,
+                     detail=detail, ends=denoised.flatten(1).cpu().numpy(), spectrum=spectrum,
+                     rounding=rounding if rounding.any() else None)
 
 
 def is_picture(samples: torch.Tensor) -> bool:

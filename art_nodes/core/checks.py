@@ -6,6 +6,8 @@ import numpy as np
 import torch
 
 MIN_NODES = 8
+# RMS of a start state against its sigma below which it is not scaled by that. Of few elements chance may make it small.
+LEAST_SCALE, ELEMENTS_TO_TELL = 0.25, 64
 
 
 class ScheduleFileError(ValueError):
@@ -116,3 +118,11 @@ def check_noise(noise) -> torch.Tensor:
     if not torch.isfinite(noise).all():
         raise ValueError("noise must be finite; got NaN or infinity; draw it afresh and scale it by sigma_max")
     return noise
+
+
+def check_scale(noise: torch.Tensor, sigma_max: float) -> None:
+    """ValueError for start states that hold far less noise than a model is told of at sigma_max."""
+    scale = float(noise.cpu().double().square().mean().sqrt())
+    if noise.numel() >= ELEMENTS_TO_TELL and scale < LEAST_SCALE * sigma_max:
+        raise ValueError(f"noise must be scaled by the first sigma, here {sigma_max:g}; got an RMS of {scale:.3g}; "
+                         "pass sigma_max * noise (for a rectified flow unit noise, with sigma_max 1 and share=True)")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .checks import check_denoised, check_nodes, check_noise, check_sigma_range, check_step_grid
+from .checks import check_denoised, check_nodes, check_noise, check_scale, check_sigma_range, check_step_grid
+from .clock import STARTS_ALIKE
 from .exact import Denoiser, ask
 from .grids import power_grid
 from .stiffness import rms
@@ -62,7 +63,8 @@ def find_solver(solver: str | Solver) -> Solver:
     if callable(solver):
         return solver
     if not isinstance(solver, str) or solver not in SOLVERS:
-        raise ValueError(f"solver must be one of {sorted(SOLVERS)} or a function; got {solver!r}")
+        raise ValueError(f"solver must be one of {sorted(SOLVERS)} or a function; got {solver!r}; pass a function of "
+                         "denoiser, x and sigmas, such as one around a sampler of k-diffusion's (docs/python.md)")
     return SOLVERS[solver]
 
 
@@ -82,8 +84,8 @@ def compare(
     grids: name -> (K + 1,) descending sigmas ending at 0: tensors, arrays or lists.
     sigma_min: the least sigma that the reference asks the model at, as the model's own; by default half the least one
         of the grids, a thousandth of the first or 0.01, whichever is least.
-    Raises ValueError for no grid, one that does not fall to 0, grids that start at different sigmas, a sigma_min that
-    is not below them, an unknown solver, or fewer than 8 reference_nodes.
+    Raises ValueError for no grid, one that does not fall to 0, grids that start at different sigmas, noise that is
+    not scaled by that, a sigma_min that is not below them, an unknown solver, or fewer than 8 reference_nodes.
     """
     noise = start_states(noise)
     run, reference_nodes = find_solver(solver), check_nodes(reference_nodes)
@@ -95,8 +97,9 @@ def compare(
              for name, sigmas in grids.items()}
     starts = {name: check_step_grid(sigmas, f"grid {name!r}")[0] for name, sigmas in grids.items()}
     top = max(starts.values())
-    if any(abs(start / top - 1) > 1e-4 for start in starts.values()):
+    if any(abs(start / top - 1) > STARTS_ALIKE for start in starts.values()):
         raise ValueError(f"grids to compare must start at the same sigma; got {starts}; pass sigma_max to .sigmas(...)")
+    check_scale(noise, top)
     smallest = min(float(sigmas[-2]) for sigmas in grids.values())
     least = min(0.5 * smallest, 1e-3 * top, LEAST_ASKED) if sigma_min is None else check_sigma_range(top, sigma_min)[1]
     reference = heun(Counted(denoiser), noise, torch.from_numpy(power_grid(reference_nodes, top, least)))

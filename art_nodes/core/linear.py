@@ -3,7 +3,7 @@
 `end:<sampler>` takes errors to arrive almost as they are made, which is so on models that turn an error into another
 picture. Where scores are linear errors shrink by s/sqrt(s^2 + sigma^2) in each direction, and a multistep sampler's
 next steps take part of them back. How far pictures spread in the directions of errors only many of them tell:
-how much one recorded end is like the next (docs/theory.md, section 8, eq. (20)).
+how much one recorded end is like the next (docs/theory.md, section 8, eq. (19)).
 """
 
 import numpy as np

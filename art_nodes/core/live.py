@@ -12,7 +12,7 @@ from .checks import check_denoised, check_noise, check_sigma_range
 from .clock import grid_cost, optimal_cost
 from .exact import Denoiser, _column, ask
 from .jvp import CALLS, denoised_and_stiffness
-from .stiffness import doubled, rms
+from .stiffness import as_float64, rms
 from .version import ART_VERSION
 
 PROFILE_CELLS = 64
@@ -195,7 +195,7 @@ class LiveEnvironment:
         else:
             denoised, calls = ask(self.model.denoiser, self.x, levels), 1
         self.denoised = check_denoised(denoised, self.x, float(sigma.min())).float()
-        self.seen = rms(self.denoised).numpy(), doubled(self.denoised.flatten(1)).mean(dim=1).numpy()
+        self.seen = rms(self.denoised).numpy(), as_float64(self.denoised.flatten(1)).mean(dim=1).numpy()
         self.calls, self.sample_calls = self.calls + calls, self.sample_calls + calls * len(self.x)
 
 

@@ -1,4 +1,4 @@
-"""The closed form: the best clock that all orbits can share, without any learning."""
+"""Schedules that are computed and not learned: the best clock that all orbits can share, and grids of a sampler."""
 
 import dataclasses
 from collections.abc import Callable

@@ -108,9 +108,16 @@ class GaussianPolicy:
             log_speed += np.log(np.clip(left, 1 / MAX_CORRECTION, MAX_CORRECTION))
         return np.exp(log_speed)
 
-    def variance(self, q: np.ndarray, mean_q: np.ndarray) -> np.ndarray:
-        """lam/|Q|, with |Q| clamped from below; (E,)."""
-        return self.lam / np.maximum(q, VARIANCE_CLAMP * mean_q)
+    def variance(self, mean: np.ndarray, q: np.ndarray, mean_q: np.ndarray) -> np.ndarray:
+        """lam/|Q|, with |Q| clamped from below, around `mean` speeds; (E,).
+
+        |Q| where one of a few long steps starts says little of it: |Q| mu^2 = 1 at the optimum stands for it. Far from
+        the best clock |Q| may allow for noise of many times the speed, which steps that follow the clock do not take.
+        """
+        if self.base.stepwise:
+            return self.lam * mean**2
+        variance = self.lam / np.maximum(q, VARIANCE_CLAMP * mean_q)
+        return np.minimum(variance, self.lam * mean**2) if self.base.curved else variance
 
 
 class Critic:

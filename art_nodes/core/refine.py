@@ -49,7 +49,7 @@ def refined_grids(bank: OrbitBank, objective: str, steps: Iterable[int] = REFINE
     """The best grid (K + 1,) for each number of steps; no model call.
 
     Numbers of steps above half the bank's nodes are left out: a recording cannot tell steps shorter than that.
-    objective: "residual:<sampler>" or "end:<sampler>", see core/objectives.py.
+    objective: any of core/objectives.py but "euler".
     progress: called as progress(grids done, grids in all).
     growth, check: as for `SamplerError`.
     Raises ValueError for another objective, for no numbers of steps, such that are none, or all above half the nodes,

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .stiffness import doubled
+from .stiffness import as_float64
 
 # Coefficients of a sample that are kept, spread over its bands; the power of a band of n is off by sqrt(2/n).
 MAX_COEFFICIENTS = 16384
@@ -124,7 +124,7 @@ class Bands:
 
     def powers(self, pictures: torch.Tensor) -> np.ndarray:
         """Power per coefficient of each of some pictures (B, *shape) in each band; (B, F) float64."""
-        squares = doubled(self.coefficients(pictures.cpu().float())).square()
+        squares = as_float64(self.coefficients(pictures.cpu().float())).square()
         return torch.stack([squares[:, part].mean(dim=1) for part in self.parts], dim=1).numpy()
 
 

@@ -22,14 +22,14 @@ MAX_EXTRAPOLATION = 0.3
 STEEPEST = -3.0
 
 
-def doubled(values: torch.Tensor) -> torch.Tensor:
+def as_float64(values: torch.Tensor) -> torch.Tensor:
     """In float64, on the CPU: Apple's GPUs and some of Intel's have none."""
     return values.cpu().double()
 
 
 def rms(values: torch.Tensor) -> torch.Tensor:
     """Root mean square over all but the first dimension; (B, ...) -> (B,) float64 on the CPU."""
-    return doubled(values.flatten(1)).square().mean(dim=1).sqrt()
+    return as_float64(values.flatten(1)).square().mean(dim=1).sqrt()
 
 
 def noise_floor(sigmas: np.ndarray, denoised: torch.Tensor, rounding: np.ndarray) -> np.ndarray:

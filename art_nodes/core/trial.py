@@ -22,7 +22,7 @@ from .compare import Counted, Solver, find_solver, start_states
 from .exact import Denoiser
 from .objectives import SamplerError
 from .policy import hats
-from .refine import grids_of, lengths_of, within_limits
+from .refine import LARGEST_MOVE, grids_of, lengths_of, within_limits
 from .replay import Replay
 
 CHOOSING = 0.5  # share of the budget for choosing, where the rest improves what was chosen
@@ -43,7 +43,6 @@ STARTS = 3  # trusted candidates that are improved, one after another, until one
 # A nudge of ln step length for a derivative: small, since orbits may flip to another picture, and far above rounding.
 NUDGE = 0.04
 DAMPING, LEAST_DAMPING, TIGHTEN, RELAX = 0.03, 1e-3, 8.0, 5.0
-LARGEST_MOVE = 0.5  # of any ln step length in one round
 
 
 class Runs(Protocol):

@@ -124,7 +124,7 @@ def charge(bank: OrbitBank, objective: str) -> Callable[[np.ndarray], float]:
     if objective == "euler":
         return lambda grid: fair_cost(bank, grid)
     error = SamplerError(bank, objective)
-    return lambda grid: float(error(np.minimum(np.asarray(grid, dtype=float), bank.sigma_max)[None])[0])
+    return lambda grid: float(error(np.asarray(grid, dtype=float)[None])[0])
 
 
 def _strongest_line(own: float, costs: dict[str, float]) -> list[str]:

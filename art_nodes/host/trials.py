@@ -125,7 +125,7 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable
 
 def linear_readings(bank: OrbitBank, found: dict[str, np.ndarray], objective: str,
                     on_each: Callable[[], None] = lambda: None) -> dict[str, np.ndarray]:
-    """The best grids for errors that shrink as linear scores have it, eq. (20), where a recording tells of such.
+    """The best grids for errors that shrink as linear scores have it, eq. (19), where a recording tells of such.
 
     Where errors grow, as some pictures turn into others, these grids let more of them turn.
     found: what `readings` gives. on_each: as there.
@@ -167,7 +167,7 @@ def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps
     found = {name: np.append(top, grid[1:].double().numpy()) for name, grid in found.items()
              if grid is not None and len(grid) == steps + 1 and (grid.diff() < 0).all()
              and np.isclose(grid[0], top, rtol=1e-3)}
-    foretold = {name: float(error(np.minimum(grid, bank.sigma_max)[None])[0]) for name, grid in found.items()}
+    foretold = {name: float(error(grid[None])[0]) for name, grid in found.items()}
     linear = linear_readings(bank, ours, objective, on_each)
     return ours | linear | {name: found[name] for name in sorted(found, key=foretold.get)}, len(ours)
 

@@ -10,6 +10,7 @@ import torch
 from art_nodes.core import (
     OrbitBank,
     ScheduleFileError,
+    compare,
     flow_recording_grid,
     optimal_schedule,
     record_orbits,
@@ -275,6 +276,27 @@ def test_damaged_parts_are_refused(part):
 def test_noise_must_be_a_tensor():
     with pytest.raises(ValueError, match="noise must be a torch tensor .*got ndarray; pass torch.from_numpy"):
         record_orbits(gaussian(), np.ones((2, 4)), 3.0, 0.03)
+
+
+@pytest.mark.parametrize("use", [
+    lambda noise: record_orbits(gaussian(), noise, 14.6, 0.03, nodes=8),
+    lambda noise: compare(gaussian(), noise, {"a": [14.6, 1.0, 0.0]}),
+], ids=["record_orbits", "compare"])
+def test_noise_that_is_not_scaled_is_refused(use):
+    """It would be sampled far off what the model was trained on, without a sign of it."""
+    noise = targets.noise((2, 32), 1.0)
+    with pytest.raises(ValueError, match="noise must be scaled by the first sigma, here 14.6; got an RMS of .*pass "
+                                         "sigma_max \\* noise"):
+        use(noise)
+    use(14.6 * noise)
+    use(14.6 * noise + 20.0)  # data of any size may be added
+    use(0.0 * noise[:, :31])  # so few may be small by chance
+
+
+def test_unit_noise_is_that_of_a_flow():
+    record_orbits(gaussian(), targets.noise((2, 32), 1.0), 1.0, 0.03, nodes=8, share=True)
+    with pytest.raises(ValueError, match="noise must be scaled"):
+        record_orbits(gaussian(), 0.1 * targets.noise((2, 32), 1.0), 1.0, 0.03, nodes=8, share=True)
 
 
 def test_numbers_of_numpy_are_kept_as_plain_ones(tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 
@@ -49,8 +50,12 @@ def test_without_guidance_nothing_changes():
 
 
 def test_the_cfg_is_kept_with_the_bank(tmp_path):
-    bank = dataclasses.replace(recorded(3.0, *targets.SDXL_RANGE), metadata={"cfg": 3.0})
+    high, low = targets.SDXL_RANGE
+    bank = record_orbits(guided(3.0), targets.noise((2, 16), high), high, low, nodes=16, cfg=np.float32(3))
     bank.save(tmp_path / "bank.safetensors")
     assert guidance_of(OrbitBank.load(tmp_path / "bank.safetensors")) == 3.0
     assert guidance_of(OrbitBank.merge([bank, bank])) == 3.0
     assert guidance_of(record_orbits(guided(1.0), torch.ones(1, 2), 1.0, 0.1, nodes=8)) == 1.0
+    for cfg in ("7", float("nan"), -1.0):
+        with pytest.raises(ValueError, match="cfg must be a finite number >= 0; got .*leave it out"):
+            record_orbits(guided(1.0), torch.ones(1, 2), 1.0, 0.1, nodes=8, cfg=cfg)
