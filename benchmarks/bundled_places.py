@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from art_nodes.core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
-from art_nodes.core.bank import added_noise
+from art_nodes.core.arrival import added_noise
 from art_nodes.core.exact import Denoiser, image_gaussian
 from benchmarks.carry_over import as_flow, rescaled, size_factor, smoothed, stiffened, with_tail
 from benchmarks.comfy.inprocess import import_host

@@ -32,7 +32,7 @@ from art_nodes.core import (
     recording_grid,
     with_grids,
 )
-from art_nodes.core.bank import added_noise
+from art_nodes.core.arrival import added_noise
 from art_nodes.core.exact import Denoiser
 from art_nodes.host.families import BY_NAME
 from benchmarks.bundle_demo import FOLDER

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from art_nodes.core import OrbitBank, Schedule, TrainConfig
-from art_nodes.core.bank import recording_grid
+from art_nodes.core import OrbitBank, Schedule, TrainConfig, recording_grid
 from art_nodes.host.families import BY_NAME
 from benchmarks import make_bundled
 from benchmarks.comfy.client import HostError

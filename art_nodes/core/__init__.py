@@ -5,7 +5,7 @@
     sigmas = schedule.sigmas(10)
 """
 
-from .bank import OrbitBank, flow_recording_grid, record_orbits, recording_grid
+from .bank import OrbitBank
 from .checks import ScheduleFileError
 from .clock import grid_cost, optimal_cost
 from .compare import compare
@@ -16,6 +16,7 @@ from .live import LiveModel
 from .merge import merge_schedules
 from .objectives import OBJECTIVES
 from .optimal import optimal_schedule, with_grids
+from .record import flow_recording_grid, record_orbits, recording_grid
 from .schedule import Schedule
 from .trial import SolverRuns, Tried, try_grids
 

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 
 from .arrival import Arrival
-from .bank import OrbitBank, kept_elements
+from .bank import OrbitBank
 from .objectives import LEAST_SPREAD, TURN, EndLedger, SamplerError, charged
 from .orbits import BandOrbits
+from .record import kept_elements
 from .samplers import REPLAYS
 from .spectrum import bands_of, root_of
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .bank import OrbitBank, recording_grid
+from .bank import OrbitBank
 from .checks import check_denoised, check_noise, check_sigma_range
 from .clock import grid_cost, optimal_cost
 from .exact import Denoiser, _column, ask
 from .jvp import CALLS, denoised_and_stiffness
+from .record import recording_grid
 from .stiffness import as_float64, rms
 from .version import ART_VERSION
 

@@ -147,3 +147,25 @@ def spectrum_of(rows: torch.Tensor, bands: Bands, shape, rounding: np.ndarray) -
         vectors = rows[:, :, part].flatten(1).double()
         grams.append((vectors @ vectors.T).numpy() / vectors.shape[1] - np.diag(rounding))
     return Spectrum(np.stack(grams), bands.share, tuple(shape))
+
+
+def is_picture(samples: torch.Tensor) -> bool:
+    """Whether samples (B, ...) have a height and a width: their last two axes, after channels."""
+    return samples.ndim >= 4
+
+
+def frequency_gain(height: int, width: int) -> torch.Tensor:
+    """sqrt(1 + f^2), f in cycles along the short side, for every frequency of a picture; (height, width)."""
+    side = min(height, width)
+    rows, columns = (torch.fft.fftfreq(count, device="cpu") * side for count in (height, width))
+    return (1 + rows[:, None] ** 2 + columns**2).sqrt()
+
+
+def weigh_frequencies(pictures: torch.Tensor) -> torch.Tensor:
+    """Pictures (..., H, W) with each frequency times `frequency_gain`: their squares sum to those of value and slope.
+
+    Nature's pictures have a power that falls like f^-2, so in these every frequency is about as strong.
+    """
+    height, width = pictures.shape[-2:]
+    gain = frequency_gain(height, width)[:, :width // 2 + 1].to(pictures)
+    return torch.fft.irfft2(torch.fft.rfft2(pictures) * gain, s=(height, width))

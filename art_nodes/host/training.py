@@ -18,12 +18,11 @@ import torch
 from threadpoolctl import threadpool_limits
 
 from ..core import OrbitBank, Schedule, TrainConfig, learn, optimal_schedule, recording_grid, with_grids
-from ..core.bank import is_picture
 from ..core.checks import check_steps
 from ..core.objectives import NOISY, split_objective
 from ..core.refine import REFINED_STEPS
 from ..core.schedule import MAX_CLOCK_NODES
-from ..core.spectrum import bands_of
+from ..core.spectrum import bands_of, is_picture
 from .comparing_samplers import count_calls
 from .events import TrainingEvents
 from .library import check_name, folder_to_save_in, save_schedule, saved_line

@@ -8,13 +8,13 @@ import numpy as np
 import torch
 
 from ..core import OrbitBank, Schedule
-from ..core.bank import kept_elements, weigh_frequencies
 from ..core.clock import read_clock
 from ..core.linear import READINGS, LinearError, tells_spread
 from ..core.objectives import LARGEST_GROWTH, TURN, SamplerError, split_objective
 from ..core.orbits import Orbits
+from ..core.record import kept_elements
 from ..core.refine import REFINED_STEPS, best_grid
-from ..core.spectrum import bands_of
+from ..core.spectrum import bands_of, weigh_frequencies
 from ..core.trial import Tried, ends_error, try_grids
 from .comparing_grids import find_entries
 from .comparing_samplers import count_calls, sample

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from art_nodes.core import optimal_schedule, record_orbits, with_grids
-from art_nodes.core.bank import frequency_gain
 from art_nodes.core.exact import image_gaussian
 from art_nodes.core.half import PROBES, probed_nodes
 from art_nodes.core.objectives import SamplerError
+from art_nodes.core.spectrum import frequency_gain
 from tests.core import targets
 
 SIDE, TOP = 64, targets.SDXL_RANGE[0]

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from art_nodes.core import OrbitBank, optimal_schedule, record_orbits, stiffness
-from art_nodes.core.bank import MAX_ELEMENTS, kept_elements
 from art_nodes.core.exact import gaussian, image_gaussian, power_spectrum
+from art_nodes.core.record import MAX_ELEMENTS, kept_elements
 from tests.core import targets
 
 

@@ -83,7 +83,7 @@ def test_the_noise_that_a_sampler_adds_is_not_the_start_noise(comfy, inputs, mon
 
 def test_details_are_judged_as_the_objective_counts_them(inputs, recorded):
     """Error and slope of the same pictures: squares sum to those of the error with every frequency weighed."""
-    from art_nodes.core.bank import frequency_gain
+    from art_nodes.core.spectrum import frequency_gain
 
     grid = optimal_schedule(recorded[workflows.SDXL]).sigmas(4).numpy()
     with torch.inference_mode():
