@@ -22,11 +22,10 @@ from .caches import check_uncached
 from .comparing_grids import find_entries, parse_steps
 from .comparing_plot import draw_errors
 from .comparing_progress import Meter
-from .comparing_results import Cell, Measured, end_errors, first_part
+from .comparing_results import Cell, Measured, comparison_record, end_errors, first_part
 from .comparing_samplers import check_sampler, count_calls, sample
 from .comparing_sheet import check_vae, no_pictures, try_sheet
 from .comparing_text import cost_text, counted, table_text
-from .events import comparison_record
 from .recording import LARGEST_SEED, describe_model, empty_like, flat, gaussian
 
 # Tried with 100 model calls on the demo model as EDM, as SDXL and under a flow's noise levels: this pair ends within

@@ -95,3 +95,13 @@ def end_errors(end, reference) -> np.ndarray:
 def first_part(latent) -> torch.Tensor:
     """The latent, or the first of a nested one, which holds the pictures."""
     return latent.unbind()[0] if getattr(latent, "is_nested", False) else latent
+
+
+def comparison_record(measured, learned, sampler_name: str) -> dict:
+    """A comparison's error curves as plain values, for ART Compare's `ui`; `learned` names the ART schedules."""
+    curves = []
+    for name in measured.ranked():
+        points = sorted((int(cell.calls), int(cell.steps), float(cell.rms)) for cell in measured.cells
+                        if cell.name == name and math.isfinite(cell.rms) and cell.rms > 0)
+        curves.append({"name": name, "learned": name in learned, "points": [list(point) for point in points]})
+    return {"sampler": sampler_name, "noises": int(measured.noises), "curves": curves}

@@ -8,7 +8,6 @@ import functools
 import json
 import logging
 import math
-import sys
 import threading
 import time
 from collections import OrderedDict
@@ -18,6 +17,7 @@ import numpy as np
 
 from ..core.clock import read_clock
 from ..core.files import as_json
+from .page import node_place, running_server
 
 MESSAGE = "art.train"
 SEND_SECONDS = 0.2  # at least, between messages
@@ -38,22 +38,6 @@ def last_states(client: str) -> list[dict]:
     """The last state of every node that `client` has trained with since the host started, oldest first."""
     with _lock:
         return [dict(state) for (owner, _, _), state in _last.items() if client and owner == client]
-
-
-def node_place(hidden) -> dict:
-    """Where a node is, as the page calls it, from its hidden inputs `unique_id` and `extra_pnginfo`: id and workflow.
-
-    Of several workflows that are open in a page each may have a node of that id.
-    """
-    extra, node_id = getattr(hidden, "extra_pnginfo", None), getattr(hidden, "unique_id", None)
-    workflow = extra.get("workflow") if isinstance(extra, dict) else None
-    known = workflow.get("id") if isinstance(workflow, dict) else None
-    return {"node": None if node_id is None else str(node_id), "workflow": known if isinstance(known, str) else None}
-
-
-def told(hidden, text: str) -> dict:
-    """What a node says in words when it has run, for its `ui`; the page shows it below the node's widgets."""
-    return {"text": [text], "art_told": [{**node_place(hidden), "text": text}]}
 
 
 def _never_raises(method):
@@ -184,16 +168,6 @@ def thinned(points: list, most: int = MOST_POINTS) -> list:
     return [list(points[round(i * (len(points) - 1) / (most - 1))]) for i in range(most)]
 
 
-def comparison_record(measured, learned, sampler_name: str) -> dict:
-    """A comparison's error curves as plain values, for ART Compare's `ui`; `learned` names the ART schedules."""
-    curves = []
-    for name in measured.ranked():
-        points = sorted((int(cell.calls), int(cell.steps), float(cell.rms)) for cell in measured.cells
-                        if cell.name == name and math.isfinite(cell.rms) and cell.rms > 0)
-        curves.append({"name": name, "learned": name in learned, "points": [list(point) for point in points]})
-    return {"sampler": sampler_name, "noises": int(measured.noises), "curves": curves}
-
-
 def _clock_points(clock) -> list[float]:
     """A clock's sigmas at equally spaced times, of a long clock fewer."""
     sigmas = np.asarray(clock, dtype=float)
@@ -208,8 +182,3 @@ def _next_run() -> int:
     with _lock:
         _newest_run = max(_newest_run + 1, time.time_ns() // 1_000_000)
         return _newest_run
-
-
-def running_server():
-    """The running host's server, or None; importing it elsewhere would make half a server."""
-    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)

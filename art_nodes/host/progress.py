@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import comfy.model_management
 
-from .events import running_server
+from .page import running_server
 
 UPDATE_SECONDS = 0.2  # at least, between updates of a bar: each has the host tell every client of the whole graph
 

@@ -18,8 +18,9 @@ from aiohttp import web
 
 from ..core import Schedule, ScheduleFileError
 from . import library
-from .events import last_states, running_server
+from .events import last_states
 from .host_schedules import usable_grid
+from .page import running_server
 
 LADDERS = ("karras", "normal")
 MOST_STEPS = 1000  # of a ladder that is drawn

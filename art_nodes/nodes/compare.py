@@ -5,7 +5,7 @@ from comfy_api.latest import io, ui
 
 from ..host.comparing import compare
 from ..host.comparing_grids import fingerprint_names
-from ..host.events import node_place
+from ..host.page import node_place
 from ..host.progress import node_text
 from .newer import SEED_CONTROL, found_by
 

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.events import told
+from ..host.page import told
 from ..host.schedule_tools import FORMATS, export
 from ..host.sigmas import choices
 from .by_name import ByName

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.events import told
+from ..host.page import told
 from ..host.recordings import record_to_file
 from .newer import SEED_CONTROL
 

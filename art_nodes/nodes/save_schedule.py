@@ -2,8 +2,8 @@
 
 from comfy_api.latest import io
 
-from ..host.events import told
 from ..host.library import times_lost
+from ..host.page import told
 from ..host.schedule_tools import save
 
 

@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io, ui
 
-from ..host.events import told
+from ..host.page import told
 from ..host.schedule_tools import describe, names, pick
 from .by_name import ByName
 

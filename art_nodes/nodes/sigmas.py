@@ -2,7 +2,7 @@
 
 from comfy_api.latest import io
 
-from ..host.events import node_place
+from ..host.page import node_place
 from ..host.sigmas import choices, read_sigmas
 from .by_name import ByName
 from .newer import found_by

@@ -1,5 +1,7 @@
 """ART Compare's table, verdicts, plot, contact sheet and progress, from made-up numbers."""
 
+import json
+import math
 import sys
 import types
 
@@ -275,3 +277,18 @@ def test_text_on_the_node_where_the_host_can(comfy, monkeypatch):
         assert sent == expected
     monkeypatch.delitem(sys.modules, "server")
     node_text("12:5")("no server at all")
+
+
+def test_a_comparison_as_plain_values(results):
+    def cell(name, steps, rms):
+        return types.SimpleNamespace(name=name, steps=steps, calls=2 * steps - 1, rms=rms)
+
+    measured = types.SimpleNamespace(
+        noises=8, ranked=lambda: ["mine", "karras", "broken"],
+        cells=(cell("karras", 6, 0.2), cell("mine", 10, 0.05), cell("mine", 6, np.float64(0.1)),
+               cell("broken", 6, math.nan), cell("broken", 10, 0.0)))
+    told = json.loads(json.dumps(results.comparison_record(measured, {"mine"}, "heun"), allow_nan=False))
+    assert told == {"sampler": "heun", "noises": 8, "curves": [
+        {"name": "mine", "learned": True, "points": [[11, 6, 0.1], [19, 10, 0.05]]},
+        {"name": "karras", "learned": False, "points": [[11, 6, 0.2]]},
+        {"name": "broken", "learned": False, "points": []}]}

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import types
 
 import numpy as np
@@ -39,7 +40,7 @@ def _nothing_kept(monkeypatch):
 def server(monkeypatch):
     made = Server()
     module = types.SimpleNamespace(PromptServer=types.SimpleNamespace(instance=made))
-    monkeypatch.setitem(events.sys.modules, "server", module)
+    monkeypatch.setitem(sys.modules, "server", module)
     return made
 
 
@@ -175,7 +176,7 @@ def test_the_record_for_the_nodes_output(server, clock):
 @pytest.mark.parametrize("module", [None, types.SimpleNamespace(),
                                     types.SimpleNamespace(PromptServer=types.SimpleNamespace())])
 def test_without_a_server_all_is_silent(monkeypatch, clock, module):
-    monkeypatch.setitem(events.sys.modules, "server", module)
+    monkeypatch.setitem(sys.modules, "server", module)
     told = events.TrainingEvents("5", None, clock)
     run(told, clock)
     assert told.record()["name"] == "mine"
@@ -201,18 +202,3 @@ def test_a_run_that_no_page_queued_is_told_to_none(server, clock):
 def test_without_a_node_nothing_is_sent(server, clock):
     run(events.TrainingEvents(None, None, clock), clock)
     assert server.sent == []
-
-
-def test_a_comparison_as_plain_values():
-    def cell(name, steps, rms):
-        return types.SimpleNamespace(name=name, steps=steps, calls=2 * steps - 1, rms=rms)
-
-    measured = types.SimpleNamespace(
-        noises=8, ranked=lambda: ["mine", "karras", "broken"],
-        cells=(cell("karras", 6, 0.2), cell("mine", 10, 0.05), cell("mine", 6, np.float64(0.1)),
-               cell("broken", 6, math.nan), cell("broken", 10, 0.0)))
-    told = json.loads(json.dumps(events.comparison_record(measured, {"mine"}, "heun"), allow_nan=False))
-    assert told == {"sampler": "heun", "noises": 8, "curves": [
-        {"name": "mine", "learned": True, "points": [[11, 6, 0.1], [19, 10, 0.05]]},
-        {"name": "karras", "learned": False, "points": [[11, 6, 0.2]]},
-        {"name": "broken", "learned": False, "points": []}]}
