@@ -11,9 +11,10 @@ from .actor_critic import ActorCritic
 from .bank import OrbitBank
 from .clock import steepness
 from .environment import BankEnvironment, ReplayEnvironment
+from .grids import edm_clock
 from .live import LiveEnvironment, LiveModel
 from .objectives import split_objective
-from .policy import BaseClock, edm_clock
+from .policy import BaseClock
 from .schedule import Schedule
 
 WARM_UP = 5  # iterations in which only the critic learns

@@ -7,7 +7,8 @@ u - s says how far an episode is ahead of its time.
 
 import numpy as np
 
-RHO = 7.0
+from .grids import hats
+
 # |Q| of an episode's own orbit never counts for less than this share of E|Q| in the policy's
 # variance: an orbit that happens to be flat here would explore without bounds.
 VARIANCE_CLAMP = 0.25
@@ -17,16 +18,6 @@ FAR_OFF = 0.3
 MAX_CORRECTION = 10.0
 # Hats over the clock for what the actor makes of x; one fewer counts, since x has no say at the end.
 STATE_KNOTS = 7
-
-
-def edm_clock(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray:
-    """Where learning starts: EDM's rho = 7 grid, shifted by sigma_min so that it reaches 0; (nodes + 1,) of p."""
-    offset = sigma_min / sigma_max
-    top, bottom = (1 + offset) ** (1 / RHO), offset ** (1 / RHO)
-    u = np.linspace(0, 1, nodes + 1)
-    position = 1 + offset - (top * (1 - u) + bottom * u) ** RHO
-    position[0], position[-1] = 0.0, 1.0
-    return position
 
 
 class BaseClock:
@@ -65,12 +56,6 @@ class BaseClock:
     def log_speed(self, position: np.ndarray) -> np.ndarray:
         """ln(dp/du) at physical time p."""
         return np.interp(position, self.read_at, self.log_speeds)
-
-
-def hats(values: np.ndarray, count: int) -> np.ndarray:
-    """Piecewise-linear basis on [0, 1]: (E,) -> (E, count), each row sums to 1."""
-    place = np.clip(values, 0.0, 1.0) * (count - 1)
-    return np.maximum(0.0, 1 - np.abs(place[:, None] - np.arange(count)))
 
 
 class GaussianPolicy:

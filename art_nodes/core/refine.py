@@ -8,8 +8,8 @@ from .bank import OrbitBank
 from .checks import check_steps
 from .clock import optimal_clock, read_clock
 from .dynamic import best_on_nodes, solvable
+from .grids import edm_clock, hats
 from .objectives import SamplerError
-from .policy import edm_clock, hats
 from .samplers import REPLAYS
 
 # Step counts that schedules hold a grid for; others read the nearest one as a clock.

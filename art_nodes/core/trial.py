@@ -20,8 +20,8 @@ from .checks import check_noise, check_step_grid
 from .clock import STARTS_ALIKE
 from .compare import Counted, Solver, find_solver, start_states
 from .exact import Denoiser
+from .grids import hats
 from .objectives import SamplerError
-from .policy import hats
 from .record import kept_elements
 from .refine import LARGEST_MOVE, grids_of, lengths_of, within_limits
 from .replay import Replay

@@ -12,7 +12,8 @@ import pytest
 from art_nodes.core import OrbitBank, TrainConfig, grid_cost
 from art_nodes.core.actor_critic import ActorCritic
 from art_nodes.core.environment import BankEnvironment
-from art_nodes.core.policy import BaseClock, edm_clock
+from art_nodes.core.grids import edm_clock
+from art_nodes.core.policy import BaseClock
 from tests.core import targets
 
 T, STEPS = 3.0, 64

@@ -13,8 +13,8 @@ from art_nodes.core.actor_critic import ActorCritic
 from art_nodes.core.clock import steepness
 from art_nodes.core.environment import BankEnvironment
 from art_nodes.core.exact import gaussian, mixture
+from art_nodes.core.grids import edm_clock
 from art_nodes.core.learn import STEEP, prepare
-from art_nodes.core.policy import edm_clock
 from tests.core import targets
 
 SEEDS = range(3)

@@ -9,8 +9,8 @@ import torch
 
 from art_nodes.core import LiveModel, TrainConfig, learn, learn_schedule, optimal_schedule, record_orbits
 from art_nodes.core.exact import gaussian
+from art_nodes.core.grids import edm_clock
 from art_nodes.core.live import LiveEnvironment, _takes_generator
-from art_nodes.core.policy import edm_clock
 from tests.core import targets
 
 SMALL = TrainConfig(iterations=10, episodes=4, clock_nodes=8, knots=4)

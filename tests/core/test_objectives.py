@@ -29,6 +29,7 @@ from art_nodes.core.compare import euler, heun
 from art_nodes.core.dynamic import best_on_nodes
 from art_nodes.core.environment import ReplayEnvironment
 from art_nodes.core.exact import gaussian
+from art_nodes.core.grids import edm_clock
 from art_nodes.core.objectives import (
     LARGEST_GROWTH,
     NOISY,
@@ -38,7 +39,6 @@ from art_nodes.core.objectives import (
     split_objective,
     spread,
 )
-from art_nodes.core.policy import edm_clock
 from art_nodes.core.refine import best_grid, descend, lengths_of, refine
 from art_nodes.core.samplers import REPLAYS
 from tests.core import targets
