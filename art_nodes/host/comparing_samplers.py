@@ -15,6 +15,7 @@ import torch
 
 from ..demo.unet import CLASSES
 from .demo_model import DRESSES, NO_CLASS, build_model, class_conditioning
+from .progress import check_interrupt
 from .recording import LARGEST_SEED, gaussian
 
 # From the seed of the start noise to that of what a sampler adds. On the CPU both are drawn alike: with one seed the
@@ -95,7 +96,8 @@ def count_calls(name: str, steps: int) -> int:
     except (comfy.model_management.InterruptProcessingException, torch.cuda.OutOfMemoryError):
         raise
     except Exception as error:
-        raise ValueError(f"steps must suit the sampler; {name} fails at {steps} ({error}); ask for more") from error
+        raise ValueError(f"steps must suit the sampler; {name} fails at {steps} ({error}); take another "
+                         "number") from error
     return len(trial.seen)
 
 
@@ -122,7 +124,11 @@ class _Trial:
         self.seen = []
         conditions = class_conditioning(CLASSES[0]), class_conditioning(NO_CLASS)
         return sample(self.model, *conditions, TRIED_CFG, self.noise, self.latent, name, self.grid(steps), seed,
-                      lambda sigma: self.seen.append(float(sigma.flatten()[0])))
+                      self._called)
+
+    def _called(self, sigma: torch.Tensor) -> None:
+        check_interrupt()  # thousands of steps take a minute
+        self.seen.append(float(sigma.flatten()[0]))
 
     def visited(self, steps: int) -> bool:
         """Whether the model was called at every sigma of the grid above 0."""

@@ -28,6 +28,7 @@ AUTO = "auto"  # stands for the schedule of the model's family and is no schedul
 # The kinds of auto, and how the names of the schedules end that they take: <family>, <family>-dpmpp_2m, <family>-clock.
 AUTOS = {AUTO: "", f"{AUTO}-dpmpp_2m": "-dpmpp_2m", f"{AUTO}-clock": "-clock"}
 MAX_NAME = 100
+LEAST_ROOM = 2**20  # bytes that a folder must take, more than any schedule
 MOST_LISTED = 40  # names in a message
 LARGEST_HASHED = 16 * 2**20  # bytes; no schedule is so large, but a checkpoint may lie in the wrong folder
 GOOD_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -192,13 +193,16 @@ def saved_line(saved: str, wanted: str) -> str:
 
 
 def check_writable(folder: Path) -> None:
-    """ValueError where no file can be made in a folder, so that it is told before the work; makes a missing folder."""
+    """ValueError where no file can be written in a folder, so that it is told before the work; makes a missing one."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{uuid.uuid4().hex}"  # tempfile would try for ever where Windows forbids it
         probe.touch(exist_ok=False)
-        with contextlib.suppress(OSError):  # a virus scanner may hold it: that it could be made is what counts
-            probe.unlink()
+        try:
+            probe.write_bytes(bytes(LEAST_ROOM))  # a full disk still takes an empty file
+        finally:
+            with contextlib.suppress(OSError):  # a virus scanner may hold it: that it could be made is what counts
+                probe.unlink()
     except OSError as error:
         raise ValueError(f"the folder {folder} must be one that ComfyUI can write to; got {error.strerror or error}; "
                          "change its permissions, free some space, or configure another folder") from error

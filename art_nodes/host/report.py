@@ -48,6 +48,13 @@ def bank_lines(bank: OrbitBank, seconds: float) -> list[str]:
     ]
 
 
+def guidance_lines(bank: OrbitBank, cfg: float) -> list[str]:
+    """Why another cfg was recorded than was asked for, if it was."""
+    if bank.metadata["cfg"] == cfg:
+        return []
+    return [f"one conditioning is wired to positive and negative: nothing is guided, and cfg {cfg:g} is as good as 1"]
+
+
 def prompts_lines(positive, orbits: int, batch_size: int) -> list[str]:
     """How many of a batch of prompts were learned on, if not all."""
     given, used = max((len(part) for part, *_ in positive), default=0), min(orbits, batch_size)

@@ -87,12 +87,18 @@ def _choose(name: str, schedule: Schedule | None, model) -> tuple[Schedule, str 
     if schedule is not None:
         return schedule, None, "The connected schedule."
     if not isinstance(name, str) or name not in AUTOS:
-        return load_schedule(name), name, f"The schedule {name}."
+        return load_schedule(name), name, f"The schedule {name}.{_also_yours(name)}"
     if model is None:
         raise ValueError(f"schedule_name {name} needs the model; got none; connect the MODEL that is sampled, or "
                          f"choose one of: {shown(schedule_names())}, or make one with ART Train")
     choice, chosen = choose_schedule(model_facts(model), AUTOS[name])
     return chosen, choice.taken, f"{name} took {choice.taken}: {choice.reason}."
+
+
+def _also_yours(name: str) -> str:
+    """Where the user's own schedule is, if a bundled one has its name, as one that came with an update."""
+    own = library.TRAINED_PREFIX + name
+    return f" One of yours by that name is listed as {own}." if own in schedule_names() else ""
 
 
 def _sigmas(schedule: Schedule, steps: int, denoise: float, model) -> torch.Tensor:

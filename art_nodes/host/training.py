@@ -33,6 +33,7 @@ from .report import (
     bank_lines,
     comparison_lines,
     fitting_lines,
+    guidance_lines,
     host_grids,
     learning_lines,
     prompts_lines,
@@ -49,6 +50,10 @@ OBJECTIVE = "end:euler"  # where nothing else is said, in the node as in a workf
 # What fitting grids to a sampler takes, for the bar only.
 FITTING_SECONDS = 10.0
 TO_USE = "choose it in ART Sigmas, then mute ART Train: it would train again whenever the prompt or a setting changes"
+MOST_COMPARED = 1000  # steps; replaying all schedules of more takes longer than learning, and nobody samples so
+NOT_COMPARED = f"With more than {MOST_COMPARED} steps it is not compared with the host's schedules."
+MOST_MEMORY = 4 * 2**30  # bytes for learning
+FEATURES, COPIES = 11, 3  # numbers kept of a step beside the actor's knots; how often an update holds them all
 MOST_FITTED = max(REFINED_STEPS)  # steps; more than that differ little, and fitting them takes long
 log = logging.getLogger(__name__)
 
@@ -91,8 +96,10 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     check_trial(trial_calls, objective, steps)
     check_pictures(model, latent_image, nodes, objective, references)
     config = TrainConfig(seed=seed, **settings)
-    folder_to_save_in()
     learns = method == METHODS[0]
+    if learns:
+        check_memory(config)
+    folder_to_save_in()
     events = events or TrainingEvents(None)
     progress = TrainingProgress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
                                 trial_calls, events)
@@ -122,15 +129,17 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     progress.show(TOTAL)
     saved = save_schedule(schedule, name)
 
-    grids = host_grids(model, sampler, steps)
+    compared = steps <= MOST_COMPARED
+    grids = host_grids(model, sampler, steps) if compared else {}
     sigmas = schedule.sigmas(steps)
     plotted = {other: grids[other] for other in PLOTTED if grids.get(other) is not None}
     plot = draw_plot(schedule, steps, plotted, costs, bank.sigma_min)
     lines = [
-        *bank_lines(bank, recording_seconds), *prompts_lines(positive, orbits, batch_size(latent_image)),
+        *bank_lines(bank, recording_seconds), *guidance_lines(bank, cfg),
+        *prompts_lines(positive, orbits, batch_size(latent_image)),
         *learning_lines(schedule, costs, bank, learning_seconds),
         *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds),
-        *comparison_lines(bank, sigmas, grids, steps, objective),
+        *(comparison_lines(bank, sigmas, grids, steps, objective) if compared else [NOT_COMPARED]),
     ]
     events.finished(saved, schedule)
     return Trained(saved, schedule, sigmas, plot, "\n".join([saved_line(saved, name), TO_USE, *lines]))
@@ -164,6 +173,15 @@ def _learn(bank: OrbitBank, config: TrainConfig, progress: TrainingProgress) -> 
         progress.events.learned(last, config.iterations)
         progress.learned(last.iteration, config.iterations)
     return last.schedule, costs
+
+
+def check_memory(config: TrainConfig) -> None:
+    """ValueError for roll-outs that would fill the memory, and take ComfyUI with them."""
+    wanted = COPIES * config.episodes * config.clock_nodes * (config.knots + FEATURES) * 8
+    if wanted > MOST_MEMORY:
+        raise ValueError(f"episodes, clock_nodes and knots must leave room in memory: {config.episodes}, "
+                         f"{config.clock_nodes} and {config.knots} take {wanted / 2**30:.1f} GiB, and "
+                         f"{MOST_MEMORY / 2**30:g} at most are taken; 128, 64 and 32 do")
 
 
 def batch_size(latent_image: dict) -> int:

@@ -55,7 +55,8 @@ def model_inputs() -> list:
     return [
         io.Model.Input("model", tooltip="The model to compare on, with its LoRAs, shift and other patches."),
         io.Conditioning.Input("positive", tooltip="The prompt."),
-        io.Conditioning.Input("negative", tooltip="The negative prompt."),
+        io.Conditioning.Input("negative", tooltip="The negative prompt; to a model that takes none connect the "
+                                                  "positive again."),
         io.Latent.Input("latent_image", tooltip="Only its size counts. Its batch size is that of the model calls."),
         io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01,
                        tooltip="The guidance you will sample with."),

@@ -24,7 +24,8 @@ class ARTRecordOrbits(io.ComfyNode):
             inputs=[
                 io.Model.Input("model", tooltip="The model to record, with its LoRAs, shift and other patches."),
                 io.Conditioning.Input("positive", tooltip="The prompt."),
-                io.Conditioning.Input("negative", tooltip="The negative prompt."),
+                io.Conditioning.Input("negative", tooltip="The negative prompt; to a model that takes none connect the "
+                                                          "positive again."),
                 io.Latent.Input("latent_image", tooltip="Only its size counts. Its batch size is that of the model "
                                                         "calls."),
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01,

@@ -64,7 +64,8 @@ def main_inputs() -> list:
         io.Conditioning.Input("positive", tooltip="A prompt like those you will use. Better a batch of prompts, with a "
                                                   "latent_image of the same batch size: a model call takes as many "
                                                   "prompts as it has latents."),
-        io.Conditioning.Input("negative", tooltip="The negative prompt."),
+        io.Conditioning.Input("negative", tooltip="The negative prompt; to a model that takes none connect the "
+                                                  "positive again."),
         io.Latent.Input("latent_image", tooltip="Only its size counts. Its batch size is that of the model calls."),
         io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01,
                        tooltip="The guidance you will sample with."),

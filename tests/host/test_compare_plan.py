@@ -116,6 +116,25 @@ def test_calls_are_counted_by_trying(samplers, name, calls):
     assert {steps: samplers.count_calls(name, steps) for steps in calls} == calls
 
 
+def test_counting_calls_can_be_stopped(comfy, monkeypatch, samplers):
+    """Thousands of steps of several samplings take a minute even on the tiny model."""
+    import comfy.model_management as management
+
+    called = []
+
+    def stopped_at_once(model, x, sigmas, extra_args=None, **_options):
+        for sigma in sigmas[:-1]:
+            called.append(sigma)
+            management.interrupt_current_processing()
+            model(x, sigma * x.new_ones(len(x)), **extra_args)
+        return x
+
+    of_another_pack(comfy, monkeypatch, stopped_at_once)
+    with pytest.raises(management.InterruptProcessingException):
+        samplers.count_calls("theirs", 20)
+    assert len(called) < 20
+
+
 def test_a_sampler_that_cannot_take_so_few_steps(comfy, monkeypatch, samplers):
     def needs_three(model, x, sigmas, **_options):
         if len(sigmas) < 4:
@@ -123,7 +142,7 @@ def test_a_sampler_that_cannot_take_so_few_steps(comfy, monkeypatch, samplers):
         return x
 
     of_another_pack(comfy, monkeypatch, needs_three)
-    with pytest.raises(ValueError, match="theirs fails at 2 .too short.; ask for more"):
+    with pytest.raises(ValueError, match="theirs fails at 2 .too short.; take another number"):
         samplers.count_calls("theirs", 2)
 
 

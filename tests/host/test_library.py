@@ -178,6 +178,18 @@ def test_a_folder_that_refuses_files_is_refused_at_once(library, tmp_path, monke
     assert len(refused) == 1
 
 
+def test_a_full_disk_is_told_before_the_work(library, trained, monkeypatch):
+    """It takes an empty file all the same, and the part of one that fitted is not left behind."""
+    def full(path, data):
+        path.touch()
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    with pytest.raises(ValueError, match="must be one that ComfyUI can write to; got No space left on device; .*free"):
+        library.folder_to_save_in()
+    assert list(trained.iterdir()) == []
+
+
 def test_a_folder_whose_new_files_are_held_is_written_to(library, trained, monkeypatch):
     """As virus scanners do on Windows: that the file which was tried cannot be deleted is no refusal."""
     def unlink(*_, **__):

@@ -279,6 +279,19 @@ def test_a_family_names_its_others(comfy):
     assert siblings("sdxl") == ["sdxl-clock", "sdxl-dpmpp_2m"]
 
 
+def test_a_bundled_schedule_that_takes_ones_own_name_is_told(library):
+    """As an update may bring one."""
+    from art_nodes.host.sigmas import read_sigmas
+
+    library.save_schedule(schedules.schedule(), "s")
+    assert "listed as" not in read_sigmas("s", 4, 1.0).text
+    schedules.schedule(top=7.0).save(library.BUNDLED / "s.safetensors")
+    reading = read_sigmas("s", 4, 1.0)
+    assert reading.sigmas[0] == 7
+    assert "The schedule s. One of yours by that name is listed as trained/s." in reading.text
+    assert read_sigmas("trained/s", 4, 1.0).sigmas[0] == 80
+
+
 def test_what_a_schedule_is_for(comfy):
     """The paper's clock is for no sampler, though its objective is called euler."""
     from art_nodes.host.sigmas import sampler_line

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from art_nodes.core import OrbitBank, record_orbits, recording_grid
+from art_nodes.core import OrbitBank, TrainConfig, record_orbits, recording_grid
 from art_nodes.core.objectives import SamplerError
 from art_nodes.demo import demo_denoiser, load_network
 from tests.host import schedules, workflows
@@ -333,6 +333,35 @@ def test_interrupt_at_any_moment(comfy, monkeypatch, watch_bar, training, demo, 
     assert len(seen) == update and files(tmp_path) == []
     assert not management.processing_interrupted()
     monkeypatch.undo()
+
+
+@pytest.mark.parametrize("settings", [{"episodes": 4096, "clock_nodes": 1024},
+                                      {"episodes": 4096, "clock_nodes": 512, "knots": 256}])
+def test_learning_that_would_fill_the_memory_is_refused_at_once(training, demo, monkeypatch, settings):
+    """Both are within the widgets' limits, and the second took ComfyUI with it."""
+    monkeypatch.setattr(training, "record", lambda *_, **__: pytest.fail("the model was called"))
+    with pytest.raises(ValueError, match="episodes, clock_nodes and knots must leave room in memory: 4096, .* GiB"):
+        quick(training, demo[workflows.EDM], **settings)
+    training.check_memory(TrainConfig(episodes=1024, clock_nodes=256, knots=128))
+
+
+def test_very_many_steps_are_not_compared(training, demo, monkeypatch):
+    monkeypatch.setattr(training, "MOST_COMPARED", 5)
+    assert "strongest built-in" in quick(training, demo[workflows.EDM], steps=5).report
+    trained = quick(training, demo[workflows.EDM], steps=6)
+    assert training.NOT_COMPARED in trained.report and "strongest built-in" not in trained.report
+    assert len(trained.sigmas) == 7 and trained.plot.shape[0] == 1
+
+
+@pytest.mark.parametrize("objective", ["euler", "end:euler"])
+def test_one_conditioning_for_both_is_no_guidance(training, demo, objective):
+    """As models without a negative are wired: what is learned is what cfg 1 gives, and the report says why."""
+    model, positive, negative, latent = demo[workflows.EDM]
+    runs = [quick(training, (model, positive, other, latent), name=name, cfg=cfg, objective=objective)
+            for name, other, cfg in (("both", positive, 7.0), ("one", positive, 1.0), ("guided", negative, 7.0))]
+    assert torch.equal(runs[0].sigmas, runs[1].sigmas) and not torch.equal(runs[0].sigmas, runs[2].sigmas)
+    assert [run.schedule.provenance["cfg"] for run in runs] == [1.0, 1.0, 7.0]
+    assert ["nothing is guided, and cfg 7 is as good as 1" in run.report for run in runs] == [True, False, False]
 
 
 def test_interrupt_within_the_first_grid(comfy, monkeypatch, training, demo, tmp_path):

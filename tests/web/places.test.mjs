@@ -217,6 +217,23 @@ test('messages of other trainings ask the server for nothing', async () => {
   assert.equal(ladders(), before + 1);
 });
 
+test('a schedule that comes from a muted or bypassed node is not what will be read', async () => {
+  const [train, sigmas] = [create('ARTTrain'), create('ARTSigmas', NAMED)];
+  train.connect(0, sigmas, sigmas.inputs.findIndex((each) => each.name === 'schedule'));
+  train.outputs[0].type = 'ART_SCHEDULE';
+  const text = async () => {
+    sigmas.onConnectionsChange();
+    await settle();
+    return plotOf(sigmas).element.textContent;
+  };
+  const drawn = [];
+  for (const mode of [0, 2, 4]) {
+    train.mode = mode;
+    drawn.push(/what comes over a wire is drawn when it has run/.test(await text()));
+  }
+  assert.deepEqual(drawn, [true, false, false]);
+});
+
 /** A KSampler in a subgraph whose sides have ids of the newer kind, texts. */
 function inSubgraph() {
   const inner = new FakeGraph('inner');

@@ -2,6 +2,8 @@
 
 import { allGraphs, connect, connectOutput, createNode, setWidget, undoable } from './host.mjs';
 
+const [MUTED, BYPASSED] = [2, 4]; // a node's mode
+
 /**
  * A node of the page as plain data.
  * @param {any} node
@@ -38,11 +40,17 @@ export function neighbours(node) {
   };
 }
 
-/** @returns {string} what an input is wired to, "5:0" for the first output of node 5; empty if to nothing */
+/** @returns {string} what feeds an input, "5:0" for the first output of node 5; empty if nothing does */
 export function sourceOf(node, name) {
   const index = node.inputs?.findIndex((input) => input.name === name) ?? -1;
   const link = index >= 0 ? inputLink(node, index) : null;
-  return link ? `${link.origin_id}:${link.origin_slot}` : '';
+  return link && !isCut(node.graph?.getNodeById?.(link.origin_id), link) ? `${link.origin_id}:${link.origin_slot}` : '';
+}
+
+/** Whether the host runs as if a wire were not there: from a muted node, or a bypassed one with nothing to hand on. */
+function isCut(origin, link) {
+  const type = origin?.outputs?.[link.origin_slot]?.type;
+  return origin?.mode === MUTED || (origin?.mode === BYPASSED && !origin.inputs?.some((input) => input.type === type));
 }
 
 /** The wire of an input; older hosts are asked through the graph. */
