@@ -23,6 +23,7 @@ MESSAGE = "art.train"
 SEND_SECONDS = 0.2  # at least, between messages
 MOST_POINTS = 400  # of the cost curve in a message
 MOST_CLOCK = 129  # sigmas of a clock in a message
+MOST_STEPS = 100  # that are marked in a picture
 MOST_RUNS = 32  # last states that are kept
 RECORDING, LEARNING, REFINING, TRYING = "recording", "learning", "refining", "trying"
 FINISHED, FAILED = "finished", "failed"
@@ -67,7 +68,8 @@ class TrainingEvents:
         self.state = {
             "node": self.node_id, "workflow": workflow if isinstance(workflow, str) else None, "run": _next_run(),
             "number": 0, "phase": RECORDING, "done": 0, "total": 0, "calls": 0, "seconds": 0.0, "left": None,
-            "start": [], "clock": [], "costs": [], "iteration": 0, "iterations": 0, "name": None, "phase_seconds": 0.0,
+            "start": [], "clock": [], "ladder": [], "costs": [], "iteration": 0, "iterations": 0,
+            "name": None, "phase_seconds": 0.0,
         }
         self.phase_started = self.started
 
@@ -112,9 +114,11 @@ class TrainingEvents:
         self._tell(TRYING, done, total)
 
     @_never_raises
-    def finished(self, saved_name: str, schedule=None) -> None:
-        """The run is over and saved; always sent."""
+    def finished(self, saved_name: str, schedule=None, steps: int = 0) -> None:
+        """The run is over and saved; always sent. With a schedule its clock, and the sigmas of so many steps."""
         known = {} if schedule is None else {"clock": _clock_points(schedule.clock)}
+        if schedule is not None and 0 < steps <= MOST_STEPS:
+            known["ladder"] = schedule.sigmas(steps).tolist()
         self._tell(FINISHED, self.state["total"], self.state["total"], name=str(saved_name), left=0.0, **known)
 
     @_never_raises

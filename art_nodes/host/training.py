@@ -141,7 +141,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
         *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds),
         *(comparison_lines(bank, sigmas, grids, steps, objective) if compared else [NOT_COMPARED]),
     ]
-    events.finished(saved, schedule)
+    events.finished(saved, schedule, steps)
     return Trained(saved, schedule, sigmas, plot, "\n".join([saved_line(saved, name), TO_USE, *lines]))
 
 

@@ -139,6 +139,17 @@ def test_stopped_runs(server, clock):
     assert server.sent[-1][1]["phase"] == "finished"
 
 
+@pytest.mark.parametrize("steps, marked", [(6, 6), (100, 100), (101, None), (0, None)])
+def test_the_end_tells_the_steps_that_are_sampled(server, clock, steps, marked):
+    """Of a grid, where there is one, and not of the clock."""
+    times = np.linspace(0, 1, 33)
+    schedule = Schedule(80 * (1 - times) ** 2, grids={6: np.array([80.0, 30.0, 10.0, 3.0, 1.0, 0.3, 0.0])})
+    events.TrainingEvents("5", None, clock).finished("mine", schedule, steps)
+    told = server.sent[-1][1]
+    assert told["ladder"] == ([] if marked is None else schedule.sigmas(steps).tolist())
+    assert len(told["clock"]) == 33 and (steps != 6 or told["ladder"][1] == 30)
+
+
 def test_an_error_is_told_and_goes_on(server, clock):
     with pytest.raises(KeyboardInterrupt), events.TrainingEvents(5, None, clock) as told:
         told.recorded(1, 10)

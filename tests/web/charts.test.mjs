@@ -52,6 +52,10 @@ test('a training from its first call to its end', () => {
   assert.deepEqual(chart.panels[1].x.domain, [0, 10]);
   const over = trainingChart(readMessage({ ...learning, phase: 'finished', name: HOSTILE }));
   assert.match(over.status, /saved as <img src=x onerror=alert\(1\)> · cost 1.1 of the optimum/);
+  const marked = trainingChart(readMessage({ ...learning, phase: 'finished', ladder: [90, 9, 0.001, 0] })).panels[0];
+  const [dots] = marked.series.filter((each) => each.name === '3 steps');
+  assert.deepEqual(dots.dots, [[0, 90], [1 / 3, 9], [2 / 3, 0.001]]);
+  assert.ok(marked.y.domain[0] < 0.001 && marked.y.domain[1] > 90 && finite(marked));
   assert.match(trainingChart(readMessage({ ...base, phase: 'failed' })).status, /nothing was saved/);
   assert.doesNotMatch(over.status, /left/);
 });

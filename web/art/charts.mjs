@@ -116,16 +116,18 @@ export function trainingStatus(state) {
 }
 
 function clockPanel(state) {
-  const curves = [state.start, state.clock].filter((clock) => clock.length);
+  const curves = [state.start, state.clock, state.ladder].filter((clock) => clock.length);
   const all = curves.flat().filter((sigma) => sigma > 0);
   const points = (clock) => clock.map((sigma, i) => [i / (clock.length - 1), sigma]).filter(([, sigma]) => sigma > 0);
   const series = [{ name: say('start'), tone: 'start', line: points(state.start) },
-    { name: say(isOver(state) ? 'learned' : 'now'), tone: 'art', line: points(state.clock) }];
+    { name: say(isOver(state) ? 'learned' : 'now'), tone: 'art', line: points(state.clock) },
+    // What is sampled with: of an objective that fits grids the steps lie beside the clock.
+    { name: count(state.ladder.length - 1, 'step'), tone: 'other1', line: [], dots: points(state.ladder) }];
   return {
     title: say('clockTitle'),
     x: { label: say('clockShare'), domain: [0, 1], log: false },
     y: { label: say('sigma'), domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
-    series: series.filter((each) => each.line.length),
+    series: series.filter(({ line, dots = [] }) => line.length || dots.length),
     hover: points(state.clock).map(([x, y]) => (
       { x, y, text: say('clockPoint', { share: percent(x), sigma: number(y, 4) }) })),
   };

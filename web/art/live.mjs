@@ -9,9 +9,9 @@ const MOST_POINTS = 2000;
 /**
  * @typedef {{node: string, workflow: string | null, run: number, number: number, phase: string,
  *     done: number, total: number, calls: number, seconds: number, left: number | null,
- *     start: number[], clock: number[], costs: Array<[number, number]>, iteration: number, iterations: number,
- *     name: string | null}} LiveState one training run: times in seconds, clocks as sigmas, costs in units of the
- *     optimum by iteration
+ *     start: number[], clock: number[], ladder: number[], costs: Array<[number, number]>, iteration: number,
+ *     iterations: number, name: string | null}} LiveState one training run: times in seconds, clocks and the ladder of
+ *     the steps that are sampled as sigmas, costs in units of the optimum by iteration
  */
 
 /**
@@ -28,7 +28,8 @@ export function readMessage(message) {
     run, number: finite(message.number), phase,
     done: finite(message.done), total: finite(message.total), calls: finite(message.calls),
     seconds: finite(message.seconds), left: Number.isFinite(message.left) ? Math.max(0, message.left) : null,
-    start: clockOf(message.start), clock: clockOf(message.clock), costs: costsOf(message.costs),
+    start: clockOf(message.start), clock: clockOf(message.clock), ladder: clockOf(message.ladder),
+    costs: costsOf(message.costs),
     iteration: finite(message.iteration), iterations: finite(message.iterations),
     name: typeof message.name === 'string' ? message.name : null,
   };
