@@ -50,7 +50,7 @@ def _shares(schedules, weights) -> np.ndarray:
     if not len(schedules) or len(values) != len(schedules):
         raise ValueError(f"merging needs one weight for each of one schedule or more; got {len(schedules)} schedules "
                          f"and {len(values)} weights; pass as many of each")
-    if not np.isfinite(values).all() or (values < 0).any() or not values.sum() > 0:
+    if not np.isfinite(values).all() or (values < 0).any() or not values.any():
         raise ValueError(f"weights must be finite, >= 0 and not all 0; got {values.tolist()}; 1 and 1 weigh alike")
     return values / values.max() / (values / values.max()).sum()  # sums of tiny or huge weights would lose digits
 

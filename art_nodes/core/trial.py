@@ -329,9 +329,10 @@ def _improve(purse: _Purse, start: np.ndarray, best: np.ndarray, rivals: int) ->
     if grid is start:
         return start, 1.0
     new, old = (purse.sizes(which, unseen) for which in (grid, best))
+    if not better(new, old, rivals):
+        return start, 1.0
     # What is below the error of the recorded ends is not known to be so small.
-    ratio = max(new.mean(), purse.runs.floor) / max(old.mean(), purse.runs.floor)
-    return (grid, float(ratio)) if better(new, old, rivals) else (start, 1.0)
+    return grid, float(max(new.mean(), purse.runs.floor) / max(old.mean(), purse.runs.floor))
 
 
 def _apart(purse: _Purse, steps: int) -> tuple[list[int], list[int]]:

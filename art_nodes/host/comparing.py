@@ -152,8 +152,8 @@ def check_reference_steps(reference_steps: int, largest: int) -> int:
     """Return the reference's steps if they are well above the largest number of steps compared, else ValueError."""
     least = max(FINER * largest, LEAST_REFERENCE_STEPS)
     if reference_steps < least:
-        raise ValueError(f"reference_steps must be at least {FINER} times the largest number of steps compared, "
-                         f"{largest}; got {reference_steps}; set it to {least} or more")
+        raise ValueError(f"reference_steps must be at least {LEAST_REFERENCE_STEPS}, and {FINER} times the largest "
+                         f"number of steps compared, {largest}; got {reference_steps}; set it to {least} or more")
     return reference_steps
 
 
@@ -185,7 +185,8 @@ def measure(model, positive, negative, latent_image: dict, plan: Plan, *, cfg: f
         raise ValueError(f"seeds must be at least 1; got {seeds}; each is one batch of noise")
     latent = empty_like(model, latent_image)
     batch = first_part(latent).shape[0]
-    meter = Meter(plan.calls(seeds), cost_text(plan.calls(seeds), batch, seeds, shown * (1 + len(plan.jobs))), tell)
+    drawn = min(shown, batch) * (1 + len(plan.jobs))
+    meter = Meter(plan.calls(seeds), cost_text(plan.calls(seeds), batch, seeds, drawn), tell)
     run = _Run(model, positive, negative, cfg, latent, meter)
     errors, calls = {(job.name, job.steps): [] for job in plan.jobs}, {}
     for i in range(seeds):

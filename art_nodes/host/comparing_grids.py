@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import comfy.samplers
 import numpy as np
@@ -68,7 +68,11 @@ def find_entries(model, sampler_name: str, names: str | Iterable[str], schedule:
         entries += _everything(model, sampler_name) if name == ALL else [_find(model, sampler_name, name)]
     if not entries:
         raise ValueError("schedules must name at least one schedule; got none; write for example karras, normal")
-    return list({entry.name: entry for entry in entries}.values())
+    found = {}
+    for entry in entries:  # one that is named twice, as by auto too, is compared once, with all that is to say of it
+        known = found.get(entry.name, entry)
+        found[entry.name] = replace(entry, warnings=tuple(dict.fromkeys((*known.warnings, *entry.warnings))))
+    return list(found.values())
 
 
 def check_sigmas(sigmas: torch.Tensor) -> torch.Tensor:

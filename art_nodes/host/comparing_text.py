@@ -3,6 +3,7 @@
 import math
 
 from .comparing_results import Measured
+from .recording import batch_seed
 from .report import model_line
 
 WIDEST_NAME = 32
@@ -27,7 +28,7 @@ def table_text(measured: Measured, setting: dict, warnings: list[str]) -> str:
 
     setting: "sampler", "cfg", "seed", "seeds", "reference", "reference_steps", and "model" as describe_model tells it.
     """
-    first, last = setting["seed"], setting["seed"] + setting["seeds"] - 1
+    first, last = setting["seed"], batch_seed(setting["seed"], setting["seeds"] - 1)
     seeds = f"seed {first}" if first == last else f"seeds {first} to {last}"
     return "\n".join([
         f"{setting['sampler']}, cfg {setting['cfg']:g}, {counted(measured.noises, 'noise')} ({seeds})",

@@ -172,3 +172,28 @@ def test_without_grids_what_is_left_is_the_clock_which_is_of_no_sampler():
         assert not merged.grids and merged.provenance["objective"] == "euler"
     assert merge_schedules([made(10.0, 6), made(10.0, 6)]).provenance["objective"] == "end:dpmpp_2m"
     assert merge_schedules([made(10.0), made(10.0)]).provenance["objective"] == "end:dpmpp_2m"
+
+
+def test_a_least_sigma_above_the_start_is_not_taken_over():
+    """A file may say anything; of what is cut it may even have been true."""
+    assert "sigma_min" not in merge_schedules([straight(sigma_min=20.0), straight(sigma_min=20.0)]).provenance
+    kept = merge_schedules([straight(sigma_min=2.0), straight(sigma_min=2.0)]).provenance["sigma_min"]
+    assert kept == pytest.approx(2)
+
+
+@pytest.mark.parametrize("key", ["family", "model", "model_sampling", "latent_format", "shift", "cfg", "objective",
+                                 "learned_on", "carried_over", "meant_for", "data_std"])
+def test_what_tells_whether_a_schedule_suits_a_model_survives_merging(key):
+    one, other = straight(**{key: "this"}), straight(rate=2.0, **{key: "that"})
+    assert merge_schedules([one, one]).provenance[key] == "this"
+    assert merge_schedules([one, other]).provenance.get(key, "in part") .startswith("in part")
+
+
+def test_a_clock_that_is_left_out_sets_no_nodes():
+    assert len(merge_schedules([straight(nodes=17), straight(nodes=65)], [1, 0]).clock) == 17
+
+
+@pytest.mark.parametrize("unit", [1e308, 1e-320])
+def test_huge_and_tiny_weights_weigh_alike(unit):
+    one, other = straight(), straight(rate=2.0)
+    np.testing.assert_allclose(merge_schedules([one, other], [unit, unit]).clock, merge_schedules([one, other]).clock)

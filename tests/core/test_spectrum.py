@@ -9,7 +9,7 @@ from art_nodes.core import OrbitBank, TrainConfig, learn_schedule, record_orbits
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.objectives import SamplerError
 from art_nodes.core.refine import best_grid
-from art_nodes.core.spectrum import MAX_BYTES, MAX_COEFFICIENTS, Bands, bands_of
+from art_nodes.core.spectrum import MAX_BYTES, MAX_COEFFICIENTS, Bands, bands_of, root_of
 from tests.core import targets
 
 HIGH, LOW = targets.SDXL_RANGE
@@ -180,3 +180,26 @@ def test_blank_pictures_are_refused(bank):
 def test_pictures_of_another_shape_are_refused(bank, pictures):
     with pytest.raises(ValueError, match=r"must have the shape of the recorded ones, \(1, 64, 64\).*resize or crop"):
         bank.aiming_at(pictures)
+
+
+@pytest.mark.parametrize("gram", [np.zeros((3, 3)), -np.eye(3)])
+def test_a_band_with_nothing_but_rounding_has_a_root_of_nothing(gram):
+    """Which is taken off it: where a band holds less than that, its matrix is negative."""
+    np.testing.assert_array_equal(root_of(gram), np.zeros((3, 1)))
+
+
+def test_what_is_wanted_of_a_band_is_never_nothing(bank):
+    """Of references without fine structure: a millionth of the mean power, so that logarithms stay finite."""
+    spectrum, end = bank.aiming_at(torch.ones(1, 1, 64, 64)).spectrum, np.eye(len(bank.sigmas) + 1)[-1]
+    wanted = spectrum.wanted(end)
+    assert wanted.min() == pytest.approx(1e-6 * spectrum.share @ spectrum.powers(end[None])[0]) and wanted[0] > 1
+
+
+def test_powers_of_half_precision_are_those_of_single():
+    pictures = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0)).half()
+    np.testing.assert_array_equal(Bands((1, 8, 8)).powers(pictures), Bands((1, 8, 8)).powers(pictures.float()))
+
+
+def test_broken_pictures_are_refused(bank):
+    with pytest.raises(ValueError, match="must hold something; got an empty or broken latent"):
+        bank.aiming_at(torch.full((2, 1, 64, 64), torch.nan))

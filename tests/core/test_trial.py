@@ -12,43 +12,12 @@ from art_nodes.core import OrbitBank, SolverRuns, Tried, optimal_schedule, recor
 from art_nodes.core.compare import euler, heun
 from art_nodes.core.exact import gaussian
 from art_nodes.core.objectives import SamplerError
-from art_nodes.core.refine import best_grid, grids_of, lengths_of
+from art_nodes.core.refine import best_grid, lengths_of
 from art_nodes.core.trial import _damped_step, better, sizes_of
 from tests.core import targets
+from tests.core.runs import STEPS, Constant, Linear, Scattered, Trap, geometric, moved
 
 HIGH, LOW = targets.SDXL_RANGE
-STEPS = 6
-
-
-class Linear:
-    """Runs whose error is linear in the ln step lengths, and least, but not 0, at those of `best`."""
-
-    def __init__(self, best, sizes=(2, 2, 2, 2), seed=0):
-        rng = np.random.default_rng(seed)
-        self.sizes, self.place, self.made, self.floor = list(sizes), lengths_of(best, best[0]), 0, 0.0
-        self.slopes = [rng.normal(size=(size, 40, len(self.place))) for size in sizes]
-        # At right angles to all slopes: nothing that a grid could take away.
-        self.rest = [np.stack([_apart(slope, rng) for slope in part]) for part in self.slopes]
-
-    def calls(self, steps):
-        return steps
-
-    def errors(self, grid, batch):
-        self.made += self.sizes[batch] * (len(grid) - 1)
-        return self.slopes[batch] @ (lengths_of(grid, grid[0]) - self.place) + self.rest[batch]
-
-
-def _apart(slopes, rng):
-    free = rng.normal(size=len(slopes))
-    return free - slopes @ np.linalg.lstsq(slopes, free, rcond=None)[0]
-
-
-def geometric(steps=STEPS, low=0.1):
-    return np.append(np.geomspace(HIGH, low, steps), 0.0)
-
-
-def moved(grid, by):
-    return grids_of((lengths_of(grid, grid[0]) + by)[None], grid[0])[0]
 
 
 def test_gauss_newton_finds_the_minimum_of_a_linear_sampler():
@@ -66,18 +35,6 @@ def test_a_trial_may_only_choose():
     found = try_grids(Linear(best), grids, 4000, improve=False)
     assert (found.name, found.ratio) == ("near", 1.0) and (found.grid == grids["near"]).all()
     assert try_grids(Linear(best), grids, 4000).ratio < 0.9  # control
-
-
-class Scattered(Linear):
-    """Runs of orbits that share an error, `common` times the usual, and each miss by a luck of their own."""
-
-    def __init__(self, best, common, orbits=24):
-        super().__init__(best, [2] * (orbits // 2))
-        rng = np.random.default_rng(1)
-        shared, luck = common * rng.normal(size=(40, len(self.place))), 5 * rng.normal(size=(orbits, 40))
-        self.slopes = [np.stack([shared, shared])] * (orbits // 2)
-        self.rest = list(luck.reshape(orbits // 2, 2, 40))
-        self.pool = lambda errors: errors.mean(axis=0)
 
 
 def test_where_an_average_counts_the_best_candidate_needs_no_trust():
@@ -150,27 +107,12 @@ def test_without_a_budget_the_first_candidate_stays():
 
 
 def test_a_single_step_has_nothing_to_improve():
-    found = try_grids(_Constant(), {"one": np.array([HIGH, 0.0])}, 1000)
+    found = try_grids(Constant(), {"one": np.array([HIGH, 0.0])}, 1000)
     assert found.grid.tolist() == [HIGH, 0.0] and found.sample_calls == 0
 
 
-class _Constant:
-    """Runs that all end the same way, whatever the grid, or not at all."""
-
-    sizes, floor = (2, 2, 2, 2), 0.0
-
-    def __init__(self, value=1.0):
-        self.value = value
-
-    def calls(self, steps):
-        return steps
-
-    def errors(self, grid, batch):
-        return np.full((2, 5), self.value)
-
-
 def test_control_where_no_grid_helps_the_first_one_stays():
-    found = try_grids(_Constant(), {"first": geometric(), "other": geometric(low=0.03)}, 5000)
+    found = try_grids(Constant(), {"first": geometric(), "other": geometric(low=0.03)}, 5000)
     assert found.name == "first" and found.ratio == 1.0
     np.testing.assert_array_equal(found.grid, geometric())
 
@@ -215,18 +157,6 @@ def test_another_candidate_must_beat_the_best_of_the_trusted():
     grids = {"far": moved(best, 0.8), "near": moved(best, 0.1), "other": moved(best, 0.4)}
     assert try_grids(Linear(best), grids, 1500, improve=False, trusted=2).name == "near"
     assert try_grids(Linear(best), grids | {"other": best}, 1500, improve=False, trusted=2).name == "other"
-
-
-class Trap(Linear):
-    """Runs whose error does not move near some grids, where it is below that of the other candidates."""
-
-    def __init__(self, best, *traps):
-        super().__init__(best, (2,) * 8)
-        self.traps = [lengths_of(trap, trap[0]) for trap in traps]
-
-    def errors(self, grid, batch):
-        found, place = super().errors(grid, batch), lengths_of(grid, grid[0])
-        return np.full_like(found, 2.0) if any(np.abs(place - trap).max() < 0.6 for trap in self.traps) else found
 
 
 @pytest.mark.parametrize("trusted", [1, 2])
@@ -276,7 +206,7 @@ def test_what_another_becomes_may_beat_what_the_best_became():
 
 
 def test_runs_that_are_not_finite_lose_and_never_raise():
-    found = try_grids(_Constant(np.nan), {"first": geometric(), "other": geometric(low=0.03)}, 5000)
+    found = try_grids(Constant(np.nan), {"first": geometric(), "other": geometric(low=0.03)}, 5000)
     assert found.name == "first" and found.ratio == 1.0
     assert np.isinf(sizes_of(np.full((2, 3), np.nan))).all()
 

@@ -358,3 +358,34 @@ def test_the_node_passes_on_what_the_function_takes(comparing):
     required = [each.id for each in schema.inputs if not each.optional]
     assert required == ["model", "positive", "negative", "latent_image", "cfg", "seed", "seeds", "sampler_name",
                         "steps", "schedules", "reference_steps"]
+
+
+def test_pictures_are_of_the_first_noises_however_many_follow(comparing, demo):
+    *inputs, vae = demo[workflows.SDXL]
+    one, more = (compare(comparing, inputs, seeds=seeds, vae=vae).measured.ends for seeds in (1, 2))
+    assert one.keys() == more.keys() and all(torch.equal(one[key], more[key]) for key in one)
+
+
+def test_the_cost_tells_of_pictures_and_the_table_of_odd_starts(comparing, library, demo):
+    """Before the first call; of the reference and of four cells, of two noises each."""
+    *inputs, vae = demo[workflows.SDXL]
+    library.save_schedule(schedules.schedule(14.6146, family="flux"), "mine")
+    told = []
+    compared = compare(comparing, inputs, schedules="AYS SVD, mine", vae=vae, tell=told.append)
+    assert told[0].endswith("1 batch of noise, then 10 pictures to decode")
+    assert "AYS SVD starts at sigma 700 at 2 steps, 700 at 3 steps; the model at 14.6146" in compared.table
+    assert "mine: sigma is the share of noise" in compared.table
+
+
+def test_of_a_latent_of_one_no_more_pictures_are_told_than_decoded(comparing, demo):
+    model, positive, negative, latent, vae = demo[workflows.SDXL]
+    told, seen = [], []
+
+    class Counting:
+        def decode(self, latents):
+            seen.append(latents)
+            return vae.decode(latents)
+
+    one = {"samples": latent["samples"][:1]}
+    compare(comparing, (model, positive, negative, one), vae=Counting(), tell=told.append)
+    assert told[0].endswith("then 5 pictures to decode") and len(seen) == 1 + 5  # the first decoding is a trial

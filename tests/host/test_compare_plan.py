@@ -366,3 +366,68 @@ def test_a_damaged_schedule_is_named(comparing, library, model):
 def test_the_connected_schedule_is_a_schedule(comparing, model):
     plan = comparing.make_plan(model, "euler", "4", "karras", schedule=Schedule(np.linspace(14.6146, 0, 9)))
     assert plan.learned == {"ART (connected)"} and plan.names == ("ART (connected)", "karras")
+
+
+def test_starts_below_the_models_are_told_too(comparing, model):
+    plan = comparing.make_plan(model, "euler", "3", "karras", sigmas=torch.tensor([7.0, 3.0, 1.0, 0.0]))
+    assert comparing.start_warnings(model, plan) == ["SIGMAS input starts at sigma 7 at 3 steps; the model at 14.6146"]
+
+
+def test_a_model_without_a_range_is_refused(comparing, model):
+    broken = model.clone()
+    sampling = type("Sampling", (), {"sigma_max": 1.0, "sigma_min": 0.0, "sigmas": torch.linspace(0, 1, 10)})()
+    broken.add_object_patch("model_sampling", sampling)
+    with pytest.raises(ValueError, match="sigma_min < sigma_max; got sigma_max=1.0, sigma_min=0.0"):
+        comparing.make_plan(broken, "euler", "3", "karras")
+
+
+def test_all_leaves_our_own_entry_out(comfy, grids, library, models, monkeypatch):
+    from art_nodes.host import dropdown
+
+    monkeypatch.setitem(comfy.samplers.SCHEDULER_HANDLERS, dropdown.NAME,
+                        comfy.samplers.SchedulerHandler(dropdown.art_scheduler))
+    monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", [*comfy.samplers.SCHEDULER_NAMES, dropdown.NAME])
+    found = find(grids, models[workflows.SDXL], "all")
+    assert dropdown.NAME not in found and "karras" in found
+    assert dropdown.NAME in find(grids, models[workflows.SDXL], f"all, {dropdown.NAME}")
+
+
+@pytest.mark.parametrize("error", ["InterruptProcessingException", "OutOfMemoryError"])
+def test_an_interrupt_while_a_sampler_is_tried_out_is_no_flaw_of_it(comfy, monkeypatch, samplers, error):
+    """Nor is a lack of memory; the host hears of both."""
+    import comfy.model_management as management
+
+    kind = getattr(management, error, None) or getattr(torch.cuda, error)
+
+    def stopped(*_given, **_named):
+        raise kind
+
+    of_another_pack(comfy, monkeypatch, stopped)
+    for asked in (lambda: samplers.check_sampler("theirs"), lambda: samplers.count_calls("theirs", 4)):
+        with pytest.raises(kind):
+            asked()
+
+
+def test_a_sampler_that_steps_near_the_sigmas_but_not_on_them_is_refused(comfy, monkeypatch, samplers):
+    """As one that moves each of them a little, so that a schedule would not be what is compared."""
+    def sample_theirs(model, x, sigmas, extra_args=None, callback=None, disable=None):
+        shifted = torch.cat([sigmas[:1], 0.98 * sigmas[1:]])
+        for here, there in zip(shifted[:-1], shifted[1:], strict=True):
+            x = x + (there - here) * (x - model(x, here * x.new_ones(len(x)), **extra_args)) / here
+        return x
+
+    of_another_pack(comfy, monkeypatch, sample_theirs)
+    with pytest.raises(ValueError, match="chooses its own"):
+        samplers.check_sampler("theirs")
+
+
+@pytest.mark.parametrize("names", ["auto, demo-sdxl", "demo-sdxl, auto", "auto, auto-clock"])
+def test_what_auto_took_is_told_wherever_it_stands(grids, library, model, tmp_path, names):
+    for name in ("demo-sdxl", "demo-sdxl-clock"):
+        schedules.schedule(14.6146, family="demo-sdxl").save(tmp_path / "bundled" / f"{name}.safetensors")
+    assert find(grids, model, names)["demo-sdxl"].warnings[0].startswith("auto took demo-sdxl")
+
+
+def test_a_reference_of_fewer_than_twenty_steps_is_refused_for_what_it_is(comparing, model):
+    with pytest.raises(ValueError, match="must be at least 20, and 4 times .*compared, 2; got 19; set it to 20"):
+        comparing.make_plan(model, "euler", "2", "karras", 19)

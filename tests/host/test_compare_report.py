@@ -292,3 +292,10 @@ def test_a_comparison_as_plain_values(results):
         {"name": "mine", "learned": True, "points": [[11, 6, 0.1], [19, 10, 0.05]]},
         {"name": "karras", "learned": False, "points": [[11, 6, 0.2]]},
         {"name": "broken", "learned": False, "points": []}]}
+
+
+def test_one_batch_has_one_seed(text, made_up):
+    assert "8 noises (seed 7)" in text.table_text(made_up(ERRORS, noises=8), {**SETTING, "seeds": 1}, [])
+    # Of two the second one's is counted on from the largest seed as the noise is.
+    largest = {**SETTING, "seed": 2**64 - 1, "seeds": 2}
+    assert "(seeds 18446744073709551615 to 0)" in text.table_text(made_up(ERRORS, noises=8), largest, [])

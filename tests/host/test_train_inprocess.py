@@ -447,3 +447,22 @@ def test_a_workflow_without_an_objective_gets_the_nodes_default(training, demo):
     with torch.inference_mode():
         trained = training.train(*demo[workflows.EDM], cfg=3.0, seed=1, steps=6, name="s", **settings)
     assert trained.schedule.provenance["objective"] == "end:euler"
+
+
+def test_a_bank_knows_whether_sigma_is_a_share_of_noise(recording, demo):
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    model, *others = demo[workflows.SDXL]
+    flow = ModelSamplingSD3().patch(model, 3.0)[0]
+    assert [recording.record(each, *others, cfg=1.0, seed=1, orbits=3, nodes=8).share for each in (flow, model)] == [
+        True, False]
+
+
+def test_a_patch_that_samples_by_itself_is_not_recorded(recording, demo):
+    import comfy.patcher_extension as extension
+
+    model, *others = demo[workflows.SDXL]
+    model = model.clone()
+    model.add_wrapper(extension.WrappersMP.SAMPLER_SAMPLE, lambda executor, guider, sigmas, *rest: rest[2])
+    with pytest.raises(ValueError, match="a patch on it answered without calling the sampler"):
+        recording.record(model, *others, cfg=1.0, seed=1, orbits=2, nodes=8)

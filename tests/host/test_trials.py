@@ -6,6 +6,7 @@ import torch
 
 from art_nodes.core import OrbitBank, optimal_schedule, with_grids
 from art_nodes.core.clock import read_clock
+from art_nodes.core.objectives import SamplerError
 from benchmarks.comfy.inprocess import on_gpu
 from tests.host import schedules, workflows
 
@@ -338,3 +339,123 @@ def test_the_bar_leaves_room_for_the_trial(training):
         begin()
     shown = [progress.tried(2) or progress.shown for _ in range(10)]
     assert shown == [550, 600, 650, 700, 750, 800, 850, 900, 950, 1000]
+
+
+def test_a_last_batch_may_be_smaller(inputs, recorded):
+    """As where orbits are no multiple of the batch: that of the latent, of which only the first samples count."""
+    bank = recorded[workflows.SDXL]
+    fewer = OrbitBank.merge([bank])
+    object.__setattr__(fewer, "ends", bank.ends[:ORBITS - 1])
+    runs, whole = (runs_of(inputs[workflows.SDXL], which) for which in (fewer, bank))
+    grid = optimal_schedule(bank).sigmas(4).numpy()
+    with torch.inference_mode():
+        assert runs.sizes == [2, 2, 1] and runs.errors(grid, 2).shape[0] == 1
+        np.testing.assert_array_equal(runs.errors(grid, 1), whole.errors(grid, 1))
+
+
+def test_parts_of_nested_latents_are_compared_in_the_hosts_units(comfy, recorded, monkeypatch):
+    """Video with sound: each end beside that of its own orbit, the parts side by side; of their own error no floor."""
+    from comfy.nested_tensor import NestedTensor
+
+    from art_nodes.host import trials
+
+    def nested(flat):
+        return NestedTensor([flat[:, :560].reshape(-1, 1, 20, 28), flat[:, 560:].reshape(-1, 8, 28)])
+
+    bank = recorded[workflows.SDXL]
+    ends = torch.from_numpy(bank.ends[2:4].copy())
+    ends[0, 3] += 1
+    ends[1, 700] -= 2
+    monkeypatch.setattr(trials, "empty_like", lambda *_given: nested(torch.zeros(2, 784)))
+    monkeypatch.setattr(trials, "sample", lambda *_given: nested(ends))
+    runs = runs_of((None, None, None, {}), bank)
+    expected = np.zeros((2, 784))
+    expected[0, 3], expected[1, 700] = 1, -2
+    np.testing.assert_allclose(runs.errors(np.array([14.6, 0.0]), 1), expected, atol=1e-5)
+    assert runs.floor == 0 and runs_of((None, None, None, {}), bank, kind="detail").floor == 0
+
+
+def test_the_floor_is_of_what_errors_are_of(inputs, recorded):
+    """Of value and slope together it is larger, as their errors are; of a spectrum there is none."""
+    end, detail, spectrum = (runs_of(inputs[workflows.SDXL], recorded[workflows.SDXL], kind=kind).floor
+                             for kind in ("end", "detail", "spectrum"))
+    assert detail > 1.2 * end > 0 == spectrum
+
+
+def test_of_large_samples_as_many_elements_count_as_banks_keep(inputs, recorded, monkeypatch):
+    """All errors of a trial stay in memory."""
+    from art_nodes.host import trials
+
+    monkeypatch.setattr(trials, "kept_elements", lambda count: torch.tensor([1, 5, count - 1]))
+    runs = runs_of(inputs[workflows.SDXL], recorded[workflows.SDXL])
+    monkeypatch.undo()
+    grid = optimal_schedule(recorded[workflows.SDXL]).sigmas(2).numpy()
+    with torch.inference_mode():
+        whole = runs_of(inputs[workflows.SDXL], recorded[workflows.SDXL]).errors(grid, 0)
+        np.testing.assert_array_equal(runs.errors(grid, 0), whole[:, [1, 5, -1]])
+
+
+def test_an_interrupt_is_heard_while_grids_are_read(inputs, recorded, monkeypatch):
+    """Each takes seconds, in which no model call asks; errors that grow, and those that shrink as linear scores do."""
+    from art_nodes.core import objectives
+    from art_nodes.host import trials
+
+    bank, asked = recorded[workflows.SDXL], []
+    monkeypatch.setattr(objectives, "growth_of", lambda bank: 0.02)
+    monkeypatch.setattr(trials, "_fitted", lambda _error, own, *_freedom: own)
+    schedule = with_grids(optimal_schedule(bank), bank, "end:euler", (STEPS,))
+    own = schedule.grids[STEPS]
+    trials.readings(bank, own, "end:euler", lambda: asked.append(1))
+    assert len(asked) == 2
+    trials.linear_readings(bank, {trials.OURS: own}, "end:euler", lambda: asked.append(1))
+    assert len(asked) == 2 + len(trials.READINGS)
+
+    class Stop(Exception):
+        pass
+
+    def stop(samples):
+        raise Stop(samples)
+
+    runs = runs_of(inputs[workflows.SDXL], bank, on_call=stop)
+    with pytest.raises(Stop, match="0"):
+        trials.try_steps(schedule, bank, runs, "end:euler", STEPS, 600)
+
+
+def test_the_hosts_schedules_are_tried_in_the_order_that_the_objective_foretells(comfy, inputs, recorded, monkeypatch):
+    """A budget that is too small for all tries the first; what rises, repeats or has other steps is none."""
+    import comfy.samplers
+
+    from art_nodes.host.trials import OURS, candidates
+
+    def add(name, grid):
+        handler = comfy.samplers.SchedulerHandler(lambda _, steps: torch.tensor(grid))
+        monkeypatch.setitem(comfy.samplers.SCHEDULER_HANDLERS, name, handler)
+        monkeypatch.setattr(comfy.samplers.KSampler, "SCHEDULERS", [*comfy.samplers.KSampler.SCHEDULERS, name])
+
+    bank = recorded[workflows.SDXL]
+    top = float(bank.sigma_max)
+    add("generous", [top, 5.0, 2.0, 1.0, 0.5, 0.2, 0.1, 0.0])
+    add("repeats", [top, 5.0, 5.0, 1.0, 0.5, 0.0])
+    add("theirs", [top, 5.0, 2.0, 1.0, 0.5, 0.0])
+    schedule = with_grids(optimal_schedule(bank), bank, "end:dpmpp_2m", (STEPS,))
+    found, ours = candidates(inputs[workflows.SDXL][0], bank, schedule, "end:dpmpp_2m", STEPS)
+    theirs, error = [name for name in found if not name.startswith(OURS)], SamplerError(bank, "end:dpmpp_2m")
+    foretold = [float(error(np.minimum(found[name], bank.sigma_max)[None])[0]) for name in theirs]
+    assert foretold == sorted(foretold) and foretold[0] < 0.5 * foretold[-1]
+    assert "theirs" in found and not {"generous", "repeats"} & found.keys()
+
+
+def test_many_steps_are_read_off_a_clock_of_thirty(recorded, monkeypatch):
+    """More take long and differ little."""
+    from art_nodes.host import trials
+
+    bank, fitted = recorded[workflows.SDXL], []
+
+    def best(_error, steps, also, _freedom):
+        fitted.append(steps)
+        return also[0]
+
+    monkeypatch.setattr(trials, "best_grid", best)
+    own = optimal_schedule(bank).sigmas(100).double().numpy()
+    grid = trials._fitted(SamplerError(bank, "end:euler"), own)
+    assert fitted == [30] and grid.shape == own.shape and (grid[0], grid[-1]) == (own[0], 0.0)
