@@ -75,11 +75,13 @@ def _shortest_pair_path(first: np.ndarray, later: np.ndarray, steps: int) -> lis
 def _step_costs(error: SamplerError, index: np.ndarray, length: int) -> np.ndarray:
     """E|r| of the last step of every way along `length` of the nodes `index`, (M, ...); inf where it does not descend.
 
-    It does not depend on the number of steps, so an objective keeps it.
+    It does not depend on the number of steps, so an objective keeps it, of the last `index` that there was.
     """
-    if (len(index), length) not in error.kept:
-        error.kept[len(index), length] = _ways(error, np.meshgrid(*[index] * length, indexing="ij"))
-    return error.kept[len(index), length]
+    known, costs = error.kept.get(length, (None, None))
+    if not np.array_equal(known, index):
+        costs = _ways(error, np.meshgrid(*[index] * length, indexing="ij"))
+        error.kept[length] = index, costs
+    return costs
 
 
 def _ways(error: SamplerError, nodes: list[np.ndarray]) -> np.ndarray:

@@ -197,9 +197,9 @@ def check_writable(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{uuid.uuid4().hex}"  # tempfile would try for ever where Windows forbids it
-        probe.touch(exist_ok=False)
         try:
-            probe.write_bytes(bytes(LEAST_ROOM))  # a full disk still takes an empty file
+            with probe.open("xb") as file:
+                file.write(bytes(LEAST_ROOM))  # a full disk still takes an empty file
         finally:
             with contextlib.suppress(OSError):  # a virus scanner may hold it: that it could be made is what counts
                 probe.unlink()

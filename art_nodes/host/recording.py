@@ -30,17 +30,17 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     latent_image: LATENT; only its shape counts. Its batch size is that of the model calls;
         batch number i draws its noise from seed + i.
     progress: called as progress(calls done, calls in all), over all batches.
-    A model that knows only a table of noise levels is recorded on entries of that table,
-    which may be fewer than `nodes`. What half precision adds to the predictions is measured
-    in the first batch, with a few further calls. Of one conditioning wired to both, as with a model that takes
-    no negative, cfg 1 is recorded. Raises ValueError for fewer than 1 orbit or 8 nodes, for a model with a cache on it,
-    and what the model itself raises. Keeps nothing of the model.
+    A model that knows only a table of noise levels is recorded on entries of that table, which may be fewer than
+    `nodes`. What half precision adds to the predictions is measured in the first batch, with a few further calls. Of
+    one conditioning wired to both, as with a model that takes no negative, cfg 1 is recorded, see `true_cfg`. Raises
+    ValueError for fewer than 1 orbit or 8 nodes, for a model with a cache on it, and what the model itself raises.
+    Keeps nothing of the model.
     """
     if orbits < 1:
         raise ValueError(f"orbits must be at least 1; got {orbits}; 4 is a good start, 24 for trials")
     check_room(orbits, check_nodes(nodes))
     check_uncached(model)
-    cfg = true_cfg(positive, negative, cfg)
+    cfg = true_cfg(model, positive, negative, cfg)
     grid = recording_nodes(model.get_model_object("model_sampling"), nodes)
     latent = empty_like(model, latent_image)
     sizes = batch_sizes(orbits, latent.shape[0])
@@ -91,9 +91,17 @@ def check_room(orbits: int, nodes: int) -> None:
                          "80 orbits are many")
 
 
-def true_cfg(positive, negative, cfg: float) -> float:
-    """The cfg, or 1 where one conditioning is wired to both: then nothing is guided, whatever the cfg."""
-    return 1.0 if positive is negative else cfg
+def true_cfg(model, positive, negative, cfg: float) -> float:
+    """The cfg, or 1 where one conditioning is wired to both and nothing tells the two apart: then nothing is guided.
+
+    A patch may, as those that leave out layers or show pictures to one of them only; the refiner gives the negative
+    another aesthetic score.
+    """
+    options = dict(model.model_options)
+    patches = options.pop("transformer_options", {})
+    patched = any(options.values()) or any(patches.values()) or any(getattr(model, "wrappers", {}).values())
+    told_apart = patched or type(model.model).__name__ == "SDXLRefiner"
+    return 1.0 if positive is negative and not told_apart else cfg
 
 
 def batch_seed(seed: int, batch: int) -> int:

@@ -43,7 +43,7 @@ class HostRuns:
     def __init__(self, model, positive, negative, latent_image: dict, bank: OrbitBank, *, cfg: float, seed: int,
                  objective: str, on_call: Callable[[int], None] | None = None):
         kind, self.sampler_name = split_objective(objective)
-        self.given, self.seed = (model, positive, negative, true_cfg(positive, negative, cfg)), seed
+        self.given, self.seed = (model, positive, negative, true_cfg(model, positive, negative, cfg)), seed
         self.latent, self.on_call = empty_like(model, latent_image), on_call or (lambda samples: None)
         self.sizes = batch_sizes(len(bank.ends), self.latent.shape[0])
         self.ends = torch.from_numpy(bank.ends).split(self.sizes)

@@ -168,11 +168,11 @@ def test_a_folder_that_refuses_files_is_refused_at_once(library, tmp_path, monke
     """On Windows os.access calls a folder writable whose access list forbids it, and tempfile then tries for ever."""
     refused = []
 
-    def touch(path, **_):
+    def forbidden(path, mode):
         refused.append(path)
         raise PermissionError(13, "Access is denied")
 
-    monkeypatch.setattr("pathlib.Path.touch", touch)
+    monkeypatch.setattr("pathlib.Path.open", forbidden)
     with pytest.raises(ValueError, match="must be one that ComfyUI can write to; got Access is denied"):
         library.folder_to_save_in()
     assert len(refused) == 1
@@ -180,11 +180,15 @@ def test_a_folder_that_refuses_files_is_refused_at_once(library, tmp_path, monke
 
 def test_a_full_disk_is_told_before_the_work(library, trained, monkeypatch):
     """It takes an empty file all the same, and the part of one that fitted is not left behind."""
-    def full(path, data):
-        path.touch()
-        raise OSError(28, "No space left on device")
+    class Full(io.BytesIO):
+        def write(self, data):
+            raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("pathlib.Path.write_bytes", full)
+    def full(path, mode):
+        path.touch()
+        return Full()
+
+    monkeypatch.setattr("pathlib.Path.open", full)
     with pytest.raises(ValueError, match="must be one that ComfyUI can write to; got No space left on device; .*free"):
         library.folder_to_save_in()
     assert list(trained.iterdir()) == []

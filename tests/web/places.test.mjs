@@ -232,6 +232,12 @@ test('a schedule that comes from a muted or bypassed node is not what will be re
     drawn.push(/what comes over a wire is drawn when it has run/.test(await text()));
   }
   assert.deepEqual(drawn, [true, false, false]);
+  // What a bypassed node is given of that type it hands on; a socket alone is nothing.
+  const [loader, input] = [create('Loader'), train.inputs.find((each) => each.name === 'name')];
+  input.type = 'ART_SCHEDULE';
+  assert.doesNotMatch(await text(), /what comes over a wire/);
+  loader.connect(0, train, train.inputs.indexOf(input));
+  assert.match(await text(), /what comes over a wire/);
 });
 
 /** A KSampler in a subgraph whose sides have ids of the newer kind, texts. */

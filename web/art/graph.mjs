@@ -50,7 +50,8 @@ export function sourceOf(node, name) {
 /** Whether the host runs as if a wire were not there: from a muted node, or a bypassed one with nothing to hand on. */
 function isCut(origin, link) {
   const type = origin?.outputs?.[link.origin_slot]?.type;
-  return origin?.mode === MUTED || (origin?.mode === BYPASSED && !origin.inputs?.some((input) => input.type === type));
+  const handsOn = (input) => [type, '*'].includes(input.type) && (input.link ?? null) !== null;
+  return origin?.mode === MUTED || (origin?.mode === BYPASSED && !origin.inputs?.some(handsOn));
 }
 
 /** The wire of an input; older hosts are asked through the graph. */
