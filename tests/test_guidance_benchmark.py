@@ -43,7 +43,8 @@ def test_what_is_quoted_is_what_the_page_has():
     assert {place: [cell.removesuffix(" of 6") for cell in row] for place, row in found.items()} == quoted
     readme = " ".join((DOCS.parent / "README.md").read_text().split())
     assert all(row[0].endswith("6 of 6") for row in found.values())
-    told = re.search(r"at (0\.\d\d) times the error of the strongest built-in in SDXL's dress and (0\.\d\d)", readme)
+    told = re.search(r"at (0\.\d\d) times the error of the strongest built-in with SDXL's noise levels and (0\.\d\d)",
+                     readme)
     for word, dress in zip(told.groups(), ("SDXL", "EDM"), strict=True):
         ratios = [float(row[0].split(",")[0]) for place, row in found.items() if place.startswith(dress)]
         assert float(word) == pytest.approx(np.exp(np.mean(np.log(ratios))), abs=0.0051)

@@ -97,11 +97,12 @@ def true_cfg(model, positive, negative, cfg: float) -> float:
     A patch may, as those that leave out layers or show pictures to one of them only; the refiner gives the negative
     another aesthetic score.
     """
+    if positive is not negative or type(model.model).__name__ == "SDXLRefiner":
+        return cfg
     options = dict(model.model_options)
     patches = options.pop("transformer_options", {})
     patched = any(options.values()) or any(patches.values()) or any(getattr(model, "wrappers", {}).values())
-    told_apart = patched or type(model.model).__name__ == "SDXLRefiner"
-    return 1.0 if positive is negative and not told_apart else cfg
+    return cfg if patched else 1.0
 
 
 def batch_seed(seed: int, batch: int) -> int:

@@ -368,11 +368,11 @@ def test_parts_of_nested_latents_are_compared_in_the_hosts_units(comfy, recorded
     ends[1, 700] -= 2
     monkeypatch.setattr(trials, "empty_like", lambda *_given: nested(torch.zeros(2, 784)))
     monkeypatch.setattr(trials, "sample", lambda *_given: nested(ends))
-    runs = runs_of((None, None, None, {}), bank)
+    runs = runs_of((None, "positive", "negative", {}), bank)
     expected = np.zeros((2, 784))
     expected[0, 3], expected[1, 700] = 1, -2
     np.testing.assert_allclose(runs.errors(np.array([14.6, 0.0]), 1), expected, atol=1e-5)
-    assert runs.floor == 0 and runs_of((None, None, None, {}), bank, kind="detail").floor == 0
+    assert runs.floor == 0 and runs_of((None, "positive", "negative", {}), bank, kind="detail").floor == 0
 
 
 def test_the_floor_is_of_what_errors_are_of(inputs, recorded):
