@@ -14,10 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .checks import (
-    ScheduleFileError,
-    is_number,
-)
+from .checks import ScheduleFileError, is_number
 from .files import as_json, write_whole
 from .orbits import Orbits
 from .spectrum import Spectrum

@@ -353,6 +353,17 @@ def test_very_many_steps_are_not_compared(training, demo, monkeypatch):
     assert len(trained.sigmas) == 7 and trained.plot.shape[0] == 1
 
 
+@pytest.mark.parametrize("objective, alike", [("end:euler", True), ("euler", False)])
+def test_method_and_learner_change_what_is_sampled_with_the_papers_objective_only(training, demo, objective, alike):
+    """The others' grids are fitted to the recording, whatever clock is learned beside them."""
+    runs = [quick(training, demo[workflows.EDM], name="s", nodes=16, objective=objective, **settings).schedule
+            for settings in ({}, {"iterations": 30}, {"method": "closed form"})]
+    for run in runs[1:]:
+        assert not np.array_equal(run.clock, runs[0].clock)  # control
+        for steps in (1, 4, 10, 50):
+            assert torch.equal(run.sigmas(steps), runs[0].sigmas(steps)) == (alike or steps == 1)
+
+
 @pytest.mark.parametrize("objective", ["euler", "end:euler"])
 def test_one_conditioning_for_both_is_no_guidance(training, demo, objective):
     """As models without a negative are wired: what is learned is what cfg 1 gives, and the report says why."""
