@@ -17,14 +17,15 @@ from art_nodes.core import optimal_schedule, with_grids
 from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import command, this_machine
 from benchmarks.matched import FOLDER, built_in, missing, run
-from benchmarks.matched_cells import ART, BATCH, Cell, Place, processes
+from benchmarks.matched_cells import ART, BATCH, DEMO, Cell, Place, processes
 from benchmarks.matched_tables import Entry, duel
 from benchmarks.options import chosen
 from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import SEEDS, SIZE, Ground
 
 PAGE = "guidance.md"
-PLACES = tuple(Place(dress, cfg) for dress in ("SDXL", "EDM") for cfg in (3.0, 7.0))
+PLACES = tuple(Place(dress, cfg, model) for model in (DEMO, "labelled-digits", "labelled-garments")
+               for dress in ("SDXL", "EDM") for cfg in (3.0, 7.0))
 SAMPLERS, STEPS, CHUNKS = ("euler", "heun", "dpmpp_2m"), (6, 10), 2
 BATCHES = 10  # of recorded orbits, each of another class
 KNOWN, UNKNOWN, CLOCK = "end, guidance known", "end, as if without", "the clock"

@@ -45,7 +45,7 @@ FID_BATCH = 40  # a multiple of the ten classes: uneven labels alone are an FID 
 AIMS = 256  # training pictures to aim at
 RECORDINGS = 4  # of so many orbits each: rare orbits decide the RMS at many steps
 REFERENCE_STEPS, FINER = 160, 4  # of the fine solution; times as many where the denoiser is exact
-EXACT = ("digits", "gaussian")
+EXACT = ("digits", "gaussian", "labelled-digits", "labelled-garments")
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,14 @@ class Place:
     @property
     def name(self) -> str:
         """As folders call it."""
-        first = f"{self.dress.lower()}-cfg{self.cfg:g}"
-        return first if self.model == DEMO else f"{self.model}-{self.dress.lower()}"
+        guided = f"-cfg{self.cfg:g}" if self.model == DEMO or self.cfg != 1 else ""
+        return ("" if self.model == DEMO else f"{self.model}-") + self.dress.lower() + guided
 
     @property
     def title(self) -> str:
         """As tables call it."""
-        return f"{self.dress}, cfg {self.cfg:g}" if self.model == DEMO else f"{self.model}, {self.dress}"
+        guided = f", cfg {self.cfg:g}" if self.model == DEMO or self.cfg != 1 else ""
+        return ("" if self.model == DEMO else f"{self.model}, ") + self.dress + guided
 
     @property
     def cost(self) -> int:

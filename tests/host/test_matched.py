@@ -7,13 +7,23 @@ import pytest
 import torch
 
 from art_nodes.demo.unet import CLASSES
-from benchmarks import first_calls, matched, matched_budgets, matched_cells, matched_report, matched_tables, pages
+from benchmarks import (
+    first_calls,
+    guidance,
+    matched,
+    matched_budgets,
+    matched_cells,
+    matched_report,
+    matched_tables,
+    pages,
+)
 from benchmarks.chunks import save_whole
 from benchmarks.comfy import inprocess
-from benchmarks.matched_cells import ART, BATCH, FID_BATCH, PLACES, Cell, Stage, Worker
+from benchmarks.matched_cells import ART, BATCH, DEMO, FID_BATCH, PLACES, Cell, Stage, Worker
 
 pytestmark = pytest.mark.host
 SDXL = PLACES[0]
+LABELLED = [place for place in guidance.PLACES if place.model != DEMO and place.cfg == 3.0]
 TOLERANCE = 1e-2 if inprocess.on_gpu() else 1e-3  # convolutions are in TF32 there
 
 
@@ -141,16 +151,26 @@ def test_on_a_gpu_chunks_share_model_calls_and_are_the_same(comfy, monkeypatch, 
     np.testing.assert_allclose(*found, rtol=TOLERANCE, atol=TOLERANCE * np.abs(found[0]).max())
 
 
-@pytest.mark.parametrize("place", PLACES[4:], ids=lambda place: place.name)
-def test_the_host_samples_the_denoiser_itself(comfy, place):
-    """What the host's Euler makes of another model is Euler by hand on its denoiser; entries of SDXL's table."""
+def denoiser_of(place, batch: int):
+    """D(x, sigma) of another model, guided by hand where it knows classes: a batch has all in turn."""
     from benchmarks.other_models import OTHERS
 
+    denoise = OTHERS[place.model].make("cpu")
+    if not OTHERS[place.model].by_class:
+        return denoise
+    weights = torch.eye(10)[torch.arange(batch) % 10]
+    none = torch.zeros_like(weights)
+    return lambda x, sigma: torch.lerp(denoise(x, sigma, none), denoise(x, sigma, weights), place.cfg)
+
+
+@pytest.mark.parametrize("place", [*PLACES[4:], *LABELLED], ids=lambda place: place.name)
+def test_the_host_samples_the_denoiser_itself(comfy, place):
+    """What the host's Euler makes of another model is Euler by hand on its denoiser; entries of SDXL's table."""
     stage = Stage(place)
     levels = stage.sampling.sigmas.double().numpy()
     grid = np.append(levels[[-1, -200, -400, -700]], 0.0)
     noise = torch.randn(stage.latent["samples"].shape, generator=torch.Generator().manual_seed(5))
-    denoise, x = OTHERS[place.model].make("cpu"), noise * np.hypot(1, grid[0])
+    denoise, x = denoiser_of(place, len(noise)), noise * np.hypot(1, grid[0])
     with torch.no_grad():
         for here, there in zip(grid[:-1], grid[1:], strict=True):
             clean = denoise(x, torch.full((len(x),), float(here)))
@@ -162,6 +182,8 @@ def test_the_host_samples_the_denoiser_itself(comfy, place):
 def test_places_never_share_their_samples():
     marks = [place.mark for place in PLACES]
     assert len({place.name for place in PLACES}) == len(PLACES) and len(set(marks)) == 4
+    every = {*PLACES, *guidance.PLACES}
+    assert len({place.name for place in every}) == len({place.title for place in every}) == len(every)
 
 
 @pytest.fixture
