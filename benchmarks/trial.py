@@ -14,6 +14,7 @@ import torch
 
 from benchmarks import trial_report as report
 from benchmarks.chunks import resumable, say, stop_cleanly
+from benchmarks.guidance import PLACES as GUIDED
 from benchmarks.matched import built_in, columns, race
 from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, processes
 from benchmarks.options import chosen
@@ -39,8 +40,9 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--docs", action="store_true", help="also write docs/trial.md")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
-    places = chosen(parser, args.places, (place.name for place in PLACES))
-    args.places = tuple(place for place in PLACES if place.name in places)
+    known = tuple(dict.fromkeys((*PLACES, *GUIDED)))
+    places = chosen(parser, args.places, (place.name for place in known))
+    args.places = tuple(place for place in known if place.name in places)
     args.samplers = tuple(chosen(parser, args.samplers, SAMPLERS))
     args.steps = tuple(int(steps) for steps in args.steps.split(","))
     return args

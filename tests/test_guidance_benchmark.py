@@ -1,13 +1,16 @@
 """The tables of `python -m benchmarks guidance`, and what the docs quote of its page."""
 
+import dataclasses
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from art_nodes.core.objectives import SamplerError
 from benchmarks import guidance
 from benchmarks.matched_cells import Cell
+from tests.core import targets
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -17,16 +20,28 @@ def test_a_row_tells_every_seeds_ratio_to_the_strongest_built_in(monkeypatch, tm
     place, noise = guidance.PLACES[0], np.random.default_rng(0).uniform(0.9, 1.1, 64)
     sizes = {"karras": 2.0, "beta": 1.0, "broken": np.nan}
     sizes |= {guidance.title(kind, seed): size * (1 + 0.01 * seed) for seed in guidance.SEEDS
-              for kind, size in ((guidance.KNOWN, 0.5), (guidance.UNKNOWN, 1.5), (guidance.CLOCK, 0.99))}
+              for kind, size in zip(guidance.KINDS, (1.5, 0.7, 0.5, 0.6, 0.99), strict=True)}
     cells = [Cell(place, sampler, steps, name, (1.0, 0.0)) for sampler in guidance.SAMPLERS for steps in guidance.STEPS
              for name in sizes]
     monkeypatch.setattr(Cell, "load", lambda cell, folder: noise * sizes[cell.schedule])
     rows = guidance.rows_of(cells, [place], tmp_path)
     assert len(rows) == 1 + len(guidance.SAMPLERS) * len(guidance.STEPS)
-    assert rows[1][3:] == ["beta", f"{np.sqrt((noise**2).mean()):.3f}", "0.50, 0.50, 0.51", "1.50, 1.51, 1.53",
-                           "0.99, 1.00, 1.01"]
+    assert rows[1][3:] == ["beta", f"{np.sqrt((noise**2).mean()):.3f}", "1.50, 1.51, 1.53", "0.70, 0.71, 0.71",
+                           "0.50, 0.50, 0.51", "0.60, 0.61, 0.61", "0.99, 1.00, 1.01"]
     [_, told] = guidance.summary(rows)
-    assert told == [place.title, "0.50, 6 of 6", "1.51, 0 of 6", "1.00, 0 of 6"]
+    assert told == [place.title, "1.51, 0 of 6", "0.71, 6 of 6", "0.50, 6 of 6", "0.61, 6 of 6", "1.00, 0 of 6"]
+    assert [row[0] for row in guidance.summary(rows, by=1)] == ["sampler", *guidance.SAMPLERS]
+
+
+def test_a_power_of_the_cfg_is_that_of_another_cfg():
+    """What grids are fitted with: R divided by it."""
+    bank, reaches = targets.bank("image"), []
+    told = dataclasses.replace(bank, metadata={"cfg": 7.0})
+    for power in guidance.POWERS.values():
+        reaches.append(SamplerError(guidance.as_of_power(told, power), "end:euler").reach)
+    plain = SamplerError(bank, "end:euler").reach
+    assert reaches == pytest.approx([plain / 7**power for power in guidance.POWERS.values()])
+    assert reaches[2] == SamplerError(told, "end:euler").reach
 
 
 def tables(page: str) -> list[list[str]]:

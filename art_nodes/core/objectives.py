@@ -64,13 +64,14 @@ class SamplerError:
     turn: the tau of eq. (16), > 0; infinity adds residuals up with their signs.
     growth: the gamma of eq. (16), >= 0: by how much the square of an error grows that is made where pictures take
         shape, as some turn into others. None reads it off the bank.
+    guided: the power of the cfg that the R of eq. (16) is divided by.
     check: called before each replay, of which a search makes many: what it raises ends the search.
     Its `kind` is "residual", "end" or "spectrum"; with "detail" it is "end" on the bank's details.
     Raises ValueError for a bank that knows only stiffness, or no details or spectrum where they are asked for.
     """
 
     def __init__(self, bank: OrbitBank, objective: str, turn: float = TURN, growth: float | None = None,
-                 check: Callable[[], None] = lambda: None):
+                 guided: float = GUIDED, check: Callable[[], None] = lambda: None):
         (self.kind, named), self.turn, self.check = split_objective(objective), turn, check
         self.sampler = NOISY.get(named, named)
         self.orbits = Orbits(bank.sigmas)
@@ -80,7 +81,7 @@ class SamplerError:
         if bank.gram is None:
             raise ValueError(f"objective {objective} needs the predictions' inner products, which this bank lacks; "
                              "record it afresh with record_orbits(...)")
-        self.reach = REACH * spread(bank) / guidance_of(bank) ** GUIDED
+        self.reach = REACH * spread(bank) / guidance_of(bank) ** guided
         end = self.orbits.state(np.zeros(1))
         self.growth = growth_of(bank) if growth is None else growth
         self.power = float(inner(end, bank.gram.mean(axis=0), end)[0])  # of an element of the orbits' ends

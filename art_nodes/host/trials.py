@@ -10,7 +10,7 @@ import torch
 from ..core import OrbitBank, Schedule
 from ..core.clock import read_clock
 from ..core.linear import READINGS, LinearError, tells_spread
-from ..core.objectives import LARGEST_GROWTH, TURN, SamplerError, split_objective
+from ..core.objectives import LARGEST_GROWTH, SamplerError, guidance_of, split_objective
 from ..core.orbits import Orbits
 from ..core.record import kept_elements
 from ..core.refine import REFINED_STEPS, best_grid
@@ -27,6 +27,8 @@ LEAST_POWER = 1e-6  # of what is wanted
 # that grow as much as they may, or not at all, eq. (16), and grids whose ln step lengths are so many hat functions.
 SOON, FREEDOM = 2.0, 9
 STRAIGHT = 0.03  # growth below which scores count as linear
+# Powers of the cfg that errors shrink by on some models, beside the one that objectives take (GUIDED).
+GUIDANCE = {"as of stronger guidance": 2.0, "as of weaker guidance": 0.75}
 ALIKE = 0.01  # largest difference of ln sigma between grids that are not both worth trying
 
 
@@ -111,15 +113,16 @@ def readings(bank: OrbitBank, own: np.ndarray, objective: str, on_each: Callable
     if plain.kind != "end":
         return found
     # Whichever is further from what the bank says.
-    reading, other = ("errors that grow", LARGEST_GROWTH) if plain.growth < LARGEST_GROWTH / 2 else \
+    reading, growth = ("errors that grow", LARGEST_GROWTH) if plain.growth < LARGEST_GROWTH / 2 else \
         ("errors that do not grow", 0.0)
-    for name, (turn, growth, freedom) in {
-        "errors that soon turn": (SOON, plain.growth, None), reading: (TURN, other, None),
-        "a smooth clock": (TURN, plain.growth, FREEDOM), f"{reading}, a smooth clock": (TURN, other, FREEDOM),
-    }.items():
+    others = {"errors that soon turn": ({"turn": SOON}, None), reading: ({"growth": growth}, None),
+              "a smooth clock": ({}, FREEDOM), f"{reading}, a smooth clock": ({"growth": growth}, FREEDOM)}
+    if guidance_of(bank) > 1:
+        others |= {name: ({"guided": power}, None) for name, power in GUIDANCE.items()}
+    for name, (told, freedom) in others.items():
         if freedom is None or freedom < steps - 1:
             on_each()
-            _add(found, name, _fitted(SamplerError(bank, objective, turn, growth), own, freedom))
+            _add(found, name, _fitted(SamplerError(bank, objective, **told), own, freedom))
     return found
 
 

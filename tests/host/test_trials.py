@@ -1,12 +1,14 @@
 """Trials of grids on a model of the host: ART Train's trial_calls."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from art_nodes.core import OrbitBank, optimal_schedule, with_grids
 from art_nodes.core.clock import read_clock
-from art_nodes.core.objectives import SamplerError
+from art_nodes.core.objectives import GUIDED, SamplerError
 from benchmarks.comfy.inprocess import on_gpu
 from tests.host import schedules, workflows
 
@@ -180,6 +182,21 @@ def test_one_reading_is_far_from_the_growth_that_is_told(recorded, monkeypatch, 
     own = with_grids(optimal_schedule(bank), bank, "end:euler", (STEPS,)).grids[STEPS]
     assert {name.removeprefix(f"{OURS}, ") for name in readings(bank, own, "end:euler")} & {
         "errors that grow", "errors that do not grow"} == {reading}
+
+
+def test_under_guidance_errors_may_shrink_sooner_or_later(recorded):
+    """By other powers of the cfg than the objective's own; without guidance there is nothing to try."""
+    from art_nodes.host.trials import GUIDANCE, OURS, _fitted, readings
+
+    bank = dataclasses.replace(recorded[workflows.SDXL], metadata={"cfg": 7.0})
+    own = with_grids(optimal_schedule(bank), bank, "end:euler", (STEPS,)).grids[STEPS]
+    found = readings(bank, own, "end:euler")
+    for name, power in GUIDANCE.items():
+        as_told = dataclasses.replace(bank, metadata={"cfg": 7.0 ** (power / GUIDED)})
+        expected = _fitted(SamplerError(as_told, "end:euler"), own)
+        np.testing.assert_allclose(found[f"{OURS}, {name}"], expected, rtol=1e-6)
+    plain = dataclasses.replace(bank, metadata={"cfg": 1.0})
+    assert not {f"{OURS}, {name}" for name in GUIDANCE} & readings(plain, own, "end:euler").keys()
 
 
 class Lucky:
@@ -396,7 +413,7 @@ def test_of_large_samples_as_many_elements_count_as_banks_keep(inputs, recorded,
 
 
 def test_an_interrupt_is_heard_while_grids_are_read(inputs, recorded, monkeypatch):
-    """Each takes seconds, in which no model call asks; errors that grow, and those that shrink as linear scores do."""
+    """Each takes seconds, in which no model call asks; of ends, of other guidance, and of linear scores."""
     from art_nodes.core import objectives
     from art_nodes.host import trials
 
@@ -406,9 +423,9 @@ def test_an_interrupt_is_heard_while_grids_are_read(inputs, recorded, monkeypatc
     schedule = with_grids(optimal_schedule(bank), bank, "end:euler", (STEPS,))
     own = schedule.grids[STEPS]
     trials.readings(bank, own, "end:euler", lambda: asked.append(1))
-    assert len(asked) == 2
+    assert len(asked) == 2 + len(trials.GUIDANCE)
     trials.linear_readings(bank, {trials.OURS: own}, "end:euler", lambda: asked.append(1))
-    assert len(asked) == 2 + len(trials.READINGS)
+    assert len(asked) == 2 + len(trials.GUIDANCE) + len(trials.READINGS)
 
     class Stop(Exception):
         pass
