@@ -119,8 +119,8 @@ def main(argv=None):
         f" ([theory.md](theory.md), section 7); *{KNOWN}* is what ART Train takes, *cfg^0* knows of no guidance."
         f" *{CLOCK}*: the closed form of the paper's objective. Places without a name are the demo model, on which the"
         " power was chosen. *labelled-digits* are scikit-learn's digits under a kernel, *labelled-garments*"
-        " Fashion-MNIST as one Gaussian a class, both with exact denoisers of a class and of all: no power was tried on"
-        " them before.",
+        " Fashion-MNIST as one Gaussian a class, both with exact denoisers of a class and of all: the power was not"
+        " chosen on them.",
         "Geometric mean of all ratios, and in how many of the columns every seed is below 1:",
         as_markdown(summary(rows)), "The same by sampler, of the exact models only:",
         as_markdown(summary(exact, by=1)), as_markdown(rows)], args.docs)

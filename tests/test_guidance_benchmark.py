@@ -51,15 +51,25 @@ def tables(page: str) -> list[list[str]]:
 
 
 def test_what_is_quoted_is_what_the_page_has():
-    found = {row[0]: row[1:] for row in tables("guidance.md") if len(row) == 4 and row[0] in
-             [place.title for place in guidance.PLACES]}
-    quoted = {row[0]: row[1:] for row in tables("measured.md") if len(row) == 4 and row[0] in found}
-    assert len(found) == len(quoted) == 4
+    titles, known = [place.title for place in guidance.PLACES], guidance.KINDS.index(guidance.KNOWN)
+    found, quoted = ({row[0]: row[1:] for row in tables(page) if len(row) == 1 + len(guidance.KINDS)
+                      and row[0] in titles} for page in ("guidance.md", "measured.md"))
+    assert list(found) == list(quoted) == titles
     assert {place: [cell.removesuffix(" of 6") for cell in row] for place, row in found.items()} == quoted
     readme = " ".join((DOCS.parent / "README.md").read_text().split())
-    assert all(row[0].endswith("6 of 6") for row in found.values())
+    demo = {place: row[known] for place, row in found.items() if not place.startswith("labelled")}
+    exact = [row[known].split(", ") for place, row in found.items() if place not in demo]
+    assert len(demo) == 4 and all(cell.endswith("6 of 6") for cell in demo.values())
+    won, told = re.search(r"every seed wins in (\d+) of 48, at (0\.\d\d) times", readme).groups()
+    assert int(won) == sum(int(cell.split()[0]) for _, cell in exact) and len(exact) == 8
+    assert float(told) == pytest.approx(mean_of(ratio for ratio, _ in exact), abs=0.0051)
     told = re.search(r"at (0\.\d\d) times the error of the strongest built-in with SDXL's noise levels and (0\.\d\d)",
                      readme)
     for word, dress in zip(told.groups(), ("SDXL", "EDM"), strict=True):
-        ratios = [float(row[0].split(",")[0]) for place, row in found.items() if place.startswith(dress)]
-        assert float(word) == pytest.approx(np.exp(np.mean(np.log(ratios))), abs=0.0051)
+        ratios = [cell.split(",")[0] for place, cell in demo.items() if place.startswith(dress)]
+        assert float(word) == pytest.approx(mean_of(ratios), abs=0.0051)
+
+
+def mean_of(ratios) -> float:
+    """The geometric one."""
+    return float(np.exp(np.mean(np.log([float(ratio) for ratio in ratios]))))
