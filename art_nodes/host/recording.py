@@ -32,7 +32,7 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     progress: called as progress(calls done, calls in all), over all batches.
     A model that knows only a table of noise levels is recorded on entries of that table, which may be fewer than
     `nodes`. What half precision adds to the predictions is measured in the first batch, with a few further calls. Of
-    one conditioning wired to both, as with a model that takes no negative, cfg 1 is recorded, see `true_cfg`. Raises
+    one conditioning for both, as with a model that takes no negative, cfg 1 is recorded, see `true_cfg`. Raises
     ValueError for fewer than 1 orbit or 8 nodes, for a model with a cache on it, and what the model itself raises.
     Keeps nothing of the model.
     """
@@ -92,17 +92,28 @@ def check_room(orbits: int, nodes: int) -> None:
 
 
 def true_cfg(model, positive, negative, cfg: float) -> float:
-    """The cfg, or 1 where one conditioning is wired to both and nothing tells the two apart: then nothing is guided.
+    """The cfg, or 1 where both conditionings are the same and nothing tells the two apart: then nothing is guided.
 
     A patch may, as those that leave out layers or show pictures to one of them only; the refiner gives the negative
     another aesthetic score.
     """
-    if positive is not negative or type(model.model).__name__ == "SDXLRefiner":
+    if not same(positive, negative) or type(model.model).__name__ == "SDXLRefiner":
         return cfg
     options = dict(model.model_options)
     patches = options.pop("transformer_options", {})
     patched = any(options.values()) or any(patches.values()) or any(getattr(model, "wrappers", {}).values())
     return cfg if patched else 1.0
+
+
+def same(one, other) -> bool:
+    """Whether two conditionings, or parts of them, hold the same, as those of two nodes with one text do."""
+    if isinstance(one, torch.Tensor) and isinstance(other, torch.Tensor):
+        return (one.dtype, one.device) == (other.dtype, other.device) and torch.equal(one, other)
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(same(one[name], other[name]) for name in one)
+    if isinstance(one, list | tuple) and isinstance(other, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return one is other or isinstance(one, str | int | float) and one == other
 
 
 def batch_seed(seed: int, batch: int) -> int:

@@ -52,7 +52,7 @@ def guidance_lines(bank: OrbitBank, cfg: float) -> list[str]:
     """Why another cfg was recorded than was asked for, if it was."""
     if bank.metadata["cfg"] == cfg:
         return []
-    return [f"one conditioning is wired to positive and negative: nothing is guided, and cfg {cfg:g} is as good as 1"]
+    return [f"positive and negative are the same conditioning: nothing is guided, and cfg {cfg:g} is as good as 1"]
 
 
 def prompts_lines(positive, orbits: int, batch_size: int) -> list[str]:

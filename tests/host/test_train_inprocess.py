@@ -364,33 +364,6 @@ def test_method_and_learner_change_what_is_sampled_with_the_papers_objective_onl
             assert torch.equal(run.sigmas(steps), runs[0].sigmas(steps)) == (alike or steps == 1)
 
 
-@pytest.mark.parametrize("objective", ["euler", "end:euler"])
-def test_one_conditioning_for_both_is_no_guidance(training, demo, objective):
-    """As models without a negative are wired: what is learned is what cfg 1 gives, and the report says why."""
-    model, positive, negative, latent = demo[workflows.EDM]
-    runs = [quick(training, (model, positive, other, latent), name=name, cfg=cfg, objective=objective)
-            for name, other, cfg in (("both", positive, 7.0), ("one", positive, 1.0), ("guided", negative, 7.0))]
-    assert torch.equal(runs[0].sigmas, runs[1].sigmas) and not torch.equal(runs[0].sigmas, runs[2].sigmas)
-    assert [run.schedule.provenance["cfg"] for run in runs] == [1.0, 1.0, 7.0]
-    assert ["nothing is guided, and cfg 7 is as good as 1" in run.report for run in runs] == [True, False, False]
-
-
-def test_one_conditioning_that_a_patch_tells_apart_is_guided(comfy, recording, demo):
-    """As patches that leave out layers for one of the two, or show pictures to one only; so does the refiner."""
-    from comfy.patcher_extension import WrappersMP
-
-    model, positive, *_ = demo[workflows.EDM]
-    plain, patched, wrapped, guided = (model.clone() for _ in range(4))
-    patched.set_model_unet_function_wrapper(lambda apply, given: apply(given["input"], given["timestep"], **given["c"]))
-    wrapped.add_wrapper(WrappersMP.PREDICT_NOISE, lambda executor, *given: executor(*given))
-    guided.model_options["transformer_options"]["patches"] = {"attn1_patch": [None]}
-    assert [recording.true_cfg(each, positive, positive, 3.0) for each in (plain, patched, wrapped, guided)] == [
-        1.0, 3.0, 3.0, 3.0]
-    plain.model = type("SDXLRefiner", (), {})()
-    assert recording.true_cfg(plain, positive, positive, 3.0) == 3.0
-    assert recording.true_cfg(model, positive, list(positive), 3.0) == 3.0
-
-
 def test_interrupt_within_the_first_grid(comfy, monkeypatch, training, demo, tmp_path):
     """Of a recording of many nodes a grid may take long: nothing more is replayed once Stop was pressed."""
     import comfy.model_management as management
