@@ -25,6 +25,7 @@ COMMANDS = {
     "mnist-style": "the paper's FID tables, of RK4, Heun and Euler, on the demo model",
     "objectives": "whether our objectives order grids as the true end error does",
     "growth": "whether a recording tells how much errors grow",
+    "methods": "other published ways to find a schedule on a model, beside ours",
     "guidance": "end errors under guidance, and what it is worth to know of it",
     "matched": "ours against every built-in schedule at matched model calls, in the host",
     "intervals": "whether 95 % intervals hold the truth in 95 % of cases",

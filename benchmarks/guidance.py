@@ -7,11 +7,9 @@ took their power from, and on two exact ones that it was not chosen on (benchmar
 
 import argparse
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from art_nodes.core import OrbitBank, optimal_schedule, with_grids
@@ -19,10 +17,10 @@ from art_nodes.core.objectives import GUIDED
 from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import command, this_machine
 from benchmarks.matched import FOLDER, built_in, missing, run
-from benchmarks.matched_cells import ART, BATCH, DEMO, Cell, Place, processes
-from benchmarks.matched_tables import Entry, duel
+from benchmarks.matched_cells import BATCH, DEMO, Cell, Place, processes
 from benchmarks.options import chosen
 from benchmarks.pages import as_markdown, as_text, write_page
+from benchmarks.seed_tables import rows_of, summary, title
 from benchmarks.trial_cells import SEEDS, SIZE, Ground
 
 PAGE = "guidance.md"
@@ -34,11 +32,6 @@ CLOCK = "the clock"
 POWERS = {"cfg^0": 0.0, "cfg^1": 1.0, "cfg^1.5": GUIDED, "cfg^2": 2.0}
 KNOWN = next(name for name, power in POWERS.items() if power == GUIDED)
 KINDS = (*POWERS, CLOCK)
-
-
-def title(kind: str, seed: int) -> str:
-    """Of one of ours."""
-    return f"{ART}{kind}, seed {seed}"
 
 
 def as_of_power(bank: OrbitBank, power: float) -> OrbitBank:
@@ -59,39 +52,6 @@ def ours(place: Place, seed: int) -> list[Cell]:
     return cells
 
 
-def rows_of(cells: Sequence[Cell], places: Sequence[Place], folder: Path) -> list[list[str]]:
-    """A row for each column: the strongest built-in, and the ratio of each kind to it, of every seed."""
-    rows = [["place", "sampler", "steps", "strongest", "RMS", *KINDS]]
-    for place in places:
-        for sampler in SAMPLERS:
-            for steps in STEPS:
-                column = [Entry(cell.schedule, cell.load(folder)[:CHUNKS * BATCH]) for cell in cells
-                          if (cell.place, cell.sampler, cell.steps) == (place, sampler, steps)]
-                column = [entry for entry in column if np.isfinite(entry.rms)]
-                duels = {kind: [duel(column, title(kind, seed)) for seed in SEEDS] for kind in KINDS}
-                rival = duels[KNOWN][0].rival
-                least = next(entry.rms for entry in column if entry.schedule == rival)
-                rows.append([place.title, sampler, str(steps), rival, f"{least:.3f}",
-                             *(", ".join(f"{one.ratio:.2f}" for one in each) for each in duels.values())])
-    return rows
-
-
-def summary(rows: Sequence[Sequence[str]], by: int = 0) -> list[list[str]]:
-    """Of each kind the geometric mean of all ratios at a place, and in how many columns every seed is below 1.
-
-    by: the row's cell that is gathered by, 1 for the samplers.
-    """
-    found = [[rows[0][by], *KINDS]]
-    for name in dict.fromkeys(row[by] for row in rows[1:]):
-        cells = []
-        for k in range(len(KINDS)):
-            ratios = [[float(ratio) for ratio in row[5 + k].split(", ")] for row in rows[1:] if row[by] == name]
-            below = sum(max(each) < 1 for each in ratios)
-            cells.append(f"{np.exp(np.mean(np.log(ratios))):.2f}, {below} of {len(ratios)}")
-        found.append([name, *cells])
-    return found
-
-
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks guidance", description=__doc__.splitlines()[0])
     parser.add_argument("--places", default=",".join(place.name for place in PLACES))
@@ -108,7 +68,7 @@ def main(argv=None):
         cells += built_in((place, sampler, steps) for place in places for sampler in SAMPLERS for steps in STEPS)
         with processes(args.folder, args.workers) as each:
             run(missing(cells, CHUNKS, args.folder), f"{CHUNKS * BATCH} noises", each, say)
-    rows = rows_of(cells, places, args.folder)
+    rows = rows_of(cells, KINDS, args.folder, CHUNKS)
     exact = [rows[0], *(row for row in rows if row[0] in [place.title for place in places if place.model != DEMO])]
     print("\n\n".join(map(as_text, (rows, summary(rows), summary(exact, by=1)))))
     write_page(args.folder / PAGE, [
