@@ -71,7 +71,11 @@ def check_step_grid(sigmas, name: str = "a grid") -> np.ndarray:
     Equal ones may follow each other, as some of the host's schedulers make them.
     """
     values = sigmas.detach().cpu().double().numpy() if isinstance(sigmas, torch.Tensor) else sigmas
-    grid = np.array(values, dtype=np.float64)
+    try:
+        grid = np.array(values, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ValueError(f"{name} must be sigmas; got {type(values).__name__}; of a schedule take what .sigmas(steps) "
+                         "gives") from None
     if grid.ndim != 1 or len(grid) < 2 or not np.isfinite(grid).all() or grid[-1] != 0 or not (grid[:-1] > 0).all() \
             or not (np.diff(grid) <= 0).all():
         raise ValueError(f"{name} must be two or more finite sigmas that fall to exactly 0; got {grid.tolist()[:12]}; "

@@ -17,7 +17,7 @@ LEAST_ASKED = 0.01  # sigma down to which a reference goes: the rest is a straig
 Solver = Callable[[Denoiser, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Row:
     """One grid in the table: RMS errors per sample, summed up."""
 
@@ -77,13 +77,14 @@ def compare(
     reference_nodes: int = 256,
     sigma_min: float | None = None,
 ) -> list[Row]:
-    """Error of each grid at sigma = 0 against a fine Heun solution from the same noise; best first.
+    """Error of each grid at sigma = 0 against a fine Heun solution from the same noise; best first, NaN last.
 
     noise: (B, ...) start states, already scaled by the first sigma, which all grids must share; sampled from in
         float32, or float64 if it is.
     grids: name -> (K + 1,) descending sigmas ending at 0: tensors, arrays or lists.
     sigma_min: the least sigma that the reference asks the model at, as the model's own; by default half the least one
-        of the grids, a thousandth of the first or 0.01, whichever is least.
+        of the grids, a thousandth of the first or 0.01, whichever is least. Of data whose spread is not well above
+        that pass a smaller one: from there to 0 the reference is a straight line.
     Raises ValueError for no grid, one that does not fall to 0, grids that start at different sigmas, noise that is
     not scaled by that, a sigma_min that is not below them, an unknown solver, or fewer than 8 reference_nodes.
     """
@@ -93,9 +94,9 @@ def compare(
         raise ValueError("grids must hold at least one grid, by name; got "
                          f"{'none' if isinstance(grids, Mapping) else type(grids).__name__}; "
                          "write {'mine': schedule.sigmas(10)}")
+    starts = {name: check_step_grid(sigmas, f"grid {name!r}")[0] for name, sigmas in grids.items()}
     grids = {name: sigmas if isinstance(sigmas, torch.Tensor) else torch.as_tensor(np.array(sigmas))
              for name, sigmas in grids.items()}
-    starts = {name: check_step_grid(sigmas, f"grid {name!r}")[0] for name, sigmas in grids.items()}
     top = max(starts.values())
     if any(abs(start / top - 1) > STARTS_ALIKE for start in starts.values()):
         raise ValueError(f"grids to compare must start at the same sigma; got {starts}; pass sigma_max to .sigmas(...)")
@@ -109,7 +110,7 @@ def compare(
         errors = rms(run(counted, noise.clone(), sigmas.clone()) - reference)
         total = float(errors.square().mean().sqrt())
         rows.append(Row(name, len(sigmas) - 1, counted.calls, total, float(np.median(errors.numpy())), errors))
-    return sorted(rows, key=lambda row: row.rms)
+    return sorted(rows, key=lambda row: (np.isnan(row.rms), row.rms))
 
 
 class Counted:

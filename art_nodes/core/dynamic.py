@@ -34,10 +34,9 @@ def best_on_nodes(error: SamplerError, steps: int) -> np.ndarray:
     most = len(sigmas) if memory == 0 else min(len(sigmas), max(MOST_PAIRS, steps + 1))
     index = np.linspace(0, len(sigmas) - 1, most).round().astype(int)
     first = _step_costs(error, index, 2)
-    if memory == 0:
-        return sigmas[_shortest_path(first, steps)]
-    later = _step_costs(error, index, 3)
-    return sigmas[index[_shortest_pair_path(first, later, steps)]]
+    path = (_shortest_path(first, steps) if memory == 0 else
+            _shortest_pair_path(first, _step_costs(error, index, 3), steps))
+    return sigmas[index[path]]
 
 
 def _shortest_path(cost: np.ndarray, steps: int) -> list[int]:

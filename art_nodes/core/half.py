@@ -8,7 +8,8 @@ ComfyUI: that has to be said, and how far it is off is measured with a few furth
 import numpy as np
 import torch
 
-from .exact import Denoiser
+from .checks import check_denoised
+from .exact import Denoiser, ask
 
 HALF = (torch.bfloat16, torch.float16)
 PROBES = 5  # nodes at which noise is measured; in between its logarithm is taken to be straight
@@ -100,7 +101,8 @@ class Rounding:
         of noise prediction.
         """
         u = self._uniform(2 * spacing(x, self.precision))
-        above, below = (denoiser(x + shift, sigma).cpu().double() for shift in (u, -u))
+        above, below = (check_denoised(ask(denoiser, x + shift, sigma), x, float(sigma[0])).cpu().double()
+                        for shift in (u, -u))
         return float((above + below - 2 * denoised.double()).square().mean() / 6)
 
     def noise(self, sigmas: np.ndarray) -> np.ndarray:

@@ -44,11 +44,11 @@ def denoised_and_stiffness(
     _check_point(x, sigma)
     # Forward derivatives refuse expanded tensors, and those of older torch (2.4) are 0 for inference_mode's.
     x, sigma = (part.clone(memory_format=torch.contiguous_format) for part in (x, sigma))
-    denoised = check_denoised(denoiser(x, sigma), x, float(sigma.max()))
+    denoised = check_denoised(denoiser(x.clone(), sigma), x, float(sigma.max()))
     direction = ((denoised - x) / _column(sigma, x)).to(x), -torch.ones_like(sigma)
 
     def drift(x, sigma):  # eq. (2), and D beside it
-        answer = denoiser(x, sigma)
+        answer = denoiser(x.clone(), sigma)
         return (answer - x) / _column(sigma, x), answer
 
     try:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from .bank import OrbitBank
-from .checks import check_denoised, check_noise, check_sigma_range
+from .checks import check_denoised, check_noise, check_scale, check_sigma_range
 from .clock import grid_cost, optimal_cost
 from .exact import Denoiser, _column, ask
 from .jvp import CALLS, denoised_and_stiffness
@@ -56,6 +56,7 @@ class LiveModel:
         noise = self.noise_fn(batch, generator) if _takes_generator(self.noise_fn) else self.noise_fn(batch)
         if len(check_noise(noise)) != batch:
             raise ValueError(f"noise_fn must answer {batch} start states; got {len(noise)}; use its first argument")
+        check_scale(noise, self.sigma_max)
         return noise
 
 

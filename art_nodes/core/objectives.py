@@ -122,7 +122,7 @@ class SamplerError:
         """The objective of G grids of K steps (G, K + 1), pooled over orbits; RMS per element, (G,)."""
         if self.is_square:
             return np.sqrt(np.maximum(self._run(grids, self.ledger(self.mean_gram, True)), 0.0))
-        return self._run(grids, NormLedger(self.bank.gram[:, None]))
+        return self._run(grids, NormLedger(self.bank.gram, pooled=True))
 
     def per_orbit(self, grid: np.ndarray) -> np.ndarray:
         """The objective of one grid (K + 1,) on each orbit; (B,). A spectrum is one of all orbits together."""
@@ -148,15 +148,16 @@ def charged(grids: np.ndarray, runs: Replay, ledger: "Ledger") -> np.ndarray:
 
 
 class NormLedger:
-    """Sums |r| over the steps; with `gram` (B, 1, N + 1, N + 1) its mean over B orbits."""
+    """Sums |r| over the steps; pooled: its mean over B orbits."""
 
-    def __init__(self, gram: np.ndarray):
-        self.gram = gram
+    def __init__(self, gram: np.ndarray, pooled: bool = False):
+        self.gram, self.pooled = gram, pooled
 
     def charge(self, residual: np.ndarray, _here: np.ndarray, _there: np.ndarray) -> np.ndarray:
         """|r| of a step; residual (E, N + 1) -> (E,)."""
-        norm = np.sqrt(np.maximum(inner(residual, self.gram, residual), 0.0))
-        return norm.mean(axis=0) if norm.ndim == 2 else norm
+        if self.pooled:
+            return np.sqrt(squares(residual, self.gram)).mean(axis=0)
+        return np.sqrt(np.maximum(inner(residual, self.gram, residual), 0.0))
 
 
 class EndLedger:
@@ -216,10 +217,10 @@ Ledger = NormLedger | EndLedger | SpectrumLedger
 
 
 def inner(a: np.ndarray, gram: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """a . gram . b row by row; a, b (E, N), gram (N, N) or (E, N, N) -> (E,), or (B, 1, N, N) -> (B, E)."""
+    """a . gram . b row by row; a, b (E, N), gram (N, N) or (E, N, N) -> (E,)."""
     if gram.ndim == 3:
         return np.einsum("en,en->e", (a[:, None, :] @ gram)[:, 0], b)
-    return ((a @ (gram[:, 0] if gram.ndim == 4 else gram)) * b).sum(axis=-1)
+    return ((a @ gram) * b).sum(axis=-1)
 
 
 def squares(rows: np.ndarray, gram: np.ndarray) -> np.ndarray:
@@ -258,7 +259,8 @@ def growth_of(bank: OrbitBank) -> float:
     """The gamma of eq. (16): how much orbits differ in how fast their predictions change; 0 to LARGEST_GROWTH.
 
     Relative variance over the orbits of the integral of |dD/d ln sigma|^2 / |F|^2 d ln sigma, F = (D - x)/sigma. Where
-    scores are linear it is next to 0, and 0 in one dimension, where orbits are one another's multiples.
+    scores are linear it is next to 0 if many directions have power, and 0 if one has, where orbits are one another's
+    multiples; of a few directions it is large, though errors do not grow.
     """
     if len(bank.gram) < 2:
         return 0.0

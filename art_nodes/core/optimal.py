@@ -26,7 +26,8 @@ def optimal_schedule(bank: OrbitBank, *, objective: str = "euler", steps=REFINED
     """The clock that minimises E integral |Q| theta^2 dt under the time budget (docs/theory.md, eq. 8).
 
     objective: "euler", the paper's surrogate, needs no more; with one that replays a sampler the
-        schedule also holds the best grid for each of `steps`; samplers that look back take longest.
+        schedule also holds the best grid for each of `steps`, of those that `refined_grids` does not leave out;
+        samplers that look back take longest.
     progress: called as progress(grids done, grids in all).
     Raises ValueError for any other objective.
     """

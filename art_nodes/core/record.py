@@ -40,7 +40,7 @@ def record_orbits(
     denoiser: D(x, sigma) -> x0. It is given x as float32 on noise's device, whatever noise's dtype is, and sigma
         (B,) float32; a network in half precision is to convert them itself. x0 is to be on that device.
     noise: (B, ...) start states, already scaled by sigma_max.
-    progress: called as progress(calls done, calls in all) after each model call.
+    progress: called as progress(calls done, calls in all) after each node.
     sigmas: the nodes themselves, descending from sigma_max to sigma_min, instead of a count; for models
         that know only a table of noise levels.
     share: whether sigma is the share of noise of a rectified flow (SD3, Flux), so at most 1; the bank remembers it.
@@ -116,8 +116,11 @@ def flow_recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.nd
     """(nodes,) descending sigmas in (0, 1] for a rectified flow, where sigma is the share of noise.
 
     Even in the seventh root of sigma / (1 - sigma), the noise added to the picture in units of the picture: all of
-    an image's composition lies between a share of 0.9 and 1.
+    an image's composition lies between a share of 0.9 and 1. Raises ValueError for a sigma_max above 1.
     """
+    if sigma_max > 1:
+        raise ValueError(f"sigma_max must be at most 1 for a rectified flow; got {sigma_max:g}; there sigma is the "
+                         "share of noise")
     grid = recording_grid(*added_noise([sigma_max, sigma_min], True), nodes)
     grid = grid / (1 + grid)
     grid[0], grid[-1] = sigma_max, sigma_min

@@ -76,7 +76,7 @@ class SolverRuns:
                              f"files); got {'no ends' if bank.ends is None else bank.ends.shape} for noise "
                              f"{tuple(noise.shape)}; record it with record_orbits(...)")
         self.kept = kept_elements(noise[0].numel())
-        kept = noise.flatten(1)[:, self.kept].cpu().double()
+        kept = noise.detach().flatten(1)[:, self.kept].cpu().double()
         if not np.allclose(kept.square().mean(dim=1).numpy(), bank.gram[:, 0, 0], rtol=SAME_NOISE):
             raise ValueError("a trial needs the noise that the bank was recorded from, scaled by sigma_max; got other "
                              "noise of that shape; pass what record_orbits was given")
@@ -136,6 +136,9 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     Raises ValueError without a candidate, for one that does not fall to 0, or where they differ in their first sigma
     or number of steps.
     """
+    if not isinstance(candidates, Mapping):
+        raise ValueError(f"candidates must be grids by name; got {type(candidates).__name__}; "
+                         "write {'mine': schedule.sigmas(10)}")
     candidates = {name: check_step_grid(grid, f"candidate {name!r}") for name, grid in candidates.items()}
     if len({len(grid) for grid in candidates.values()}) != 1:
         raise ValueError("candidates must be grids of one number of steps; "
@@ -145,18 +148,18 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
         raise ValueError(f"candidates must start at the same sigma; got {tops}; pass sigma_max to .sigmas(...)")
     purse = _Purse(runs, budget)
     improve = improve and purse.pool is None
-    grids = {name: np.asarray(grid, float) for name, grid in candidates.items()}
-    names, others = _choose(purse, grids, max(1, trusted), CHOOSING if improve else 1.0)
+    names, others = _choose(purse, candidates, max(1, trusted), CHOOSING if improve else 1.0)
     if not improve:
-        return Tried(grids[names[0]], names[0], 1.0, purse.spent)
-    name, grid, ratio = _improved(purse, grids, names[:STARTS], others[:1])
+        return Tried(candidates[names[0]], names[0], 1.0, purse.spent)
+    name, grid, ratio = _improved(purse, candidates, names[:STARTS], others[:1])
     return Tried(grid, name, ratio, purse.spent)
 
 
 def ends_error(bank: OrbitBank, kind: str = "end") -> float:
     """RMS error of where a bank's orbits end, as foretold: an eighth of what twice the spacing of nodes would leave.
 
-    The recording's scheme is of third order. kind: "end", or "detail" for value and slope.
+    Against a solution that leaps from the last node to 0 likewise. The recording's scheme is of third order.
+    kind: "end", or "detail" for value and slope.
     """
     every_other = np.append(bank.sigmas[:-1:2], [bank.sigmas[-1], 0.0])
     return float(_RecordingError(bank, f"{kind}:euler")(every_other[None])[0]) / 2**ORDER
@@ -202,7 +205,7 @@ class _Purse:
 
     def price(self, steps: int, batches: Sequence[int]) -> int:
         """Sample calls of one grid on some batches."""
-        return sum(self.runs.sizes[batch] for batch in batches) * self.runs.calls(steps)
+        return self.orbits(batches) * self.runs.calls(steps)
 
     def missing(self, grid: np.ndarray, batches: Sequence[int]) -> int:
         """Sample calls of what has not run of that yet."""

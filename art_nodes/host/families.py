@@ -24,6 +24,7 @@ PREDICTIONS = {
     "CONST": "flow", "X0": "x0", "EDM": "edm", "V_PREDICTION": "v",
     "V_PREDICTION_DDPM": "v", "EPS": "eps",
 }
+IMG_TO_IMG = "turns a picture into another and has none; use its own scheduler, mostly normal"
 FEW_LEVELS = 200  # a table with fewer entries belongs to a model distilled to few steps
 ZERO_SNR_SIGMA = 1000.0  # the largest noise level of a table that reaches zero signal-to-noise ratio lies above
 HIGHEST_SHARE = 1.001
@@ -152,8 +153,7 @@ BY_NAME = {family.name: family for family in FAMILIES}
 def family_of(facts: ModelFacts) -> Family:
     """The family of a model; ValueError for one whose noise levels mean nothing here."""
     if facts.prediction == "img_to_img":
-        raise ValueError("auto must have noise levels to place steps on; this model turns a picture into another and "
-                         "has none; use its own scheduler, mostly normal")
+        raise ValueError(f"auto must have noise levels to place steps on; this model {IMG_TO_IMG}")
     if facts.meaning is None:
         raise ValueError(f"auto must know what sigma means; this model's sampling is {facts.levels}, of another pack; "
                          "learn a schedule on it with ART Train, or choose one by name")

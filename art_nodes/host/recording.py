@@ -17,7 +17,7 @@ from ..core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
 from ..core.checks import MIN_NODES, check_nodes, check_sigma_range
 from ..core.half import CALLS_A_PROBE, probed_nodes
 from .caches import check_uncached
-from .families import MEANING, SHARE, prediction_of
+from .families import IMG_TO_IMG, MEANING, SHARE, prediction_of
 
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 MOST_MEMORY = 2 * 2**30  # bytes for what is kept of a recording; for a moment it takes twice as much
@@ -40,6 +40,7 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
         raise ValueError(f"orbits must be at least 1; got {orbits}; 4 is a good start, 24 for trials")
     check_room(orbits, check_nodes(nodes))
     check_uncached(model)
+    check_noise_levels(model)
     cfg = true_cfg(model, positive, negative, cfg)
     grid = recording_nodes(model.get_model_object("model_sampling"), nodes)
     latent = empty_like(model, latent_image)
@@ -62,6 +63,7 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
 def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress, half: dict) -> OrbitBank:
     """Orbits of one batch; the start states come scaled from the host."""
     banks = []
+    torch.manual_seed(seed)  # as the host does before it samples: some patches draw numbers while it does
 
     def follow(denoise, x, sigmas, extra_args=None, callback=None, disable=None):
         def denoiser(x, sigma):
@@ -82,6 +84,12 @@ def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress, half: d
     return dataclasses.replace(banks[-1], ends=flat(end).float().numpy())
 
 
+def check_noise_levels(model) -> None:
+    """ValueError for a model that makes a picture out of another in one go."""
+    if _prediction(model.get_model_object("model_sampling")) == "img_to_img":
+        raise ValueError(f"the model must have noise levels to place steps on; this one {IMG_TO_IMG}")
+
+
 def check_room(orbits: int, nodes: int) -> None:
     """ValueError, before any model call, for orbits whose predictions' inner products would fill the memory."""
     wanted = 2 * orbits * (nodes + 1) ** 2 * 8  # of pictures there are two tables, of float64
@@ -100,9 +108,14 @@ def true_cfg(model, positive, negative, cfg: float) -> float:
     if not same(positive, negative) or type(model.model).__name__ == "SDXLRefiner":
         return cfg
     options = dict(model.model_options)
-    patches = options.pop("transformer_options", {})
-    patched = any(options.values()) or any(patches.values()) or any(getattr(model, "wrappers", {}).values())
-    return cfg if patched else 1.0
+    told = [*options.pop("transformer_options", {}).values(), *options.values()]
+    told += getattr(model, "wrappers", {}).values()
+    return 1.0 if all(map(_is_nothing, told)) else cfg
+
+
+def _is_nothing(value) -> bool:
+    """Whether a model's option holds nothing; a tensor does, whatever its values."""
+    return value is None or value is False or isinstance(value, dict | list | tuple | set) and not value
 
 
 def same(one, other) -> bool:
@@ -152,7 +165,12 @@ def recording_nodes(sampling, nodes: int) -> np.ndarray:
 
 def is_share(sampling) -> bool:
     """Whether sigma is the share of noise of a rectified flow in a model_sampling."""
-    return MEANING.get(prediction_of({base.__name__ for base in type(sampling).__mro__})) == SHARE
+    return MEANING.get(_prediction(sampling)) == SHARE
+
+
+def _prediction(sampling) -> str:
+    """The prediction type of a model_sampling, as `prediction_of` names it."""
+    return prediction_of({base.__name__ for base in type(sampling).__mro__})
 
 
 def noise_table(sampling) -> np.ndarray | None:

@@ -57,11 +57,20 @@ def guidance_lines(bank: OrbitBank, cfg: float) -> list[str]:
 
 def prompts_lines(positive, orbits: int, batch_size: int) -> list[str]:
     """How many of a batch of prompts were learned on, if not all."""
-    given, used = max((len(part) for part, *_ in positive), default=0), min(orbits, batch_size)
+    given, used = max((len(part) for part, *_ in positive if part is not None), default=0), min(orbits, batch_size)
     if given <= used:
         return []
     return [f"learned on the first {used} of {given} prompts: for all of them set orbits and the batch size of "
             f"latent_image to {given}"]
+
+
+def mask_lines(model, latent_image: dict) -> list[str]:
+    """That a mask was left out, if there was one, and what shows it to a model made for inpainting."""
+    if "noise_mask" not in latent_image:
+        return []
+    shown = ("; to show this model what to paint over, connect InpaintModelConditioning's positive and negative, with "
+             "noise_mask off") if getattr(model.model, "concat_keys", ()) else ""
+    return [f"the mask of latent_image was left out: learned as if the whole picture were painted{shown}"]
 
 
 def model_line(known: dict) -> str:

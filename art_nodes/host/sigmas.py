@@ -4,6 +4,7 @@ import logging
 import math
 from dataclasses import dataclass
 
+import comfy.samplers
 import torch
 
 from ..core import Schedule
@@ -17,6 +18,8 @@ from .recording import describe_model
 MOST_SHOWN = 1000  # sigmas
 LARGER = 1.25  # times a model's range that a schedule's may go beyond it before that is told
 MOST_TEXT = 300  # characters of a file's own words
+MOST_STEPS = 100  # that starts are compared with; those of more hardly differ
+FAR = 0.1  # in ln sigma: a start that is as far off is another
 log = logging.getLogger(__name__)
 
 
@@ -119,13 +122,18 @@ def strength_lines(schedule: Schedule, sigmas: torch.Tensor, denoise: float, mod
     Each schedule starts the last part of its own steps elsewhere, the host's own too.
     """
     sampling = model.get_model_object("model_sampling")
-    if not 0 < denoise < 1 or not hasattr(sampling, "percent_to_sigma"):
+    if not 0 < denoise < 1 or not hasattr(sampling, "sigmas"):
         return []
-    theirs, steps = float(sampling.percent_to_sigma(1 - denoise)), min(len(sigmas) - 1, 100)
+    steps = min(len(sigmas) - 1, MOST_STEPS)
+    theirs = float(comfy.samplers.calculate_sigmas(sampling, "simple", int(steps / denoise))[-(steps + 1)])
     starts = {share / 100: float(_sigmas(schedule, steps, share / 100, model)[0]) for share in range(1, 101)}
-    alike = min(starts, key=lambda share: abs(math.log(starts[share] / theirs)))
+    # Of few steps several start alike: then the one that is asked for, or next to it.
+    apart = {share: round(abs(math.log(start / theirs)), 3) for share, start in starts.items()}
+    alike = min(apart, key=lambda share: (apart[share], abs(share - denoise)))
+    so = f"and this schedule does so with denoise {alike:g}" if apart[alike] < FAR else \
+        f"and the nearest that this schedule can start at is {starts[alike]:.3g}, with denoise {alike:g}"
     return [f"With denoise {denoise:g} it starts at sigma {float(sigmas[0]):.3g}; the host's simple starts at "
-            f"{theirs:.3g}, and this schedule does so with denoise {alike:g}."]
+            f"{theirs:.3g}, {so}."]
 
 
 def described(schedule: Schedule, name: str | None = None) -> list[str]:

@@ -36,6 +36,7 @@ from .report import (
     guidance_lines,
     host_grids,
     learning_lines,
+    mask_lines,
     prompts_lines,
     trial_lines,
 )
@@ -136,7 +137,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     plot = draw_plot(schedule, steps, plotted, costs, bank.sigma_min)
     lines = [
         *bank_lines(bank, recording_seconds), *guidance_lines(bank, cfg),
-        *prompts_lines(positive, orbits, batch_size(latent_image)),
+        *prompts_lines(positive, orbits, batch_size(latent_image)), *mask_lines(model, latent_image),
         *learning_lines(schedule, costs, bank, learning_seconds),
         *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds),
         *(comparison_lines(bank, sigmas, grids, steps, objective) if compared else [NOT_COMPARED]),
@@ -227,9 +228,13 @@ def check_pictures(model, latent_image: dict, nodes: int, objective: str, refere
     if kind != "spectrum":
         raise ValueError(f"references are what the objectives spectrum:<sampler> aim at; got {objective!r}; choose for "
                          "example spectrum:dpmpp_2m, or disconnect references")
-    if references["samples"].shape[1:] != latent.shape[1:]:
-        raise ValueError(f"references must be latents of the size of latent_image, {tuple(latent.shape[1:])}; got "
-                         f"{tuple(references['samples'].shape[1:])}; resize or crop the pictures before VAE Encode")
+    wanted, got = tuple(latent.shape[1:]), tuple(references["samples"].shape[1:])
+    if got != wanted:
+        # Some VAEs take a batch of pictures for the frames of one video.
+        frames = len(got) == len(wanted) == 4 and got[::2] == wanted[::2] and got[3] == wanted[3]
+        raise ValueError(f"references must be latents of the size of latent_image, {wanted}; got {got}; " + (
+            "encode the pictures one at a time, and make a batch of the latents" if frames else
+            "resize or crop the pictures before VAE Encode"))
     if not references["samples"].isfinite().all():
         raise ValueError("references must be finite; got NaN or infinity, as a VAE in half precision may give; encode "
                          "the pictures with the VAE in fp32 or bf16")

@@ -248,6 +248,11 @@ def test_a_flow_is_recorded_evenly_in_the_noise_added(low, nodes):
     assert nodes < 64 or np.abs(np.diff(grid)).max() < 0.07, "no wide gap, at pure noise least of all"
 
 
+def test_a_share_of_noise_is_at_most_1():
+    with pytest.raises(ValueError, match="sigma_max must be at most 1 for a rectified flow; got 2"):
+        flow_recording_grid(2.0, 0.003, 8)
+
+
 def test_refuses_an_empty_bank():
     with pytest.raises(ValueError, match="at least one orbit"):
         OrbitBank(recording_grid(3.0, 0.1, 8), np.ones((0, 8)))

@@ -88,6 +88,23 @@ def test_a_grid_that_does_not_fall_to_0_is_no_grid(sigmas):
         compare(gaussian(), START, grids() | {"mine": torch.tensor(sigmas)})
 
 
+def test_a_schedule_is_no_grid_yet():
+    schedule = optimal_schedule(targets.bank("normal"))
+    with pytest.raises(ValueError, match=r"grid 'mine' must be sigmas; got Schedule; .* what .sigmas\(steps\)"):
+        compare(gaussian(), START, {"mine": schedule})
+
+
+def test_a_grid_that_breaks_a_solver_is_the_worst():
+    """As equal sigmas break multistep samplers, which divide by their distance."""
+    broken = torch.tensor([3.0, 1.0, 1.0, 0.0])
+
+    def solver(denoiser, x, sigmas):
+        return SOLVERS["euler"](denoiser, x, sigmas) * (float("nan") if len(sigmas) == 4 else 1.0)
+
+    rows = compare(gaussian(), START, {"broken": broken, **grids()}, solver)
+    assert [row.name for row in rows] == [row.name for row in compare(gaussian(), START, grids())] + ["broken"]
+
+
 @pytest.mark.parametrize("solver", [3, None, ["euler"], "dpmpp_2m"])
 def test_what_is_no_solver_is_refused(solver):
     with pytest.raises(ValueError, match="solver must be one of"):

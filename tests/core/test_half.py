@@ -101,6 +101,22 @@ def test_measured_once_for_all_batches():
     assert targets.disagreement(optimal_schedule(second), optimal_schedule(measured)) < 0.02
 
 
+def test_probes_are_answers_like_any():
+    """They may come in one buffer, and are checked."""
+    answer, buffer = half_inside(torch.float16), torch.empty(8, 1, SIDE, SIDE, dtype=torch.float64)
+    several, one = (record_orbits(denoise, start(), *targets.SDXL_RANGE, nodes=16, precision=torch.float16)
+                    for denoise in (answer, lambda x, sigma: buffer.copy_(answer(x, sigma))))
+    assert np.array_equal(one.rounding, several.rounding)
+    calls = []
+
+    def once_wrong(x, sigma):
+        calls.append(sigma)
+        return answer(x, sigma) * (float("nan") if len(calls) == 2 else 1.0)  # the first probe
+
+    with pytest.raises(ValueError, match="must answer finite values; got NaN or infinity at sigma=14.6"):
+        record_orbits(once_wrong, start(), *targets.SDXL_RANGE, nodes=16, precision=torch.float16)
+
+
 @pytest.mark.parametrize("options, match", [
     ({"precision": "bfloat16"}, "precision must be a dtype of torch or None; got 'bfloat16'"),
     ({"precision": torch.bfloat16, "rounding": np.zeros(5)}, r"as many nodes, \(33,\); got \(5,\)"),

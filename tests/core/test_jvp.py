@@ -210,6 +210,17 @@ def test_rounding_is_blown_up_towards_small_sigma():
     assert 3 < added[0] / added[1] < 5  # noise is added in squares, and goes as 1/sigma^2
 
 
+def test_a_denoiser_may_use_its_input():
+    """As networks do that scale it in place."""
+    def careless(x, sigma):
+        answer = gaussian()(x, sigma)
+        x *= 0.5
+        return answer
+
+    x, sigma = targets.noise((4, 8), 3.0), torch.full((4,), 1.5)
+    assert torch.equal(stiffness_jvp(careless, x, sigma), stiffness_jvp(gaussian(), x, sigma))
+
+
 def test_rounding_without_a_derivative_is_refused():
     x = image_state(1.0)
     with pytest.raises(ValueError, match="derivative of 0 everywhere.*stiffness='secant'"):

@@ -165,6 +165,7 @@ def test_orbits_of_many_elements_and_half_precision_denoisers():
     (lambda: LiveModel(gaussian(), noise, 0.1, 3.0), "0 < sigma_min < sigma_max"),
     (lambda: learn_schedule(live(noise_fn=lambda batch: torch.zeros(1, 1)), SMALL), "must answer 2 start states"),
     (lambda: learn_schedule(live(noise_fn=lambda batch: torch.zeros(batch)), SMALL), "write noise"),
+    (lambda: learn_schedule(live(noise_fn=lambda batch: torch.ones(batch, 100) / 2), SMALL), "must be scaled"),
     (lambda: learn_schedule(live(lambda x, sigma: x[:, :0]), SMALL), "input's shape"),
     (lambda: learn_schedule(live(lambda x, sigma: x * math.nan), SMALL), "finite values"),
     (lambda: learn_schedule(live(lambda x, sigma: x.detach() * 0.5, stiffness="jvp"), SMALL), "use stiffness='secant'"),

@@ -338,6 +338,7 @@ def test_solvers_need_the_ends_of_these_orbits(tmp_path):
     for other, start in ((OrbitBank.load(tmp_path / "bank.safetensors"), noise), (bank, noise[:3])):
         with pytest.raises(ValueError, match="a trial needs the bank that was just recorded from this noise"):
             SolverRuns(targets.image_gaussian(8), start, other)
+    assert SolverRuns(targets.image_gaussian(8), noise.clone().requires_grad_(), bank, batch=4).sizes == [4]
     for start in (noise / HIGH, noise.flip(0)):  # not scaled, or of other orbits
         with pytest.raises(ValueError, match="a trial needs the noise that the bank was recorded from, scaled"):
             SolverRuns(targets.image_gaussian(8), start, bank)

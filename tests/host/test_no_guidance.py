@@ -45,6 +45,10 @@ def test_one_conditioning_that_a_patch_tells_apart_is_guided(comfy, recording, d
     guided.model_options["transformer_options"]["patches"] = {"attn1_patch": [None]}
     assert [recording.true_cfg(each, positive, positive, 3.0) for each in (plain, patched, wrapped, guided)] == [
         1.0, 3.0, 3.0, 3.0]
+    plain.model_options["transformer_options"]["patches_replace"] = {}  # left empty by a node
+    assert recording.true_cfg(plain, positive, positive, 3.0) == 1.0
+    guided.model_options["transformer_options"] = {"of another pack": torch.zeros(4)}
+    assert recording.true_cfg(guided, positive, positive, 3.0) == 3.0
     plain.model = type("SDXLRefiner", (), {})()
     assert recording.true_cfg(plain, positive, positive, 3.0) == 3.0
 

@@ -17,6 +17,27 @@ def demo(comfy):
     return demo_outputs(workflows.EDM, "sneaker", 2)[:4]
 
 
+def test_a_model_that_turns_a_picture_into_another_is_refused(recording, demo):
+    from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
+
+    model, *others = demo
+    [patched] = ModelSamplingDiscrete().patch(model, "img_to_img", False)
+    with pytest.raises(ValueError, match="must have noise levels .* turns a picture into another and has none"):
+        recording.record(patched, *others, cfg=1.0, seed=1, orbits=2, nodes=8)
+
+
+def test_a_patch_that_draws_numbers_draws_the_same_from_one_seed(recording, demo):
+    """As those do that merge tokens at random places."""
+    model, *others = demo
+    patched = model.clone()
+    patched.set_model_unet_function_wrapper(
+        lambda apply, given: apply(given["input"] + 0.1 * torch.randn(given["input"].shape), given["timestep"],
+                                   **given["c"]))
+    first, again, other = (recording.record(patched, *others, cfg=1.0, seed=seed, orbits=2, nodes=8).stiffness
+                           for seed in (1, 1, 2))
+    assert np.array_equal(first, again) and not np.array_equal(first, other)
+
+
 # Caches
 
 @pytest.mark.parametrize("node", ["EasyCacheNode", "LazyCacheNode"])

@@ -136,8 +136,8 @@ def test_a_smaller_model_is_warned_about(read, models, caplog):
         assert ("above that is cut off" in caplog.text) is warned
 
 
-@pytest.mark.parametrize("denoise", [0.2, 0.5, 0.8])
-def test_less_denoise_says_what_is_as_strong_as_simple(read, models, denoise):
+@pytest.mark.parametrize("steps, denoise", [(20, 0.2), (20, 0.5), (20, 0.8), (4, 0.6), (4, 0.85), (6, 0.9), (10, 0.95)])
+def test_less_denoise_says_what_is_as_strong_as_simple(read, models, steps, denoise):
     """Another schedule starts the last part of its steps at another sigma."""
     from comfy_extras.nodes_custom_sampler import BasicScheduler
 
@@ -145,16 +145,27 @@ def test_less_denoise_says_what_is_as_strong_as_simple(read, models, denoise):
 
     model = models[workflows.SDXL]
     learned = schedules.schedule(top=14.6146)
-    reading = read_sigmas("s", 20, denoise, learned, model)
+    reading = read_sigmas("s", steps, denoise, learned, model)
     [line] = [line for line in reading.text.splitlines() if "the host's simple starts at" in line]
     assert f"it starts at sigma {float(reading.sigmas[0]):.3g};" in line and not reading.warnings
     told, alike = float(line.split("starts at ")[2].split(",")[0]), float(line.rpartition("denoise ")[2].rstrip("."))
-    theirs = BasicScheduler.execute(model, "simple", 20, denoise).result[0]
-    assert told == pytest.approx(float(theirs[0]), rel=0.05)
-    ours = [float(read_sigmas("s", 20, near, learned, model).sigmas[0]) for near in (alike - 0.03, alike + 0.03)]
-    assert ours[0] < told < ours[1]
+    theirs = BasicScheduler.execute(model, "simple", steps, denoise).result[0]
+    assert told == pytest.approx(float(theirs[0]), rel=0.005)
+    starts = [float(read_sigmas("s", steps, share / 100, learned, model).sigmas[0]) for share in range(1, 101)]
+    mine = float(read_sigmas("s", steps, alike, learned, model).sigmas[0])
+    nearest = min(abs(np.log(start / told)) for start in starts)
+    assert abs(np.log(mine / told)) == pytest.approx(nearest, abs=0.006)
+    if theirs[0] == reading.sigmas[0]:
+        assert alike == denoise, "where it is as strong already nothing else is advised"
     assert "simple" not in read_sigmas("s", 20, 1.0, learned, model).text
     assert "simple" not in read_sigmas("s", 20, 0.0, learned, model).text
+
+
+def test_a_schedule_of_a_lower_range_cannot_be_as_strong(read, models):
+    from art_nodes.host.sigmas import read_sigmas
+
+    reading = read_sigmas("s", 20, 0.9, schedules.schedule(top=2.0), models[workflows.SDXL])
+    assert "and the nearest that this schedule can start at is 2, with denoise 0.96." in reading.text
 
 
 def test_without_a_model_it_says_what_it_is_for(read):

@@ -83,9 +83,19 @@ def test_a_grid_that_starts_lower_is_charged_for_the_whole_range(report):
 def test_prompts_that_were_not_learned_on_are_told(report):
     prompts = [[torch.zeros(8, 3, 4), {}]]
     assert report.prompts_lines(prompts, 8, 8) == report.prompts_lines([[torch.zeros(1, 3, 4), {}]], 4, 1) == []
+    assert report.prompts_lines([[None, {}], *prompts], 8, 8) == []
     for orbits, batch, used in ((4, 8, 4), (8, 2, 2)):
         [line] = report.prompts_lines(prompts, orbits, batch)
         assert line.startswith(f"learned on the first {used} of 8 prompts") and line.endswith("latent_image to 8")
+
+
+def test_a_mask_that_was_left_out_is_told(report):
+    models = [types.SimpleNamespace(model=types.SimpleNamespace(concat_keys=keys)) for keys in ((), ("mask",))]
+    assert [report.mask_lines(model, {"samples": None}) for model in models] == [[], []]
+    (plain,), (inpainting,) = (report.mask_lines(model, {"noise_mask": None}) for model in models)
+    assert "as if the whole picture were painted" in plain and "Inpaint" not in plain
+    assert inpainting.startswith(plain) and inpainting.endswith("connect InpaintModelConditioning's positive and "
+                                                                "negative, with noise_mask off")
 
 
 @pytest.mark.parametrize("nodes", [8, 31, 32])

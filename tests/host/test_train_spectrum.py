@@ -116,6 +116,14 @@ def test_a_trial_aims_at_the_references_too(inputs, bank):
     assert found[2] == pytest.approx(2 * np.log(1.5), rel=0.05)
 
 
+@pytest.mark.parametrize("frames, says", [(6, "encode the pictures one at a time"), (1, "resize or crop")])
+def test_pictures_that_came_as_frames_of_a_video_are_told_from_wrong_sizes(training, inputs, monkeypatch, frames, says):
+    monkeypatch.setattr(training, "empty_like", lambda model, latent: torch.zeros(1, 16, 1, 8, 8))
+    references = {"samples": torch.ones(1, 16, frames, 8, 8 if frames > 1 else 10)}
+    with pytest.raises(ValueError, match=f"of the size of latent_image, .*{says}"):
+        training.check_pictures(inputs[0], inputs[3], 64, "spectrum:euler", references)
+
+
 @pytest.mark.parametrize("settings, match", [
     ({"references": {"samples": torch.ones(1, 1, 28, 28)}, "objective": "end:euler"},
      "references are what the objectives spectrum:<sampler> aim at; got 'end:euler'"),
