@@ -1,7 +1,7 @@
 /** ComfyUI-ART on the page: this file registers, the modules beside it do the work. */
 
-import { addSidebarTab, app, followCache, keepSeed, loadStyle, loadTexts } from './art/host.mjs';
-import { offerChoices } from './art/library.mjs';
+import { addSidebarTab, app, followCache, keepSeed, loadStyle, loadTexts, onGraphChanged } from './art/host.mjs';
+import { offerChoices, refresh } from './art/library.mjs';
 import { menuItems } from './art/menu.mjs';
 import { pickSchedule } from './art/picker.mjs';
 import { redrawRecords } from './art/records.mjs';
@@ -30,6 +30,7 @@ app.registerExtension({
     followCache();
     await loadTexts();
     followTrainings();
+    onGraphChanged(redrawRecords);
     addSidebarTab(panelTab());
   },
   nodeCreated(node) {
@@ -37,6 +38,7 @@ app.registerExtension({
     offerChoices(node);
     addPlot(node);
   },
+  refreshComboInNodes: refresh,
   getNodeMenuItems: menuItems,
   afterConfigureGraph() {
     leaveLost();

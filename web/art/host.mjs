@@ -37,6 +37,11 @@ export function onReconnected(listener) {
   api.addEventListener('reconnected', listener);
 }
 
+/** Call when the user has changed the graph, also when a node was muted or bypassed, which no node is told. */
+export function onGraphChanged(listener) {
+  api.addEventListener('graphChanged', listener);
+}
+
 /** @returns {string} by which the server knows this tab, the same after a reload */
 export function clientId() {
   return api.clientId ?? api.initialClientId ?? '';
@@ -176,7 +181,7 @@ export function isDragged(node) {
 
 /** A message of the host's own kind; severity as "info", "warn" or "error". */
 export function tell(severity, detail) {
-  app.extensionManager?.toast?.add?.({ severity, summary: 'ART', detail, life: 6000 });
+  app.extensionManager?.toast?.add?.({ severity, summary: 'ART', detail, life: Math.max(6000, 70 * detail.length) });
 }
 
 /** @returns {any} a setting, or `otherwise` where the host does not know it */

@@ -1,7 +1,7 @@
 /** The side panel: every schedule with its curve and provenance, over each other, as text, and the examples. */
 
 import { overlayChart } from './charts.mjs';
-import { sigmas } from './clock.mjs';
+import { clockFor, sigmas } from './clock.mjs';
 import { number, sigmasText } from './format.mjs';
 import { exampleWorkflows, openExample, tell } from './host.mjs';
 import { onSchedules, refresh, schedule, schedules } from './library.mjs';
@@ -45,12 +45,18 @@ function fillPanel(container) {
   const actions = html('div', { class: 'art-actions' },
     button(say('use'), () => only(selected) !== null && putIntoNode(only(selected))),
     button(say('copy'), () => copySigmas(only(selected), clamped(steps.value))));
-  const show = () => showSelected(selected, plot, facts);
+  const show = () => showSelected(selected, plot, facts, clamped(steps.value) || 10);
+  steps.addEventListener('input', show);
   const fill = () => rows.replaceChildren(...search(schedules(), field.value).map((each) => row(each, selected, show)));
   field.addEventListener('input', fill);
   container.replaceChildren(html('div', { class: 'art-panel' }, field, rows, plot.element,
     html('label', {}, say('stepsLabel'), steps), actions, facts, examples));
-  const stop = onSchedules(fill);
+  const stop = onSchedules(() => {
+    const there = new Set(schedules().map((each) => each.name));
+    [...selected].filter((name) => !there.has(name)).forEach((name) => selected.delete(name));
+    fill();
+    show();
+  });
   fill();
   show();
   refresh();
@@ -74,11 +80,12 @@ function row(summary, selected, changed) {
   return html('li', {}, made);
 }
 
-async function showSelected(selected, plot, facts) {
+async function showSelected(selected, plot, facts, steps) {
   const wanted = [...selected];
   const known = (await Promise.all(wanted.map(schedule))).filter(Boolean);
   if (wanted.join('\n') !== [...selected].join('\n')) return;
-  plot.show(overlayChart(known));
+  // What is sampled at so many steps: where there are grids, never the clock beside them.
+  plot.show(overlayChart(known.map((each) => ({ ...each, clock: clockFor(each, steps) }))));
   facts.replaceChildren(...known.map(provenance));
 }
 

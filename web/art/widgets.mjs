@@ -65,7 +65,9 @@ export function addPlot(node) {
   });
   after(node, 'onResize', () => { if (isDragged(node)) delete node.properties?.[HELD]; });
   // A size that was saved with the workflow is set later and wins.
-  if (node.size?.[0] < WIDTH) node.setSize?.([WIDTH, node.size[1]]);
+  // In full height at once: older front ends would grow the node when they first draw it, as a step of undo of its own.
+  const [wide, tall] = node.size ?? [WIDTH, 0];
+  node.setSize?.([Math.max(WIDTH, wide), Math.max(tall, node.computeSize?.()[1] ?? 0)]);
   const begin = make(node, plot);
   const enter = () => {
     if (!ends.has(node)) ends.set(node, begin());
