@@ -29,6 +29,7 @@ import torch
 
 from art_nodes.core import OrbitBank, Schedule, optimal_schedule, recording_grid
 from art_nodes.core.clock import read_clock
+from art_nodes.core.dynamic import shortest_path
 from art_nodes.core.exact import Denoiser
 
 # A function of sigma (N,), for m(sigma) or for |dD/dsigma| up to a constant factor.
@@ -115,19 +116,6 @@ def kl_bound(mmse: Curve, table: np.ndarray, points: int = 200) -> float:
     return float(total)
 
 
-def best_path(cost: np.ndarray, steps: int) -> np.ndarray:
-    """Indices (steps + 1,) from first to last of the cheapest path of that many steps; cost (N, N) of one step."""
-    value, choices = cost[0].copy(), []
-    for _ in range(steps - 1):
-        through_each = value[:, None] + cost
-        choices.append(through_each.argmin(axis=0))
-        value = through_each.min(axis=0)
-    path = [len(cost) - 1]
-    for choice in reversed(choices):
-        path.append(int(choice[path[-1]]))
-    return np.array([*path, 0])[::-1]
-
-
 def optimal_table(mmse: Curve, sigma_max: float, sigma_min: float, steps: int = TABLE_STEPS, points: int = 1000,
                   cost: Callable = kl_steps) -> np.ndarray:
     """The sigmas (steps + 1,) from sigma_max to sigma_min with the least KL bound, exact on a log grid of `points`.
@@ -135,7 +123,7 @@ def optimal_table(mmse: Curve, sigma_max: float, sigma_min: float, steps: int = 
     cost: kl_steps, or what else (m, sigmas) should be charged for.
     """
     fine = np.geomspace(sigma_max, sigma_min, points)
-    return fine[best_path(cost(mmse(fine), fine), steps)]
+    return fine[shortest_path(cost(mmse(fine), fine), steps)]
 
 
 def invert_power(table: np.ndarray) -> Curve:

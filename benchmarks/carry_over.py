@@ -38,6 +38,7 @@ from art_nodes.host.families import BY_NAME
 from benchmarks.bundle_demo import FOLDER
 from benchmarks.latents import FAMILIES, Latents
 from benchmarks.make_bundled import DEFAULT, file_name
+from benchmarks.options import chosen
 from benchmarks.photo_model import CHANNELS, IMAGE_SIZE, load_network, photo_denoiser
 
 RECORDINGS, ORBITS, NODES = 4, 32, 64
@@ -212,7 +213,7 @@ def main(argv: list[str] | None = None, network: Callable = load_network) -> Non
     args = parser.parse_args(argv)
     args.out.mkdir(exist_ok=True)
     denoiser = photo_denoiser(network().to(memory_format=torch.channels_last))
-    for name in args.families.split(","):
+    for name in chosen(parser, args.families, FAMILIES):
         latents = FAMILIES[name]
         bank = carried_bank(denoiser, latents, args.seed)
         made = learn_family(bank, latents, args.seed)

@@ -1,32 +1,28 @@
 """Long runs in pieces: files that appear whole or not at all, and processes that can be stopped at any moment."""
 
 import contextlib
+import io
 import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from art_nodes.core.files import write_whole
+
 STOPPED = "stopped; what is complete is saved, the same command goes on"
 
 
 def save_whole(path: Path, **arrays) -> None:
     """Write an npz that appears whole or not at all."""
+    content = io.BytesIO()
+    np.savez(content, **arrays)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".partial.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    write_whole(path, content.getvalue())
 
 
 class Processes:

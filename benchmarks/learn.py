@@ -25,10 +25,11 @@ from threadpoolctl import threadpool_limits
 
 from art_nodes.core import OrbitBank, TrainConfig, learn, optimal_schedule
 from art_nodes.core.actor_critic import ActorCritic
+from art_nodes.core.files import write_whole
 from benchmarks import learn_report as report
-from benchmarks.learn_report import MARKS, Point, Result
+from benchmarks.learn_report import LABELS, MARKS, Point, Result
 from benchmarks.options import no_page_of_a_look
-from benchmarks.pages import DOCS
+from benchmarks.pages import DOCS, as_markdown, as_text
 from benchmarks.targets import DEMO, EXACT, Target
 
 FOLDER = Path("build/learn")
@@ -133,9 +134,7 @@ def run(jobs: list[Job], folder: Path, say) -> list[Result]:
         result = kept(job, folder)
         if result is None:
             result = compute(job)
-            part = job.path(folder).with_suffix(".part")
-            part.write_text(json.dumps(dataclasses.asdict(result)))
-            part.replace(job.path(folder))
+            write_whole(job.path(folder), json.dumps(dataclasses.asdict(result)).encode())
             say(f"{i + 1}/{len(jobs)}  {job.target.name}, {job.way}, seed {job.seed}: "
                 f"{result.last.cost:.4f} in {result.last.wall:.0f} s")
         results.append(result)
@@ -218,7 +217,7 @@ def main(argv=None):
     with threadpool_limits(1):
         if args.profile or args.docs:
             rows, words = profile_report(profile(EXACT[0].record(0)))
-            print(f"{report.as_text(rows)}\n{words}\n", flush=True)
+            print(f"{as_text(rows, LABELS)}\n{words}\n", flush=True)
         if args.profile and not args.docs:
             return
         jobs = plan(args.seeds, args.quick)
@@ -226,12 +225,12 @@ def main(argv=None):
                    else run(jobs, FOLDER, lambda line: print(line, file=sys.stderr, flush=True)))
     order = [target.name for target in (*EXACT, *DEMO)]
     results.sort(key=lambda result: order.index(result.target))
-    print(f"{report.as_text(report.summary(results))}\n\nJ/J* over training, by iteration\n"
-          f"{report.as_text(report.progress(results))}\n\n{report.verdict(results)}")
+    print(f"{as_text(report.summary(results), LABELS)}\n\nJ/J* over training, by iteration\n"
+          f"{as_text(report.progress(results), LABELS)}\n\n{report.verdict(results)}")
     report.plot(results, FOLDER / "learn.png")
     if args.docs:
         report.plot(results, DOCS / report.PLOT)
-        page = report.markdown(results, "python -m benchmarks learn --docs", f"{report.as_markdown(rows)}\n\n{words}")
+        page = report.markdown(results, "python -m benchmarks learn --docs", f"{as_markdown(rows, LABELS)}\n\n{words}")
         (DOCS / report.PAGE).write_text(page)
 
 

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from benchmarks.machine import this_machine
+from benchmarks.pages import as_markdown
 
 WAYS = ("closed form", "bank", "live", "live, one clock", "published")
 MARKS = (1, 2, 5, 10, 20, 50, 100, 150, 200)  # iterations at which a clock is judged, and the last one
@@ -17,6 +18,7 @@ COLOURS = {"closed form": "#000000", "bank": "#0072b2", "live": "#d55e00", "live
            "published": "#cc79a7"}
 SIGNS = {"closed form": "*", "bank": "o", "live": "s", "live, one clock": "D", "published": "^"}
 LEAST = 1e-5  # of J/J* - 1 in the plot
+LABELS = 2  # columns of a table that name a row
 INTRODUCTION = """J/J* is what a clock costs in units of the best that all orbits can share, on one recording of
 held-out noise a target, the same for every environment and seed: 256 orbits, 32 of the images, 40 of the demo model.
 Medians and worst over seeds.
@@ -117,20 +119,6 @@ def progress(results: list[Result]) -> list[list[str]]:
     return rows
 
 
-def as_text(rows: list[list[str]]) -> str:
-    """Aligned columns; the first two to the left."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ((cell.ljust(width) if i < 2 else cell.rjust(width))
-             for row in rows for i, (cell, width) in enumerate(zip(row, widths, strict=True)))
-    return "\n".join("  ".join(next(lines) for _ in widths).rstrip() for _ in rows)
-
-
-def as_markdown(rows: list[list[str]]) -> str:
-    """The first row is the heading."""
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---|---|" + "--:|" * (len(rows[0]) - 2), *lines[1:]])
-
-
 def verdict(results: list[Result]) -> str:
     """Who is ahead and where the promise fails, in words."""
     ends = {key: (median_points(runs)[-1].cost, max(run.last.cost for run in runs))
@@ -163,14 +151,14 @@ def markdown(results: list[Result], command: str, profile: str) -> str:
         "# Learning a clock: from a bank, live, and without learning",
         f"{this_machine()}, one thread; `{command}`",
         INTRODUCTION,
-        as_markdown(summary(results)),
+        as_markdown(summary(results), LABELS),
         verdict(results),
         "What an actor that sees x gains, and what making one clock of it costs, is told in"
         " [state dependence](state-dependence.md).",
         f"![J/J* − 1 against sample calls and seconds]({PLOT})",
         "## J/J* over training, by iteration",
         "All start from EDM's ρ = 7 grid, and the actor stands still for five iterations.",
-        as_markdown(progress(results)),
+        as_markdown(progress(results), LABELS),
         "## Where the time goes",
         profile,
     ]) + "\n"

@@ -15,7 +15,7 @@ import torch
 from art_nodes.core import OrbitBank, optimal_schedule, with_grids
 from benchmarks.chunks import say
 from benchmarks.machine import this_machine
-from benchmarks.matched import built_in, columns, race
+from benchmarks.matched import FOLDER, built_in, columns, race
 from benchmarks.matched_cells import ART, DEMO_PLACES, Cell, processes
 from benchmarks.matched_tables import duel, measured
 from benchmarks.pages import as_text
@@ -24,7 +24,6 @@ from benchmarks.trial_cells import SEEDS, SIZE, Ground
 
 COUNTS = (1, 2, 4, 8, 16)
 DRAWS = 40  # random choices of that many orbits
-FOLDER = Path("build/matched")
 PLACE, SAMPLER, END_STEPS, END_COUNTS = DEMO_PLACES[0], "euler", (6, 10, 20), (4, 8, 16, 32)
 
 

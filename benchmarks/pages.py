@@ -29,15 +29,15 @@ def copy_to_docs(path: Path, docs: Path = DOCS) -> None:
         shutil.copyfile(path.parent / "images" / shown, docs / "images" / shown)
 
 
-def as_text(rows: list[list[str]]) -> str:
-    """Aligned columns; * marks the best."""
+def as_text(rows: list[list[str]], labels: int = 1) -> str:
+    """Aligned columns, so many of them `labels` to the left; * marks the best."""
     rows = [[cell[2:-2] + "*" if cell.startswith("**") else cell for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return "\n".join("  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]).rstrip()
-                     for row in rows)
+    return "\n".join("  ".join([*map(str.ljust, row[:labels], widths), *map(str.rjust, row[labels:], widths[labels:])])
+                     .rstrip() for row in rows)
 
 
-def as_markdown(rows: list[list[str]]) -> str:
-    """A markdown table whose first row is the heading."""
+def as_markdown(rows: list[list[str]], labels: int = 1) -> str:
+    """A markdown table whose first row is the heading; so many columns are `labels`, to the left."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join([lines[0], "|---|" + "--:|" * (len(rows[0]) - 1), *lines[1:]])
+    return "\n".join([lines[0], "|" + "---|" * labels + "--:|" * (len(rows[0]) - labels), *lines[1:]])

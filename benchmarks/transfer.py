@@ -18,6 +18,7 @@ import torch
 from art_nodes.core import OrbitBank, Schedule, TrainConfig, grid_cost, learn_schedule
 from art_nodes.core.compare import SOLVERS
 from benchmarks import digits, frechet, transfer_docs
+from benchmarks.options import no_page_of_a_look
 from benchmarks.pages import DOCS
 from benchmarks.transfer_places import (
     EXCHANGE,
@@ -180,8 +181,7 @@ def _parser() -> argparse.ArgumentParser:
 def main(argv=None):
     parser = _parser()
     args = parser.parse_args(argv)
-    if args.quick and args.docs:
-        parser.error("--docs needs the figures of a full run; leave out --quick")
+    no_page_of_a_look(parser, args)
     if args.again:
         results = Results.load(STORE)
     else:

@@ -1,14 +1,14 @@
-"""The tables, the plain reading and the plot of the transfer benchmark, as text and as markdown."""
+"""The tables of the transfer benchmark, as text and as markdown."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
-from art_nodes.core.scores import total
+from art_nodes.core.scores import ratio_interval, total
 from benchmarks.transfer_places import CLASSIC, EXCHANGE, EXCHANGE_STEPS, ONE_STEP, OTHER_STEPS, OWN, TAIL
 from benchmarks.transfer_results import Results
-from benchmarks.transfer_scores import interval, ratios, strongest
+from benchmarks.transfer_scores import ratios, strongest
 
 NATIVE = "K"  # the clock trained at the number of steps it is read at
 SOLVERS = {"euler": "Euler", "heun": "Heun"}
@@ -69,7 +69,7 @@ def duel(results: Results, place: str, clock: str, solver: str, steps: int) -> D
     errors = results.errors[place]
     classic = strongest(errors, solver, steps)
     ours, theirs = (np.concatenate(errors[solver, name, steps]) for name in (clock, classic))
-    return Duel(clock, solver, steps, classic, total(ours) / total(theirs), *interval(ours, theirs))
+    return Duel(clock, solver, steps, classic, total(ours) / total(theirs), *ratio_interval(ours, theirs))
 
 
 def against(results: Results, place: str, clock: str, other: str, solver: str, steps: int) -> np.ndarray | None:

@@ -1,11 +1,10 @@
-"""End errors of many grids against one reference, and what is made of them: ratios and intervals."""
+"""End errors of many grids against one reference, and their ratios."""
 
 import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
-from scipy.stats import bootstrap
 
 from art_nodes.core.compare import SOLVERS
 from art_nodes.core.exact import Denoiser
@@ -16,7 +15,6 @@ from benchmarks.transfer_places import CLASSIC, Place
 
 REFERENCE_END = 0.002  # last sigma of the reference above 0
 CHEAP_STEPS = 20  # Euler up to here is judged on every batch, all else of a network on the first
-RESAMPLES = 2000
 Job = tuple[str, str, int]  # solver, clock, steps
 Errors = dict[Job, np.ndarray]  # (B,) RMS error of each orbit
 
@@ -76,17 +74,6 @@ def reference_error(place: Place, nodes: int = 256) -> float:
 def ratios(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> np.ndarray:
     """Ratio of the RMS errors seed by seed, (seeds,)."""
     return np.array([total(a) / total(b) for a, b in zip(ours, theirs, strict=True)])
-
-
-def interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
-    """95 % interval of the ratio of RMS errors: a bootstrap that keeps each orbit's two errors together."""
-    found = bootstrap((np.square(ours), np.square(theirs)), _ratio_of_rms, paired=True, vectorized=True,
-                      n_resamples=RESAMPLES, method="percentile", rng=np.random.default_rng(0))
-    return float(found.confidence_interval.low), float(found.confidence_interval.high)
-
-
-def _ratio_of_rms(ours, theirs, axis=-1):
-    return np.sqrt(ours.mean(axis=axis) / theirs.mean(axis=axis))
 
 
 def strongest(errors: Mapping[Job, Sequence[np.ndarray]], solver: str, steps: int) -> str:

@@ -5,7 +5,6 @@ as much as two of a user's single pictures. Noise is that of no held-out sample.
 """
 
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import torch
 
 from art_nodes.core import OrbitBank, Schedule, optimal_schedule, with_grids
+from art_nodes.core.files import write_whole
 from art_nodes.demo.unet import CLASSES
 from benchmarks.chunks import in_processes, say
 from benchmarks.comfy.inprocess import on_gpu
@@ -173,9 +173,7 @@ def _start(root: Path, compiled: bool) -> None:
 def _work(job):
     path, found = job.path(_root), job.find()
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(found))
-    os.replace(temporary, path)
+    write_whole(path, json.dumps(found).encode())
     return job
 
 

@@ -10,7 +10,7 @@ from benchmarks.machine import this_machine
 from benchmarks.matched_cells import ART, PLACES, Cell, Place
 from benchmarks.matched_tables import STATISTICS, Duel, Entries, duel, mean_of, measured
 from benchmarks.pages import as_markdown, as_text, write_page
-from benchmarks.trial_cells import BUDGETS, SEEDS, Job, title
+from benchmarks.trial_cells import BATCHES, BUDGETS, NODES, SEEDS, SIZE, Job, title
 
 PAGE = "trial.md"
 Columns = Mapping[tuple[Place, str, int], Sequence[Cell]]
@@ -99,9 +99,9 @@ def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print, to_doc
     parts = ["# Grids tried on the model", f"{this_machine()}; {commands}",
              "End error in ComfyUI over that of the strongest built-in schedule of the column, as in"
              f" [results.md](results.md), RMS over {noises} held-out noises (built-ins that are worse beyond chance:"
-             f" fewer). The grids of each of {len(SEEDS)} seeds come from a recording of their own, 24 orbits of 64"
-             " nodes: the objective `end:<sampler>` alone, and what ART Train's `trial_calls` makes of it, of other"
-             " readings of the objective and of the built-in schedules, by trying them on those orbits"
+             f" fewer). The grids of each of {len(SEEDS)} seeds come from a recording of their own, {BATCHES * SIZE}"
+             f" orbits of {NODES} nodes: the objective `end:<sampler>` alone, and what ART Train's `trial_calls` makes"
+             " of it, of other readings of the objective and of the built-in schedules, by trying them on those orbits"
              " ([theory.md](theory.md), section 8). w, t, l: wins, tied, loses by the 95 % interval of a paired"
              " bootstrap over noises. By medians: against the built-in with the least median.",
              as_markdown(summary(found)), as_markdown(spent(jobs, folder))]

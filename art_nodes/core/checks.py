@@ -42,10 +42,10 @@ def check_sigma_range(sigma_max: float, sigma_min: float) -> tuple[float, float]
     return high, low
 
 
-def check_nodes(nodes: int) -> int:
-    """Return the number of recording nodes as an int >= 8, or raise ValueError."""
+def check_nodes(nodes: int, name: str = "nodes", good: int = 64) -> int:
+    """Return a number of nodes as an int >= 8, or raise ValueError, which calls it `name` and proposes `good`."""
     if not is_number(nodes) or not nodes >= MIN_NODES or nodes % 1:
-        raise ValueError(f"nodes must be a whole number >= {MIN_NODES}; got {nodes!r}; 64 is a good choice")
+        raise ValueError(f"{name} must be a whole number >= {MIN_NODES}; got {nodes!r}; {good} is a good choice")
     return int(nodes)
 
 

@@ -89,7 +89,7 @@ def compare(
     not scaled by that, a sigma_min that is not below them, an unknown solver, or fewer than 8 reference_nodes.
     """
     noise = start_states(noise)
-    run, reference_nodes = find_solver(solver), check_nodes(reference_nodes)
+    run, reference_nodes = find_solver(solver), check_nodes(reference_nodes, "reference_nodes", 256)
     if not isinstance(grids, Mapping) or not grids:
         raise ValueError("grids must hold at least one grid, by name; got "
                          f"{'none' if isinstance(grids, Mapping) else type(grids).__name__}; "

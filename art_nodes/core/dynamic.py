@@ -34,12 +34,12 @@ def best_on_nodes(error: SamplerError, steps: int) -> np.ndarray:
     most = len(sigmas) if memory == 0 else min(len(sigmas), max(MOST_PAIRS, steps + 1))
     index = np.linspace(0, len(sigmas) - 1, most).round().astype(int)
     first = _step_costs(error, index, 2)
-    path = (_shortest_path(first, steps) if memory == 0 else
+    path = (shortest_path(first, steps) if memory == 0 else
             _shortest_pair_path(first, _step_costs(error, index, 3), steps))
     return sigmas[index[path]]
 
 
-def _shortest_path(cost: np.ndarray, steps: int) -> list[int]:
+def shortest_path(cost: np.ndarray, steps: int) -> list[int]:
     """Nodes from the first to the last in `steps` moves with the least sum of cost (M, M), inf where impossible."""
     least, come_from = np.full(len(cost), np.inf), []
     least[0] = 0.0

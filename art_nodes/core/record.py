@@ -64,14 +64,9 @@ def record_orbits(
         raise ValueError(f"cfg must be a finite number >= 0; got {cfg!r}; leave it out where nothing is guided")
     even = flow_recording_grid if share else recording_grid
     grid = even(high, low, check_nodes(nodes)) if sigmas is None else check_grid(sigmas, high, low)
-    kept = kept_elements(noise[0].numel())
     half = Rounding(len(grid), precision, rounding)
     calls = len(grid) + half.calls(len(grid))
-    x, recent, start = noise.float(), [], noise.cpu().float()
-    bands = bands_of(tuple(noise.shape[1:]), len(grid)) if is_picture(noise) else None
-    recorded = _room(len(grid), start.flatten(1)[:, kept])
-    weighed = _room(len(grid), weigh_frequencies(start).flatten(1)[:, kept]) if is_picture(noise) else None
-    waves = None if bands is None else _room(len(grid), bands.coefficients(start))
+    x, recent, kept = noise.float(), [], _Kept(noise.cpu().float(), len(grid))
     for i, sigma in enumerate(grid):
         batch_sigma = torch.full((len(x),), float(sigma), dtype=torch.float32, device=x.device)
         asked = half.dithered(x)
@@ -79,11 +74,7 @@ def record_orbits(
         denoised = check_denoised(denoiser(asked.clone(), batch_sigma), x, sigma).float().clone()
         seen = denoised.cpu()  # some devices have no FFT, some no bfloat16
         half.look(i, denoiser, asked, batch_sigma, seen)
-        recorded[i + 1] = seen.flatten(1)[:, kept]
-        if weighed is not None:
-            weighed[i + 1] = weigh_frequencies(seen).flatten(1)[:, kept]
-        if waves is not None:
-            waves[i + 1] = bands.coefficients(seen)
+        kept.add(i + 1, seen)
         if progress is not None:
             progress(i + 1 + half.calls(i + 1), calls)
         if i + 1 < len(grid):
@@ -93,16 +84,36 @@ def record_orbits(
             ratio = float(grid[i + 1] / sigma)
             x = ratio * x + (1 - ratio) * target
     rounding = half.noise(grid)
-    gram, detail, spectrum = _gram(recorded, rounding), None, None
-    if weighed is not None:
-        gain = frequency_gain(*noise.shape[-2:]).square().mean().item()
-        detail, weighed = _gram(weighed, rounding * gain), None
-    if waves is not None:
-        spectrum, waves = spectrum_of(waves, bands, noise.shape[1:], rounding), None
-    return OrbitBank(grid, stiffness_cells(grid, recorded[1:], rounding[1:]), calls, calls * len(noise),
-                     {} if cfg is None else {"cfg": float(cfg)}, gram=gram, elements=noise[0].numel(), share=share,
-                     detail=detail, ends=denoised.flatten(1).cpu().numpy(), spectrum=spectrum,
-                     rounding=rounding if rounding.any() else None)
+    stiffness = stiffness_cells(grid, kept.rows["gram"][1:], rounding[1:])
+    return OrbitBank(grid, stiffness, calls, calls * len(noise), {} if cfg is None else {"cfg": float(cfg)},
+                     elements=noise[0].numel(), share=share, ends=denoised.flatten(1).cpu().numpy(),
+                     rounding=rounding if rounding.any() else None, **kept.products(rounding))
+
+
+class _Kept:
+    """What is kept of the start states (B, ...) and of N predictions, in each view that a bank has products of."""
+
+    def __init__(self, start: torch.Tensor, nodes: int):
+        self.shape, some = tuple(start.shape[1:]), kept_elements(start[0].numel())
+        self.bands = bands_of(self.shape, nodes) if is_picture(start) else None
+        self.views = {"gram": lambda x: x.flatten(1)[:, some]}
+        if is_picture(start):
+            self.views["detail"] = lambda x: weigh_frequencies(x).flatten(1)[:, some]
+        if self.bands is not None:
+            self.views["spectrum"] = self.bands.coefficients
+        self.rows = {name: _room(nodes, view(start)) for name, view in self.views.items()}
+
+    def add(self, row: int, denoised: torch.Tensor) -> None:
+        """A prediction (B, ...), on the CPU."""
+        for name, view in self.views.items():
+            self.rows[name][row] = view(denoised)
+
+    def products(self, rounding: np.ndarray) -> dict:
+        """The bank's inner products of each view, by its field; each view's rows go before the next is reckoned."""
+        gain = frequency_gain(*self.shape[-2:]).square().mean().item() if "detail" in self.rows else 1.0
+        reckon = {"gram": lambda rows: _gram(rows, rounding), "detail": lambda rows: _gram(rows, rounding * gain),
+                  "spectrum": lambda rows: spectrum_of(rows, self.bands, self.shape, rounding)}
+        return {name: reckon[name](self.rows.pop(name)) for name in self.views}
 
 
 def recording_grid(sigma_max: float, sigma_min: float, nodes: int) -> np.ndarray:

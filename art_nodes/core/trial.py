@@ -139,19 +139,19 @@ def try_grids(runs: Runs, candidates: Mapping[str, np.ndarray], budget: int = 51
     if not isinstance(candidates, Mapping):
         raise ValueError(f"candidates must be grids by name; got {type(candidates).__name__}; "
                          "write {'mine': schedule.sigmas(10)}")
-    candidates = {name: check_step_grid(grid, f"candidate {name!r}") for name, grid in candidates.items()}
-    if len({len(grid) for grid in candidates.values()}) != 1:
+    grids = {name: check_step_grid(grid, f"candidate {name!r}") for name, grid in candidates.items()}
+    if len({len(grid) for grid in grids.values()}) != 1:
         raise ValueError("candidates must be grids of one number of steps; "
-                         f"got {[len(grid) - 1 for grid in candidates.values()]} steps; give at least one")
-    tops = [grid[0] for grid in candidates.values()]
+                         f"got {[len(grid) - 1 for grid in grids.values()]} steps; give at least one")
+    tops = [grid[0] for grid in grids.values()]
     if max(tops) > (1 + STARTS_ALIKE) * min(tops):
         raise ValueError(f"candidates must start at the same sigma; got {tops}; pass sigma_max to .sigmas(...)")
     purse = _Purse(runs, budget)
     improve = improve and purse.pool is None
-    names, others = _choose(purse, candidates, max(1, trusted), CHOOSING if improve else 1.0)
+    names, others = _choose(purse, grids, max(1, trusted), CHOOSING if improve else 1.0)
     if not improve:
-        return Tried(candidates[names[0]], names[0], 1.0, purse.spent)
-    name, grid, ratio = _improved(purse, candidates, names[:STARTS], others[:1])
+        return Tried(grids[names[0]], names[0], 1.0, purse.spent)
+    name, grid, ratio = _improved(purse, grids, names[:STARTS], others[:1])
     return Tried(grid, name, ratio, purse.spent)
 
 

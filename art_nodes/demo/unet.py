@@ -123,8 +123,8 @@ class UNet(nn.Module):
 class DemoUNet(UNet):
     """The demo model's network: (B, 1, 28, 28) images of the ten classes."""
 
-    def __init__(self, widths=(32, 64, 128), emb_dim: int = 128, dropout: float = 0.0):
-        super().__init__(1, len(CLASSES), widths, emb_dim, dropout)
+    def __init__(self):
+        super().__init__(1, len(CLASSES))
 
 
 def precondition(network, x, sigma, labels=None):

@@ -26,7 +26,7 @@ from .comparing_results import Cell, Measured, comparison_record, end_errors, fi
 from .comparing_samplers import check_sampler, count_calls, sample
 from .comparing_sheet import check_vae, no_pictures, try_sheet
 from .comparing_text import cost_text, counted, table_text
-from .recording import LARGEST_SEED, describe_model, empty_like, flat, gaussian
+from .recording import batch_seed, describe_model, empty_like, flat, gaussian
 
 # Tried with 100 model calls on the demo model as EDM, as SDXL and under a flow's noise levels: this pair ends within
 # 0.1 % of the solution (RMS, of that of the latent) on all three. uni_pc, ipndm and deis on karras are about as good,
@@ -190,7 +190,7 @@ def measure(model, positive, negative, latent_image: dict, plan: Plan, *, cfg: f
     run = _Run(model, positive, negative, cfg, latent, meter)
     errors, calls = {(job.name, job.steps): [] for job in plan.jobs}, {}
     for i in range(seeds):
-        run.draw((seed + i) & LARGEST_SEED)
+        run.draw(batch_seed(seed, i))
         truth = _finite(run.end(REFERENCE_SAMPLER, plan.reference))
         if i == 0:
             drift = total(end_errors(run.end(REFERENCE_SAMPLER, plan.coarser), truth))

@@ -1,11 +1,9 @@
 """The plot of a comparison: error against model calls, both logarithmic, a line for each schedule."""
 
-import math
-
 import torch
 from PIL import Image, ImageDraw
 
-from .comparing_results import Cell, Measured
+from .comparing_results import Cell, Measured, curve
 from .comparing_text import counted, shortened
 from .plot import ART, Panel, as_image, blank_paper
 
@@ -38,9 +36,8 @@ def draw_errors(measured: Measured, learned: frozenset[str], sampler_name: str) 
 
 
 def line_points(cells: tuple[Cell, ...], name: str) -> list[tuple[float, float]]:
-    """(model calls, error) of a schedule from left to right, without what a log axis cannot show."""
-    return sorted((float(cell.calls), cell.rms) for cell in cells
-                  if cell.name == name and math.isfinite(cell.rms) and cell.rms > 0)
+    """(model calls, error) of a schedule from left to right."""
+    return sorted((float(cell.calls), cell.rms) for cell in curve(cells, name))
 
 
 def line_colours(names: list[str], learned: frozenset[str]) -> dict[str, tuple[int, int, int]]:

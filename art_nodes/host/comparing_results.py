@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ..core.scores import ratio_interval, total
-from .recording import flat
+from .recording import flat, parts_of
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,12 @@ class Measured:
         return ratio, ratio_interval(best[0].errors, best[1].errors)
 
 
+def curve(cells: tuple[Cell, ...], name: str) -> list[Cell]:
+    """The cells of a schedule by model calls, without those whose error a logarithmic axis cannot show."""
+    shown = (cell for cell in cells if cell.name == name and math.isfinite(cell.rms) and cell.rms > 0)
+    return sorted(shown, key=lambda cell: (cell.calls, cell.steps, cell.rms))
+
+
 def end_errors(end, reference) -> np.ndarray:
     """(B,) RMS distance of each sample to the reference over all elements of its latent, nested latents included."""
     difference = flat(end) - flat(reference)
@@ -94,14 +100,13 @@ def end_errors(end, reference) -> np.ndarray:
 
 def first_part(latent) -> torch.Tensor:
     """The latent, or the first of a nested one, which holds the pictures."""
-    return latent.unbind()[0] if getattr(latent, "is_nested", False) else latent
+    return parts_of(latent)[0]
 
 
 def comparison_record(measured, learned, sampler_name: str) -> dict:
     """A comparison's error curves as plain values, for ART Compare's `ui`; `learned` names the ART schedules."""
     curves = []
     for name in measured.ranked():
-        points = sorted((int(cell.calls), int(cell.steps), float(cell.rms)) for cell in measured.cells
-                        if cell.name == name and math.isfinite(cell.rms) and cell.rms > 0)
-        curves.append({"name": name, "learned": name in learned, "points": [list(point) for point in points]})
+        points = [[int(cell.calls), int(cell.steps), float(cell.rms)] for cell in curve(measured.cells, name)]
+        curves.append({"name": name, "learned": name in learned, "points": points})
     return {"sampler": sampler_name, "noises": int(measured.noises), "curves": curves}

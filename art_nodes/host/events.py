@@ -69,7 +69,7 @@ class TrainingEvents:
             "node": self.node_id, "workflow": workflow if isinstance(workflow, str) else None, "run": _next_run(),
             "number": 0, "phase": RECORDING, "done": 0, "total": 0, "calls": 0, "seconds": 0.0, "left": None,
             "start": [], "clock": [], "ladder": [], "costs": [], "iteration": 0, "iterations": 0,
-            "name": None, "phase_seconds": 0.0,
+            "name": None,
         }
         self.phase_started = self.started
 
@@ -140,7 +140,7 @@ class TrainingEvents:
         if changed:
             self.phase_started = now
         self.state |= {"phase": phase, "done": int(done), "total": int(total), "seconds": now - self.started,
-                       "phase_seconds": now - self.phase_started, "left": self._left(now, done, total), **known}
+                       "left": self._left(now, done, total), **known}
         if self.node_id is None or (not changed and now - self.sent < SEND_SECONDS):
             return
         self.sent = now

@@ -224,10 +224,14 @@ def empty_like(model, latent_image: dict):
                                 if name in inspect.signature(fix).parameters})
 
 
+def parts_of(latent) -> list[torch.Tensor]:
+    """The tensors of a latent: itself, or those of a nested one, the pictures first."""
+    return list(latent.unbind()) if getattr(latent, "is_nested", False) else [latent]
+
+
 def flat(latent) -> torch.Tensor:
     """A latent as float64 (B, elements) on the CPU, the parts of a nested one side by side."""
-    parts = latent.unbind() if getattr(latent, "is_nested", False) else [latent]
-    return torch.cat([part.detach().cpu().double().flatten(1) for part in parts], dim=1)
+    return torch.cat([part.detach().cpu().double().flatten(1) for part in parts_of(latent)], dim=1)
 
 
 def gaussian(latent, seed: int):
@@ -275,7 +279,7 @@ def sampling_name(sampling) -> str:
 
 def describe_run(latent, batch_size: int, cfg: float, seed: int) -> dict:
     """What a schedule must remember of the recording itself; plain values only."""
-    parts = latent.unbind() if getattr(latent, "is_nested", False) else [latent]
+    parts = parts_of(latent)
     return {
         "cfg": float(cfg),
         "seed": int(seed),

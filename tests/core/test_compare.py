@@ -75,7 +75,7 @@ def test_refuses_unfair_comparisons():
         compare(gaussian(), START, {})
     with pytest.raises(ValueError, match="by name; got list"):
         compare(gaussian(), START, [grids()])
-    with pytest.raises(ValueError, match="nodes must be a whole number >= 8; got 0"):
+    with pytest.raises(ValueError, match="reference_nodes must be a whole number >= 8; got 0; 256 is"):
         compare(gaussian(), START, grids(), reference_nodes=0)
     with pytest.raises(ValueError, match="0 < sigma_min < sigma_max"):
         compare(gaussian(), START, grids(), sigma_min=1000.0)

@@ -5,17 +5,15 @@ import * as format from '../../web/art/format.mjs';
 import { linePath, morph, nearest, resample } from '../../web/art/paths.mjs';
 import { linearScale, linearTicks, logScale, logTicks } from '../../web/art/scales.mjs';
 
-test('a linear scale goes there and back, and stays within its range', () => {
+test('a linear scale stays within its range', () => {
   const scale = linearScale([0, 10], [100, 200]);
   assert.deepEqual([0, 5, 10, 12, -3].map(scale.at), [100, 150, 200, 200, 100]);
-  assert.equal(scale.back(150), 5);
   assert.ok(Number.isFinite(linearScale([3, 3], [0, 10]).at(3)));
 });
 
 test('a log scale turns ratios into distances and takes 0', () => {
   const scale = logScale([0.01, 100], [0, 400]);
   assert.ok(Math.abs(scale.at(1) - 200) < 1e-9);
-  assert.ok(Math.abs(scale.back(100) - 0.1) < 1e-9);
   assert.equal(scale.at(0), 0);
   assert.ok(Number.isFinite(logScale([0, 0], [0, 1]).at(5)));
 });

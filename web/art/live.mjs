@@ -43,16 +43,7 @@ export function readMessage(message) {
  */
 export function reduce(known, message) {
   const told = readMessage(message);
-  if (!told || !isNewer(told, known)) return known;
-  // A run that goes on keeps what a shortened message might leave out.
-  if (!known || known.run !== told.run) return told;
-  return {
-    ...told,
-    start: told.start.length ? told.start : known.start,
-    clock: told.clock.length ? told.clock : known.clock,
-    costs: told.costs.length >= known.costs.length || isOver(told) ? orElse(told.costs, known.costs) : known.costs,
-    calls: Math.max(told.calls, known.calls),
-  };
+  return told && isNewer(told, known) ? told : known;
 }
 
 /**
@@ -112,10 +103,6 @@ function isNewer(told, known) {
   if (isOver(known) && !isOver(told)) return false;
   if (told.number !== known.number) return told.number > known.number;
   return PHASES.indexOf(told.phase) > PHASES.indexOf(known.phase);
-}
-
-function orElse(list, other) {
-  return list.length ? list : other;
 }
 
 function finite(value) {

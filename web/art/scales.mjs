@@ -2,8 +2,7 @@
 
 /**
  * A scale from data to pixels.
- * @typedef {{domain: [number, number], range: [number, number], log: boolean,
- *            at: (value: number) => number, back: (pixel: number) => number}} Scale
+ * @typedef {{domain: [number, number], at: (value: number) => number}} Scale
  */
 
 /**
@@ -15,11 +14,7 @@
 export function linearScale(domain, range) {
   const [low, high] = domain[0] === domain[1] ? [domain[0] - 0.5, domain[1] + 0.5] : domain;
   const slope = (range[1] - range[0]) / (high - low);
-  return {
-    domain: [low, high], range, log: false,
-    at: (value) => range[0] + (clamp(value, low, high) - low) * slope,
-    back: (pixel) => low + (pixel - range[0]) / slope,
-  };
+  return { domain: [low, high], at: (value) => range[0] + (clamp(value, low, high) - low) * slope };
 }
 
 /**
@@ -32,11 +27,7 @@ export function logScale(domain, range) {
   const low = domain[0] > 0 ? domain[0] : 1e-12;
   const high = domain[1] > low ? domain[1] : low * 10;
   const inner = linearScale([Math.log(low), Math.log(high)], range);
-  return {
-    domain: [low, high], range, log: true,
-    at: (value) => inner.at(Math.log(Math.max(value, low))),
-    back: (pixel) => Math.exp(inner.back(pixel)),
-  };
+  return { domain: [low, high], at: (value) => inner.at(Math.log(Math.max(value, low))) };
 }
 
 /**

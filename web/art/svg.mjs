@@ -36,11 +36,10 @@ function filled(element, attributes, children) {
  * A button with a text.
  * @param {string} text
  * @param {() => void} action
- * @param {string} [className]
  * @returns {HTMLButtonElement}
  */
-export function button(text, action, className = 'art-button') {
-  const made = html('button', { type: 'button', class: className }, text);
+export function button(text, action) {
+  const made = html('button', { type: 'button', class: 'art-button' }, text);
   made.addEventListener('click', action);
   return made;
 }
