@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import test, { beforeEach } from 'node:test';
 
-import { app, body, create, FakeGraph, host, message, plotOf, reconnect, send, settle } from './fake_page.mjs';
+import { api, app, body, create, FakeGraph, FakeNode, host, message, plotOf, reconnect, send,
+  settle } from './fake_page.mjs';
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 const clock = Array.from({ length: 17 }, (_, i) => 80 * (1 - i / 16) ** 3);
@@ -9,6 +10,7 @@ const summaries = [{ name: 'demo-edm', origin: 'bundled', sigma_max: 80 },
   { name: 'mine', origin: 'trained', date: '2026-11-23', sigma_max: 80 },
   { name: HOSTILE, origin: 'trained', curve: clock }];
 await import('../../web/art.js');
+const { tell } = await import('../../web/art/host.mjs');
 const { setup, nodeCreated, getNodeMenuItems, commands } = host.extension;
 host.answers = { '/art/schedules': { schedules: summaries }, '/art/live': { runs: [] },
   '/art/schedule': { name: 'mine', clock, grids: {}, provenance: { model: HOSTILE, seed: 3 } },
@@ -56,6 +58,39 @@ test('ART Sigmas is drawn without queueing, and again when a widget changes', as
   await settle();
   assert.match(picture.attributes['aria-label'], /7 steps/);
   assert.ok(host.asked.includes('/art/ladders?name=mine&steps=7&denoise=1'));
+});
+
+test('a node whose source was muted is drawn anew', async () => {
+  const node = create('ARTSigmas', { schedule_name: 'mine', steps: 4, denoise: 1 });
+  await settle();
+  host.asked = [];
+  node.widgets.find((widget) => widget.name === 'steps').value = 5;
+  api.dispatchEvent(new Event('graphChanged'));
+  await settle();
+  assert.ok(host.asked.includes('/art/ladders?name=mine&steps=5&denoise=1'));
+});
+
+test('a file that was copied in is a choice after the host has read its lists anew', async () => {
+  const node = create('ARTSigmas', { schedule_name: 'mine', steps: 4, denoise: 1 });
+  host.answers['/art/schedules'] = { schedules: [...summaries, { name: 'copied', origin: 'trained' }] };
+  await host.extension.refreshComboInNodes();
+  const offered = [node, create('ARTSigmas')].map((each) => each.widgets[0].options.values.includes('copied'));
+  assert.deepEqual(offered, [true, true]);
+  host.answers['/art/schedules'] = { schedules: summaries };
+  await host.extension.refreshComboInNodes();
+});
+
+test('a new node has its full height at once, which is then no step of undo of its own', () => {
+  const node = Object.assign(new FakeNode('ARTSigmas'), { computeSize: () => [210, 488] });
+  node.setSize = (size) => { node.size = size; };
+  nodeCreated(node);
+  assert.deepEqual(node.size, [330, 488]);
+});
+
+test('a long message stays longer', () => {
+  tell('info', 'x'.repeat(300));
+  tell('info', 'short');
+  assert.deepEqual(host.told.map((each) => each.life), [21000, 6000]);
 });
 
 test('auto stays a choice when the list is read anew, and what it took is drawn', async () => {
@@ -312,6 +347,49 @@ test('the picker finds and sets a schedule', async () => {
   assert.equal(body.all('dialog').length, 0);
 });
 
+test('the picker takes the first hit on Enter, and nothing where there is none', async () => {
+  const sigmas = create('ARTSigmas', { schedule_name: 'demo-edm', steps: 4, denoise: 1 });
+  app.canvas.selected_nodes = { 1: sigmas };
+  const picked = commands[0].function();
+  const [field] = body.all('dialog')[0].all('input');
+  const press = (text, key) => {
+    field.value = text;
+    field.dispatchEvent(Object.assign(new Event('keydown'), { key }));
+  };
+  press('no such schedule', 'Enter');
+  press('mine', 'a');
+  assert.equal(body.all('dialog').length, 1);
+  press('mine', 'Enter');
+  await picked;
+  assert.equal(value(sigmas, 'schedule_name'), 'mine');
+});
+
+test('the side panel draws what is sampled at so many steps, and forgets what is gone', async () => {
+  const [container, [one, two, ...rest]] = [document.createElement('div'), summaries];
+  host.answers['/art/schedule'].grids = { 4: [80, 40, 20, 10, 0], 10: [80, 20, 9, 7, 6, 5, 4, 3, 2, 1, 0] };
+  host.tab.render(container);
+  await settle();
+  const lines = () => container.all('path').filter((each) => each.parent.tag === 'g').map((each) => each.attributes.d);
+  container.all('ul')[0].all('button')[1].dispatchEvent(new Event('click'));
+  await settle();
+  const atTen = lines();
+  const steps = container.all('input').find((each) => each.attributes.type === 'number');
+  steps.value = 4;
+  steps.dispatchEvent(new Event('input'));
+  await settle();
+  assert.equal(lines().length, 1);
+  assert.notDeepEqual(lines(), atTen);
+  host.answers['/art/schedules'] = { schedules: [one, ...rest] };
+  reconnect();
+  await settle();
+  assert.deepEqual([lines(), container.all('dl')], [[], []], `${two.name} was deleted`);
+  host.answers['/art/schedules'] = { schedules: summaries };
+  host.answers['/art/schedule'].grids = {};
+  reconnect();
+  await settle();
+  host.tab.destroy();
+});
+
 test('the side panel lists, overlays and leaves', async () => {
   const container = document.createElement('div');
   host.tab.render(container);
@@ -324,6 +402,11 @@ test('the side panel lists, overlays and leaves', async () => {
   assert.equal(container.all('path').filter((each) => each.parent.tag === 'g').length, 2);
   assert.ok(container.textContent.includes(HOSTILE));
   assert.equal(container.all('img').length, 0);
+  const key = new Event('keydown');
+  let stopped = 0;
+  key.stopPropagation = () => { stopped += 1; };
+  container.children[0].dispatchEvent(key);
+  assert.equal(stopped, 1, 'or the host would delete the selected node');
   host.tab.destroy();
   assert.equal(container.children.length, 0);
 });

@@ -22,11 +22,17 @@ export function pickSchedule() {
     const dialog = html('dialog', { class: 'art-dialog', 'aria-label': say('choose') }, field, rows,
       button(say('cancel'), () => dialog.close()));
     let picked = null;
-    const fill = () => fillRows(rows, search(schedules(), field.value), (name) => {
+    const pick = (name) => {
       picked = name;
       dialog.close();
-    });
+    };
+    const found = () => search(schedules(), field.value);
+    const fill = () => fillRows(rows, found(), pick);
     field.addEventListener('input', fill);
+    field.addEventListener('keydown', (event) => {
+      const first = found().find((each) => !each.error);
+      if (event.key === 'Enter' && first) pick(first.name);
+    });
     // The host takes single keys as commands.
     dialog.addEventListener('keydown', (event) => event.stopPropagation());
     dialog.addEventListener('close', () => {

@@ -49,8 +49,11 @@ function fillPanel(container) {
   steps.addEventListener('input', show);
   const fill = () => rows.replaceChildren(...search(schedules(), field.value).map((each) => row(each, selected, show)));
   field.addEventListener('input', fill);
-  container.replaceChildren(html('div', { class: 'art-panel' }, field, rows, plot.element,
-    html('label', {}, say('stepsLabel'), steps), actions, facts, examples));
+  const panel = html('div', { class: 'art-panel' }, examples, field, rows, plot.element,
+    html('label', {}, say('stepsLabel'), steps), actions, facts);
+  // The host takes single keys as commands: Delete would delete the selected node.
+  panel.addEventListener('keydown', (event) => event.stopPropagation());
+  container.replaceChildren(panel);
   const stop = onSchedules(() => {
     const there = new Set(schedules().map((each) => each.name));
     [...selected].filter((name) => !there.has(name)).forEach((name) => selected.delete(name));
