@@ -3,7 +3,11 @@
 A skipped test, an expected failure and a surprise pass all count as failed.
 """
 
+import importlib
 import os
+import sys
+import types
+from importlib import metadata
 from pathlib import Path
 
 import hypothesis
@@ -40,6 +44,21 @@ def _one_blas_thread():
     """On a busy machine the threads of numpy's BLAS wait for each other: learning takes ten times as long."""
     with threadpool_limits(1, user_api="blas"):
         yield
+
+
+@pytest.fixture(scope="session")
+def k_diffusion_sampling():
+    """k-diffusion's sampling module alone: the package's own __init__ asks for clip, wandb and more."""
+    folder = next(file for file in metadata.files("k-diffusion") if file.name == "sampling.py").locate().parent
+    package = types.ModuleType("k_diffusion")
+    package.__path__ = [str(folder)]
+    sys.modules["k_diffusion"] = package
+    utils = types.ModuleType("k_diffusion.utils")
+    utils.append_dims = lambda x, dims: x[(...,) + (None,) * (dims - x.ndim)]
+    sys.modules["k_diffusion.utils"] = utils
+    yield importlib.import_module("k_diffusion.sampling")
+    for name in [name for name in sys.modules if name.split(".")[0] == "k_diffusion"]:
+        del sys.modules[name]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from art_nodes.core.objectives import SamplerError
-from benchmarks import guidance
+from benchmarks import guidance, seed_tables
 from benchmarks.matched_cells import Cell
 from tests.core import targets
 
@@ -19,18 +19,18 @@ def test_a_row_tells_every_seeds_ratio_to_the_strongest_built_in(monkeypatch, tm
     """Of errors made up: the built-in that is least rules, one that is not finite is no rival."""
     place, noise = guidance.PLACES[0], np.random.default_rng(0).uniform(0.9, 1.1, 64)
     sizes = {"karras": 2.0, "beta": 1.0, "broken": np.nan}
-    sizes |= {guidance.title(kind, seed): size * (1 + 0.01 * seed) for seed in guidance.SEEDS
+    sizes |= {seed_tables.title(kind, seed): size * (1 + 0.01 * seed) for seed in guidance.SEEDS
               for kind, size in zip(guidance.KINDS, (1.5, 0.7, 0.5, 0.6, 0.99), strict=True)}
     cells = [Cell(place, sampler, steps, name, (1.0, 0.0)) for sampler in guidance.SAMPLERS for steps in guidance.STEPS
              for name in sizes]
     monkeypatch.setattr(Cell, "load", lambda cell, folder: noise * sizes[cell.schedule])
-    rows = guidance.rows_of(cells, [place], tmp_path)
+    rows = seed_tables.rows_of(cells, guidance.KINDS, tmp_path, guidance.CHUNKS)
     assert len(rows) == 1 + len(guidance.SAMPLERS) * len(guidance.STEPS)
     assert rows[1][3:] == ["beta", f"{np.sqrt((noise**2).mean()):.3f}", "1.50, 1.51, 1.53", "0.70, 0.71, 0.71",
                            "0.50, 0.50, 0.51", "0.60, 0.61, 0.61", "0.99, 1.00, 1.01"]
-    [_, told] = guidance.summary(rows)
+    [_, told] = seed_tables.summary(rows)
     assert told == [place.title, "1.51, 0 of 6", "0.71, 6 of 6", "0.50, 6 of 6", "0.61, 6 of 6", "1.00, 0 of 6"]
-    assert [row[0] for row in guidance.summary(rows, by=1)] == ["sampler", *guidance.SAMPLERS]
+    assert [row[0] for row in seed_tables.summary(rows, by=1)] == ["sampler", *guidance.SAMPLERS]
 
 
 def test_a_power_of_the_cfg_is_that_of_another_cfg():

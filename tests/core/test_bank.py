@@ -237,6 +237,20 @@ def test_refuses_bad_nodes(sigmas):
         record_orbits(gaussian(), torch.ones(2, 3), 3.0, 0.01, sigmas=sigmas)
 
 
+@pytest.mark.parametrize("ends", [(2.9, 0.01), (3.0, 0.0105)])
+def test_nodes_must_run_over_the_range_that_is_told(ends):
+    with pytest.raises(ValueError, match="sigmas must run from sigma_max=3 to sigma_min=0.01; got "):
+        record_orbits(gaussian(), torch.ones(2, 3), 3.0, 0.01, sigmas=np.geomspace(*ends, 20))
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf, -math.inf])
+def test_a_single_broken_number_of_the_noise_is_told(broken):
+    noise = torch.ones(2, 3)
+    noise[1, 2] = broken
+    with pytest.raises(ValueError, match="noise must be finite; got NaN or infinity"):
+        record_orbits(lambda *_: pytest.fail("the model was called"), noise, 3.0, 0.01)
+
+
 @pytest.mark.parametrize("nodes", [8, 64])
 @pytest.mark.parametrize("low", [0.0003, 0.003, 0.1])
 def test_a_flow_is_recorded_evenly_in_the_noise_added(low, nodes):

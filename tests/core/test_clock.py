@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -73,7 +74,7 @@ def test_classic_grids_cost_more(target, steps):
 
 def test_cost_refuses_what_is_no_grid():
     bank = targets.bank("normal")
-    for grid in ([1.0], [3.0, np.nan, 0.0], [3.0, 1.0], [3.0, 1.0, 2.0, 0.0]):
+    for grid in ([1.0], [3.0, np.nan, 0.0], [3.0, 1.0], [3.0, 1.0, 2.0, 0.0], [3.0, 0.0, 0.0], [0.0, 0.0]):
         with pytest.raises(ValueError, match="two or more finite sigmas that fall to exactly 0"):
             grid_cost(bank, grid)
 
@@ -81,9 +82,18 @@ def test_cost_refuses_what_is_no_grid():
 def test_a_grid_of_another_range_has_no_cost():
     """What leaves out a part of the range would seem better than the optimum."""
     bank = targets.bank("normal")
-    for top in (1.5, 6.0):
+    for top in (1.5, 6.0, 3.01):
         with pytest.raises(ValueError, match=f"start at the bank's sigma_max, 3; got {top:g}; take .sigmas.steps"):
             grid_cost(bank, [top, 0.5, 0.0])
+
+
+def test_a_grid_may_repeat_a_sigma_and_be_a_tensor_of_any_kind():
+    """As some of the host's schedulers make them, in half precision, or with a gradient."""
+    bank, grid = targets.bank("normal"), [3.002, 1.0, 1.0, 0.25, 0.0]
+    cost = grid_cost(bank, grid)
+    assert 1 < cost < 10
+    assert grid_cost(bank, torch.tensor(grid, requires_grad=True)) == pytest.approx(cost, rel=1e-4)
+    assert grid_cost(bank, torch.tensor([3.0, *grid[1:]]).bfloat16()) == pytest.approx(cost, rel=1e-2)
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,5 +1,7 @@
 """The ground truth itself: closed-form denoisers against numerical posteriors."""
 
+import numpy as np
+import pytest
 import torch
 
 from art_nodes.core.exact import gaussian, image_gaussian, mixture, power_spectrum
@@ -30,6 +32,13 @@ def test_mixture_is_the_posterior_mean():
     for x, sigma in [(0.1, 0.5), (-1.0, 1.0), (3.0, 2.0)]:
         got = mixture(means, stds, weights)(torch.tensor([[x]]), torch.tensor([sigma]))
         assert abs(float(got) - posterior_mean(log_density, x, sigma)) < 1e-5
+
+
+@pytest.mark.parametrize("size", [15, 16])
+def test_the_mean_pixel_variance_is_1_at_any_size(size):
+    """Over all frequencies, of which half are kept."""
+    every = power_spectrum(size)[:, np.abs(np.fft.fftfreq(size) * size).astype(int)]
+    assert float(every.mean()) == pytest.approx(1, rel=1e-6)
 
 
 def test_image_gaussian_has_unit_pixels_and_shrinks_each_frequency():

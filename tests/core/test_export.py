@@ -48,7 +48,8 @@ def learned(top, steps) -> torch.Tensor:
 
 @pytest.mark.parametrize("steps", STEPS)
 @pytest.mark.parametrize("config", [{}, {"shift": 3.0}, {"use_dynamic_shifting": True, "shift": 3.0},
-                                    {"shift_terminal": 0.02}, {"use_karras_sigmas": True}])
+                                    {"shift_terminal": 0.02}, {"use_karras_sigmas": True},
+                                    {"use_exponential_sigmas": True}, {"use_beta_sigmas": True}])
 def test_flow_sigmas_reach_diffusers_unchanged(steps, config):
     """Whatever a pipeline's scheduler would do to sigmas: the exported config stops it."""
     sigmas = learned(1.0, steps)
@@ -70,23 +71,25 @@ def test_without_the_config_a_shift_would_move_them():
 
 
 @pytest.mark.parametrize("steps", STEPS)
+@pytest.mark.parametrize("spacing", ["karras", "exponential", "beta"])
 @pytest.mark.parametrize("kind", [EulerDiscreteScheduler])
-def test_added_noise_sigmas_reach_diffusers_unchanged(steps, kind):
+def test_added_noise_sigmas_reach_diffusers_unchanged(steps, kind, spacing):
     sigmas = learned(14.6146, steps)
     content = json.loads(diffusers_json(sigmas, flow=False))
-    pipeline = kind.from_config({**SDXL, "use_karras_sigmas": True})
+    pipeline = kind.from_config({**SDXL, f"use_{spacing}_sigmas": True})
     scheduler = kind.from_config(pipeline.config, **content["config"])
     scheduler.set_timesteps(sigmas=content["sigmas"])
     assert content["scheduler"] == kind.__name__
     assert torch.allclose(scheduler.sigmas, sigmas, rtol=1e-6, atol=0) and len(scheduler.timesteps) == steps
 
 
+@pytest.mark.parametrize("spacing", ["karras", "exponential", "beta"])
 @pytest.mark.parametrize("kind", [EulerDiscreteScheduler, DPMSolverMultistepScheduler, HeunDiscreteScheduler])
-def test_timesteps_are_the_nearest_of_the_table(kind):
+def test_timesteps_are_the_nearest_of_the_table(kind, spacing):
     sigmas = learned(14.6146, 10)
     content = json.loads(diffusers_json(sigmas, flow=False))
     assert content["timesteps"][0] == 999 and len(content["timesteps"]) == 10
-    scheduler = kind.from_config({**SDXL, **content["config"]})
+    scheduler = kind.from_config({**SDXL, f"use_{spacing}_sigmas": True, **content["config"]})
     scheduler.set_timesteps(timesteps=content["timesteps"])
     reached = scheduler.sigmas.double()
     wanted = sigmas.double()
@@ -106,6 +109,8 @@ def nearest(sigmas: torch.Tensor) -> torch.Tensor:
 def test_timesteps_only_where_the_table_has_them():
     assert table_timesteps([700.0, 10.0]) is None, "above the table"
     assert table_timesteps([14.6, 0.03, 0.0295]) is None, "two on one entry"
+    assert table_timesteps([15.0, 10.0])[0] == 999, "tables of a kind differ a little"
+    assert table_timesteps([16.0, 10.0]) is None
     assert "timesteps" not in json.loads(diffusers_json(learned(700.0, 10), flow=False))
     table = EulerDiscreteScheduler.from_config(SDXL)
     known = np.sqrt((1 - table.alphas_cumprod.numpy()) / table.alphas_cumprod.numpy())[::-1]

@@ -117,6 +117,18 @@ def test_probes_are_answers_like_any():
         record_orbits(once_wrong, start(), *targets.SDXL_RANGE, nodes=16, precision=torch.float16)
 
 
+def test_a_recording_in_half_precision_repeats():
+    """What is added to the states is drawn from a generator of its own, and other draws stay what they were."""
+    def recorded():
+        return record_orbits(half_inside(torch.bfloat16), start(orbits=2), *targets.SDXL_RANGE, nodes=16,
+                             precision=torch.bfloat16)
+
+    before = torch.get_rng_state()
+    first, second = recorded(), recorded()
+    assert np.array_equal(first.stiffness, second.stiffness) and np.array_equal(first.rounding, second.rounding)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("options, match", [
     ({"precision": "bfloat16"}, "precision must be a dtype of torch or None; got 'bfloat16'"),
     ({"precision": torch.bfloat16, "rounding": np.zeros(5)}, r"as many nodes, \(33,\); got \(5,\)"),
@@ -133,6 +145,8 @@ def test_nothing_is_measured_in_float32():
                                  progress=lambda done, calls: seen.append((done, calls)))
                    for precision in (None, torch.float32))
     assert plain.calls == told.calls == 16 and told.rounding is None
+    known = record_orbits(image_gaussian(SIDE), start(), *targets.SDXL_RANGE, nodes=16, rounding=np.ones(17))
+    assert known.rounding is None and np.array_equal(known.stiffness, plain.stiffness)
     assert np.array_equal(plain.stiffness, told.stiffness) and seen[:16] == [(i + 1, 16) for i in range(16)]
 
 
@@ -147,6 +161,8 @@ def test_progress_counts_every_call():
     record_orbits(half_inside(torch.bfloat16), start(), *targets.SDXL_RANGE, nodes=16, precision=torch.bfloat16,
                   progress=lambda done, calls: seen.append((done, calls)))
     assert seen[0] == (3, 26) and seen[1] == (4, 26) and seen[-1] == (26, 26) and len(seen) == 16
+    probed = probed_nodes(16, torch.bfloat16)
+    assert [done for done, _ in seen] == [i + 1 + 2 * sum(node <= i for node in probed) for i in range(16)]
 
 
 def test_answers_in_half_precision_are_recognised_whether_told_or_not():

@@ -101,6 +101,13 @@ def test_each_sample_has_its_own_sigma_and_ignores_the_others():
     assert torch.allclose(stiffness_jvp(image_gaussian(16), other, sigma)[0], together[0], rtol=1e-5)
 
 
+def test_expanded_tensors_are_taken_as_others_are():
+    """One noise level for all samples, or one start state, need not be copied by hand."""
+    x, sigma = torch.tensor([[0.5, -1.0, 2.0]]).expand(4, 3), torch.tensor(1.5).expand(4)
+    plain = stiffness_jvp(gaussian(), x.clone(), sigma.clone())
+    assert torch.equal(stiffness_jvp(gaussian(), x, sigma), plain) and plain[0] > 0
+
+
 def test_counts_its_calls_and_hands_out_the_plain_answer():
     answers = []
 
@@ -338,6 +345,34 @@ def test_denoisers_without_a_derivative_are_refused(answer):
     x = targets.noise((2, 3), 1.0)
     with pytest.raises(ValueError, match="forward derivatives.*; got .*; use stiffness='secant'"):
         stiffness_jvp(lambda x, sigma: answer(x), x, level(1.0, x))
+
+
+def test_a_lack_of_memory_is_told_as_such():
+    """Not as a denoiser without derivatives: fewer samples at once would help."""
+    calls = []
+
+    def full(x, sigma):
+        calls.append(1)
+        if len(calls) > 1:
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+        return 0.5 * x
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        stiffness_jvp(full, torch.ones(2, 3), torch.tensor([1.0, 1.0]))
+
+
+def test_a_denoiser_that_cannot_be_asked_with_derivatives_is_refused():
+    """Not as if the user's code were at fault; plain calls are what it was made for."""
+    calls = []
+
+    def plain(x, sigma):
+        calls.append(1)
+        if len(calls) > 1:
+            raise TypeError("expected a plain tensor")
+        return 0.5 * x
+
+    with pytest.raises(ValueError, match="got expected a plain tensor; use stiffness='secant'"):
+        stiffness_jvp(plain, torch.ones(2, 3), torch.tensor([1.0, 1.0]))
 
 
 @pytest.mark.parametrize("sigma", [torch.tensor([1.0, 0.0]), torch.tensor([1.0]), torch.tensor(1.0),

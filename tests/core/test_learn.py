@@ -198,10 +198,27 @@ def test_works_on_the_smallest_setting():
 
 @pytest.mark.parametrize("field, value", [
     ("iterations", 0), ("episodes", 1), ("clock_nodes", 4), ("clock_nodes", 16.5), ("lam", 0.0), ("lam", 2.0),
-    ("learning_rate", 0.0), ("trace", 1.5), ("penalty", -1.0), ("knots", 2), ("objective", "fame")])
+    ("learning_rate", 0.0), ("trace", 1.5), ("penalty", -1.0), ("knots", 2), ("objective", "fame"), ("iterations", 9),
+    ("clock_nodes", 1025), ("lam", 1.01), ("learning_rate", 1.01), ("trace", -0.01), ("penalty", np.inf),
+    ("penalty", 0.0), ("knots", 257), ("budget", "gift"), ("state_dependent", "no")])
 def test_refuses_bad_settings(field, value):
     with pytest.raises(ValueError, match=f"{field} must be .*got"):
         TrainConfig(**{field: value})
+
+
+@pytest.mark.parametrize("settings", [
+    {"iterations": 10}, {"episodes": 2}, {"clock_nodes": 8}, {"clock_nodes": 1024}, {"lam": 1.0}, {"trace": 0.0},
+    {"trace": 1.0}, {"learning_rate": 1.0}, {"knots": 4}, {"knots": 256}, {"budget": "price"},
+    {"objective": "end:euler", "clock_nodes": 2}, {"state_dependent": False}])
+def test_takes_settings_at_the_ends_of_their_ranges(settings):
+    config = dataclasses.asdict(TrainConfig(**settings))
+    assert settings.items() <= config.items()
+
+
+def test_whole_numbers_may_come_in_any_type():
+    config = TrainConfig(iterations=20.0, episodes=np.int64(8), seed=np.float32(3))
+    assert [config.iterations, config.episodes, config.seed] == [20, 8, 3]
+    assert {type(number) for number in (config.iterations, config.episodes, config.seed)} == {int}
 
 
 def test_refuses_what_is_no_bank():

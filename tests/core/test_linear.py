@@ -151,6 +151,7 @@ def test_banks_that_cannot_tell_the_spread_are_refused(bank):
         with pytest.raises(ValueError, match="how alike pictures are is told by 4 orbits or more.*take end:euler"):
             LinearError(poor, "end:euler", banded)
     assert tells_spread(bank) and tells_spread(bank, True)
+    assert tells_spread(record_orbits(targets.gaussian(), targets.noise((4, 9), HIGH), HIGH, LOW, nodes=8))
 
 
 def test_samples_of_one_element_have_a_spread_too():

@@ -426,12 +426,30 @@ def test_orbits_that_have_settled_tell_nothing_of_the_spread():
 
 
 @pytest.mark.parametrize("steps, said", [
-    (8, r"list of numbers of steps; got 8; write \(8,\)"), ((0,), "whole number >= 1; got 0"),
+    (8, r"list of numbers of steps; got 8; write \(8,\)"), ((33,), r"got \[33\]"), ((0,), "whole number >= 1; got 0"),
     ((6, 3.5), "got 3.5"), ((), "got none"), ((40,), r"at most half the recorded nodes, here 32; got \[40\]")])
 def test_numbers_of_steps_that_no_grid_can_have_are_told(bank, steps, said):
     """Not a schedule without grids, which would step as the paper's clock and call itself another."""
     with pytest.raises(ValueError, match=said):
         optimal_schedule(bank, objective="end:euler", steps=steps)
+
+
+def test_half_as_many_steps_as_nodes_are_the_most():
+    bank = record_orbits(gaussian(), targets.noise((2, 4), HIGH), HIGH, LOW, nodes=8)
+    assert list(optimal_schedule(bank, objective="end:euler", steps=(4,)).grids) == [4]
+    schedule = optimal_schedule(bank, objective="end:euler", steps=(3, 4, 5))
+    assert list(schedule.grids) == schedule.provenance["grids"] == [3, 4]
+    assert schedule.provenance["objective"] == "end:euler"
+    wider = Schedule(np.array([1.0005 * HIGH, 1.0, 0.0]))  # as near as a host's rounding
+    assert with_grids(wider, bank, "end:euler", (4,)).grids[4][0] == wider.sigma_max
+
+
+def test_grids_that_are_asked_about_stay_as_they_are(bank):
+    grid = np.array([[20.0, 1.0, 1.0, 0.0]])  # from above the range, and with a step of no length
+    error = SamplerError(bank, "end:euler")
+    assert error(grid)[0] == pytest.approx(error(np.array([[HIGH, 1.0, 1.0, 0.0]]))[0])
+    best_grid(error, 3, grid)
+    np.testing.assert_array_equal(grid, [[20.0, 1.0, 1.0, 0.0]])
 
 
 @pytest.mark.parametrize("settings, said", [

@@ -72,6 +72,14 @@ def test_answers_are_fresh():
         EVEN.clock[0] = 1.0
 
 
+def test_what_a_schedule_is_made_of_stays_its_makers_own():
+    """Arrays may be written into afterwards, and the schedule keeps what it was made of."""
+    clock, grid = np.array([3.0, 1.0, 0.0]), np.array([3.0, 2.0, 0.0])
+    schedule = Schedule(clock, grids={2: grid})
+    clock[1] = grid[1] = 2.5
+    assert (schedule.clock[1], schedule.grids[2][1]) == (1.0, 2.0)
+
+
 @pytest.mark.parametrize("steps", [0, -3, 2.5, True, math.nan, math.inf, "ten", None])
 def test_refuses_bad_steps(steps):
     with pytest.raises(ValueError, match="steps must be a whole number >= 1; got"):
@@ -144,6 +152,39 @@ def test_a_file_that_is_held_for_a_moment_is_saved(tmp_path, monkeypatch, tries)
     assert len(list(tmp_path.iterdir())) == 1 and len(waited) == tries
 
 
+def test_a_save_that_is_stopped_leaves_nothing_behind(tmp_path, monkeypatch):
+    """As a user's Ctrl-C does."""
+    monkeypatch.setattr("os.replace", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        EVEN.save(tmp_path / "clock.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_may_save_under_one_name_at_once(tmp_path, monkeypatch):
+    path, replace, other = tmp_path / "clock.safetensors", os.replace, schedule_from([1, 2, 3])
+
+    def meanwhile(*paths):
+        monkeypatch.setattr("os.replace", replace)
+        other.save(path)
+        replace(*paths)
+
+    monkeypatch.setattr("os.replace", meanwhile)
+    EVEN.save(path)
+    assert Schedule.load(path) == EVEN and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_missing_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="missing does not exist, so clock.safetensors cannot .*make it first"):
+        EVEN.save(tmp_path / "missing" / "clock.safetensors")
+
+
+def test_without_a_standard_output_files_are_named_all_the_same(tmp_path, monkeypatch):
+    """A host that is started without a console has none."""
+    monkeypatch.setattr("sys.stdout", None)
+    with pytest.raises(ScheduleFileError, match="clock.safetensors does not exist"):
+        Schedule.load(tmp_path / "clock.safetensors")
+
+
 def test_what_went_wrong_first_is_told(tmp_path, monkeypatch):
     """And not that the temporary file could not be deleted either."""
     def failing(text):
@@ -188,6 +229,34 @@ def test_hostile_content_is_refused_by_name(tmp_path, clock, header):
     write(path, clock, **header)
     with pytest.raises(ScheduleFileError, match="evil.safetensors"):
         Schedule.load(path)
+
+
+def test_a_folder_and_a_header_without_end_are_refused_by_name(tmp_path):
+    (tmp_path / "folder.safetensors").mkdir()
+    with pytest.raises(ScheduleFileError, match="folder.safetensors"):
+        Schedule.load(tmp_path / "folder.safetensors")
+    (tmp_path / "large.safetensors").write_bytes(struct.pack("<Q", 2**21) + b"{" * 100)
+    with pytest.raises(ScheduleFileError, match="large.safetensors is no ART schedule .its header is too large"):
+        Schedule.load(tmp_path / "large.safetensors")
+
+
+@pytest.mark.parametrize("grids", [{f"grid_{k}": torch.linspace(3, 0, k + 1) for k in range(1, 258)},
+                                   {"grid_1": torch.zeros(1, 5000)}, {"grid_4999": torch.linspace(3, 0, 5000)}],
+                         ids=["many", "a table", "long"])
+def test_grids_that_would_fill_the_memory_are_refused_unread(tmp_path, grids):
+    path = tmp_path / "evil.safetensors"
+    header = json.dumps({"format": FORMAT, "version": "2", "provenance": {}})
+    save_file({"clock": torch.tensor([3.0, 1.0, 0.0]), **grids}, path, {HEADER: header})
+    with pytest.raises(ScheduleFileError, match="evil.safetensors is damaged .too many or too long grids"):
+        Schedule.load(path)
+
+
+def test_the_longest_clock_comes_back(tmp_path):
+    longest = Schedule(np.linspace(1, 0, 4097))
+    longest.save(tmp_path / "long.safetensors")
+    assert Schedule.load(tmp_path / "long.safetensors") == longest
+    with pytest.raises(ValueError, match="2 to 4097 sigmas"):
+        Schedule(np.linspace(1, 0, 4098))
 
 
 def test_a_smaller_range_cuts_the_grid_that_is_asked_for_and_not_the_clock():

@@ -158,6 +158,16 @@ def test_a_table_too_short_to_record_on_is_few(comfy):
     assert facts.table == 4 and facts.few_levels
 
 
+def test_a_wide_range_is_zero_snr_in_a_table_only(comfy):
+    import comfy.model_base as base
+
+    from art_nodes.host.families_reading import sampling_facts
+
+    settings = types.SimpleNamespace(sampling_settings={"sigma_min": 0.002, "sigma_max": 2000.0})
+    facts = sampling_facts(base.model_sampling(settings, base.ModelType.EDM))
+    assert facts.sigma_max == pytest.approx(2000) and not facts.zero_snr
+
+
 def test_auto_takes_the_family_and_says_so(comfy, bundle, caplog):
     from art_nodes.host.sigmas import read_sigmas
 
@@ -271,6 +281,8 @@ def test_a_schedule_saved_here_counts_only_if_it_says_its_family(library, tmp_pa
     library.save_schedule(schedules.schedule(top=14.6, family="sd15"), "sd15")
     (tmp_path / "trained" / "flux.safetensors").write_bytes(b"damaged")
     assert family_schedules() == {"sd15": "sd15"}
+    schedules.schedule(top=14.6).save(tmp_path / "bundled" / "sdxl.safetensors")  # ours need not say it
+    assert family_schedules() == {"sdxl": "sdxl", "sd15": "sd15"}
 
 
 def test_the_fingerprint_of_auto_follows_every_family(bundle):
@@ -281,6 +293,16 @@ def test_the_fingerprint_of_auto_follows_every_family(bundle):
         bundle(**tops)
         seen.append(fingerprint("auto"))
     assert len(set(seen)) == 4
+
+
+def test_the_fingerprint_of_a_kind_of_auto_follows_what_stands_in(bundle):
+    """Where a family has no schedule for the other sampler its own is taken."""
+    from art_nodes.host.sigmas import fingerprint
+
+    bundle(sdxl=14.6)
+    before = fingerprint("auto-clock")
+    bundle(sdxl=14.7)
+    assert fingerprint("auto-clock") != before
 
 
 def test_auto_is_no_schedules_name(library, tmp_path):

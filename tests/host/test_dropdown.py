@@ -106,6 +106,16 @@ def test_a_scheduler_of_that_name_is_left_alone(dropdown, monkeypatch):
     assert comfy.samplers.SCHEDULER_HANDLERS["art"] is theirs and "art" not in comfy.samplers.SCHEDULER_NAMES
 
 
+@pytest.mark.parametrize("missing", ["SCHEDULER_HANDLERS", "SchedulerHandler"])
+def test_a_host_that_takes_no_further_schedulers_is_left_alone(dropdown, monkeypatch, missing):
+    import comfy.samplers
+
+    with monkeypatch.context() as older:
+        older.delattr(comfy.samplers, missing)
+        assert not dropdown.register_scheduler()
+    assert "art" not in comfy.samplers.SCHEDULER_NAMES
+
+
 def test_a_list_that_was_replaced_gets_it_too(dropdown, monkeypatch):
     import comfy.samplers
 

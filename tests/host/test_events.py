@@ -92,6 +92,21 @@ def test_the_time_left_follows_the_pace(server, clock):
     assert server.sent[-1][1]["left"] == pytest.approx(7)
     told.learned(record(1, 1.5), 10)
     assert server.sent[-1][1]["left"] is None  # a phase that has just begun has no pace
+    clock.now += 2
+    told.learned(record(2, 1.5), 10)
+    state = server.sent[-1][1]
+    assert (state["seconds"], state["phase_seconds"], state["left"]) == pytest.approx((5, 2, 8))
+
+
+def test_clocks_are_told_to_seven_digits(server, clock):
+    events.TrainingEvents(5, None, clock).learned(record(1, 1.5), 10)
+    np.testing.assert_allclose(server.sent[-1][1]["clock"], record(1, 1.5).schedule.clock, rtol=1e-6)
+
+
+def test_without_a_number_of_iterations_those_done_are_all(server, clock):
+    events.TrainingEvents(5, None, clock).learned(record(3, 1.5))
+    state = server.sent[-1][1]
+    assert (state["iteration"], state["iterations"], state["done"], state["total"]) == (3, 3, 3, 3)
 
 
 def test_long_curves_and_clocks_are_thinned(server, clock):
@@ -128,6 +143,45 @@ def test_only_so_many_runs_are_kept(server, clock):
     assert kept == [str(node) for node in range(5, events.MOST_RUNS + 5)]
 
 
+def test_a_node_that_trains_again_is_kept_as_the_newest(server, clock):
+    for node in (*range(events.MOST_RUNS), 0, events.MOST_RUNS):
+        events.TrainingEvents(node, None, clock).recorded(1, 2)
+    kept = [state["node"] for state in events.last_states("tab")]
+    assert kept == [str(node) for node in (*range(2, events.MOST_RUNS), 0, events.MOST_RUNS)]
+
+
+def test_what_is_kept_is_touched_under_the_lock_only(server, clock, monkeypatch):
+    """One thread trains, another answers pages."""
+    held, seen = [], []
+
+    class Lock:
+        def __enter__(self):
+            held.append(self)
+
+        def __exit__(self, *_):
+            seen.append("released")
+            held.pop()
+
+    class Kept(type(events._last)):
+        def __setitem__(self, *entry):
+            seen.append(("write", len(held)))
+            super().__setitem__(*entry)
+
+        def items(self):
+            seen.append(("read", len(held)))
+            return super().items()
+
+    monkeypatch.setattr(events, "_lock", Lock())
+    monkeypatch.setattr(events, "_last", Kept())
+    told = events.TrainingEvents(5, None, clock)
+    assert seen == ["released"]  # for the number of the run
+    told.recorded(1, 2)
+    [state] = events.last_states("tab")
+    assert seen[1:] == [("write", 1), "released", ("read", 1), "released"]
+    state["node"] = "another"  # the reader's own
+    assert events.last_states("tab")[0]["node"] == "5"
+
+
 def test_stopped_runs(server, clock):
     told = events.TrainingEvents(5, None, clock)
     told.recorded(1, 10)
@@ -137,6 +191,32 @@ def test_stopped_runs(server, clock):
     over.finished("mine")
     over.failed()
     assert server.sent[-1][1]["phase"] == "finished"
+
+
+def test_a_run_that_fails_says_how_far_it_came(server, clock):
+    told = events.TrainingEvents(5, None, clock)
+    told.recorded(3, 10)
+    told.failed()
+    state = server.sent[-1][1]
+    assert (state["phase"], state["done"], state["total"]) == ("failed", 3, 10)
+
+
+def test_fitting_and_trying_are_phases_of_their_own(server, clock):
+    """A trial may end before all of its calls are spent: what is finished is done."""
+    told = events.TrainingEvents(5, None, clock)
+    told.refined(1, 4)
+    told.tried(30, 90)
+    told.finished("mine")
+    assert [(state["phase"], state["done"], state["total"]) for _, state, _ in server.sent] == [
+        ("refining", 1, 4), ("trying", 30, 90), ("finished", 90, 90)]
+
+
+def test_a_run_is_told_to_the_page_that_queued_it(server, clock):
+    """The host's client is by then that of what it runs next, or of nobody."""
+    told = events.TrainingEvents(5, None, clock)
+    server.client_id = "other"
+    told.recorded(1, 2)
+    assert [client for *_, client in server.sent] == ["tab"] and events.last_states("other") == []
 
 
 @pytest.mark.parametrize("steps, marked", [(6, 6), (100, 100), (101, None), (0, None)])

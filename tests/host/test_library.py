@@ -120,10 +120,22 @@ def test_bad_names_are_refused(library, tmp_path, name):
         library.load_schedule(name)
 
 
-@pytest.mark.parametrize("name", ["my_schedule", "A-1.5_x", "console", "7"])
+@pytest.mark.parametrize("name", ["my_schedule", "A-1.5_x", "console", "7", "com", "x" * 100])
 def test_good_names(library, name):
     assert library.save_schedule(schedules.schedule(), name) == name
     assert library.schedule_names() == [name]
+
+
+@pytest.mark.parametrize("name", ["COM1", "com9.x", "lpt4", "x.SafeTensors", "x" * 101])
+def test_names_that_some_systems_cannot_have_are_refused(library, name):
+    with pytest.raises(ValueError, match="name must"):
+        library.check_name(name)
+
+
+def test_a_family_comes_before_its_others(library, tmp_path):
+    for name in ("sdxl-clock", "sdxl", "sdxl-refiner"):
+        schedules.schedule().save(tmp_path / "bundled" / f"{name}.safetensors")
+    assert library.schedule_names() == ["sdxl", "sdxl-clock", "sdxl-refiner"]
 
 
 @pytest.mark.parametrize("is_there", [False, True])
@@ -164,6 +176,27 @@ def test_a_folder_that_is_only_read_is_passed_over(library, trained, tmp_path, m
         library.save_schedule(schedules.schedule(), "mine")
 
 
+def test_what_a_folder_that_is_only_read_holds_already_is_said_to_be_there(library, trained, tmp_path, monkeypatch):
+    import folder_paths
+
+    schedules.schedule().save(make(tmp_path / "shared") / "mine.safetensors")
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "art_schedules",
+                        ([str(trained), str(tmp_path / "shared")], {".safetensors"}))
+    assert library.save_schedule(schedules.schedule(), "mine") == "mine"
+    assert library.saved_line("mine", "mine") == f'schedule "mine" saved in {tmp_path / "shared"}'
+
+
+def test_of_folders_that_refuse_files_the_first_is_told(library, tmp_path, monkeypatch):
+    import folder_paths
+
+    for name in ("first", "second"):
+        (tmp_path / name).touch()  # a file, where a folder should be
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "art_schedules",
+                        ([str(tmp_path / "first"), str(tmp_path / "second")], {".safetensors"}))
+    with pytest.raises(ValueError, match="first must be one that ComfyUI can write to"):
+        library.folder_to_save_in()
+
+
 def test_a_folder_that_refuses_files_is_refused_at_once(library, tmp_path, monkeypatch):
     """On Windows os.access calls a folder writable whose access list forbids it, and tempfile then tries for ever."""
     refused = []
@@ -182,7 +215,8 @@ def test_a_full_disk_is_told_before_the_work(library, trained, monkeypatch):
     """It takes an empty file all the same, and the part of one that fitted is not left behind."""
     class Full(io.BytesIO):
         def write(self, data):
-            raise OSError(28, "No space left on device")
+            if len(data) >= 2**20:  # as much as any schedule takes
+                raise OSError(28, "No space left on device")
 
     def full(path, mode):
         path.touch()
@@ -307,6 +341,25 @@ def test_a_checkpoint_among_them_is_not_read_to_tell_whether_it_changed(library,
     before = library.schedule_hash("big")
     os.utime(trained / "big.safetensors", (0, 1))
     assert before != library.schedule_hash("big") and len(small) == 64
+
+
+def test_any_change_of_the_library_changes_its_stamp(library, trained):
+    """A schedule's name may come over a wire, and then the host does not tell which it is."""
+    from art_nodes.host.sigmas import fingerprint
+
+    path, seen = make(trained) / "a.safetensors", [fingerprint(None)]
+
+    def at(path, seconds):
+        os.utime(path, (0, seconds))
+        seen.append(fingerprint(None))
+
+    path.write_bytes(b"x")
+    at(path, 1)
+    at(path, 2)  # another time
+    at(path.rename(trained / "b.safetensors"), 2)  # another name
+    (trained / "b.safetensors").write_bytes(b"xx")
+    at(trained / "b.safetensors", 2)  # another size
+    assert len(set(seen)) == len(seen) == 5 and fingerprint(None) == seen[-1]
 
 
 @pytest.mark.parametrize("name", [{"a": 1}, ["sdxl"], 7, True])

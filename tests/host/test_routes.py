@@ -4,6 +4,7 @@ import asyncio
 import datetime
 import os
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -94,6 +95,35 @@ def test_the_list(get, library, tmp_path):
     assert str(tmp_path) not in str(listed)
 
 
+def test_the_list_tells_what_a_file_says_in_short(get, library):
+    clock = 80 * (1 - np.linspace(0, 1, 1025)) ** 2
+    told = {"title": "t" * 500, "cost": 1.25, "sigma_min": 0.1, "carried_over": "no, it was learned here"}
+    library.save_schedule(Schedule(clock, told, {2: [80.0, 9.0, 0.0]}), "a")
+    library.save_schedule(Schedule(clock, {"title": 3, "cost": "little", "sigma_min": "low"}), "b")
+    first, second = get("/art/schedules")[1]["schedules"]
+    expected = {"title": "t" * 200, "cost": 1.25, "sigma_min": 0.1, "origin": "trained", "grids": [2]}
+    assert expected.items() <= first.items() and 60 < len(first["curve"]) < 70
+    assert {"title": None, "cost": None, "sigma_min": None, "grids": []}.items() <= second.items()
+
+
+def test_a_file_that_goes_away_meanwhile_is_an_error_of_its_own(get, library, monkeypatch, tmp_path):
+    monkeypatch.setattr(library, "schedule_files", lambda: {"gone": tmp_path / "gone.safetensors"})
+    [listed] = get("/art/schedules")[1]["schedules"]
+    assert set(listed) == {"name", "error"} and listed["name"] == "gone"
+    monkeypatch.setattr(library, "load_schedule", lambda name: (tmp_path / name).read_bytes())
+    status, answer = get("/art/schedule", name="gone")
+    assert status == 404 and set(answer) == {"error"}
+
+
+def test_folders_are_read_in_a_thread_of_their_own(get, library, monkeypatch):
+    """A network drive that sleeps must not hold up the host's server."""
+    threads = []
+    monkeypatch.setattr(library, "schedule_files", lambda: threads.append(threading.current_thread()) or {})
+    for path in ("/art/schedules", "/art/schedule", "/art/ladders"):
+        get(path, name="a", steps="4")
+    assert len(threads) == 3 and threading.main_thread() not in threads
+
+
 @pytest.mark.parametrize("changed", [-11_644_473_600, 2**62])
 def test_a_file_with_an_impossible_date_has_none(library, monkeypatch, tmp_path, changed):
     """As archives and network drives give; on Windows times before 1970 are an error. The rest is still listed."""
@@ -125,15 +155,20 @@ def test_a_changed_file_is_read_again(get, library, tmp_path):
     assert get("/art/schedules")[1]["schedules"][0]["family"] == "first"
     schedules.schedule(model="second one").save(path)
     assert get("/art/schedules")[1]["schedules"][0]["family"] == "second one"
+    before = path.stat().st_mtime_ns
+    schedules.schedule(model="third one, longer").save(path)
+    os.utime(path, ns=(before, before))  # within one tick of the disk's clock
+    assert get("/art/schedules")[1]["schedules"][0]["family"] == "third one, longer"
 
 
 def test_one_schedule(get, library):
     grid = np.array([80.0, 9.0, 0.0])
-    made = Schedule(schedules.schedule().clock, {"model": "M", "odd": float("nan"), "seed": 2**64 - 1}, {2: grid})
+    told = {"model": "M", "odd": float("nan"), "more": [1.5, float("inf"), {"a": [float("nan")]}], "seed": 2**64 - 1}
+    made = Schedule(schedules.schedule().clock, told, {2: grid})
     library.save_schedule(made, "a")
     status, answer = get("/art/schedule", name="a")
     assert status == 200 and answer["clock"] == made.clock.tolist() and answer["grids"] == {"2": [80.0, 9.0, 0.0]}
-    assert answer["provenance"] == {"model": "M", "odd": None, "seed": 2**64 - 1}
+    assert answer["provenance"] == {"model": "M", "odd": None, "more": [1.5, None, {"a": [None]}], "seed": 2**64 - 1}
 
 
 @pytest.mark.parametrize("name", [*schedules.BAD_NAMES, "unknown", HOSTILE, "../../bundled/demo", "%2e%2e/x", "x\0y"])
@@ -177,7 +212,23 @@ def test_a_range_alone_has_karras(get, library, comfy, kind):
     assert (answer["karras"][0], answer["karras"][-2]) == (pytest.approx(33.0), pytest.approx(0.1))
 
 
+def test_files_of_the_first_days_have_the_usual_table(get, library, comfy):
+    """They do not name their noise levels; others whose name begins like the table's are not taken for it."""
+    library.save_schedule(schedules.schedule(top=14.6146), "first")
+    known = {"model_sampling": "ModelSamplingDiscreteDistilled + EPS", "sigma_min": 0.0292}
+    library.save_schedule(schedules.schedule(top=14.6146, **known), "later")
+    assert list(get("/art/ladders", name="first", steps="8")[1]["ladders"]) == ["karras", "normal"]
+    assert list(get("/art/ladders", name="later", steps="8")[1]["ladders"]) == ["karras"]
+
+
+def test_a_denoise_of_0_has_no_ladder(get, library):
+    library.save_schedule(schedules.schedule(top=14.6146, **SDXL), "a")
+    assert get("/art/ladders", name="a", steps="5", denoise="0") == (200, {"ladders": {}})
+
+
 @pytest.mark.parametrize("known", [{"model_sampling": "SomethingElse + EPS"}, {"model_sampling": 3},
+                                   {"model_sampling": "SomethingElse + EPS", "sigma_min": 40.0},
+                                   {"model_sampling": "SomethingElse + EPS", "sigma_min": 0.0},
                                    {"model_sampling": "ModelSamplingDiscrete + EPS"}, {},
                                    {"model_sampling": "ModelSamplingContinuousEDM + EDM", "sigma_min": "x"}])
 def test_unknown_noise_levels_have_no_ladders(get, library, known):

@@ -1,5 +1,6 @@
 """The library nodes: Info, Load, Save, Merge, Export; in this process, and in a real ComfyUI."""
 
+import dataclasses
 import io as memory
 import json
 import re
@@ -55,6 +56,31 @@ def test_info_draws_what_it_is_given(tools):
     assert not torch.equal(one, tools.describe(schedules.schedule(), None, "6, 10")[0])
 
 
+@pytest.mark.parametrize("steps, beside", [("6", []), ("3, 6", [3]), ("2, 3, 4, 5, 6", [3, 4, 5])])
+def test_info_draws_up_to_three_numbers_of_steps_beside_the_largest(tools, monkeypatch, steps, beside):
+    drawn = []
+    monkeypatch.setattr(tools, "draw_plot", lambda schedule, *given: drawn.append(given))
+    tools.describe(schedules.schedule(), None, steps)
+    [(most, others, *_)] = drawn
+    assert most == 6 and list(others) == [f"{count} steps" for count in beside]
+
+
+@pytest.mark.parametrize("told, lowest", [(0.03, 0.03), (0.0, None), (-1.0, None), (90.0, None), ("no", None)])
+def test_an_axis_ends_at_a_sigma_min_that_may_be_one(tools, monkeypatch, told, lowest):
+    drawn, schedule = [], schedules.schedule(sigma_min=told)
+    monkeypatch.setattr(tools, "draw_plot", lambda *given: drawn.append(given[-1]))
+    tools.describe(schedule, None, "4")
+    assert drawn == [lowest or 0.25 * schedule.clock[-2]]
+
+
+def test_info_tells_of_grids_and_of_entries_of_any_kind(tools):
+    grids = {2: [80.0, 9.0, 0.0], 3: [80.0, 9.0, 1.0, 0.0]}
+    schedule = Schedule(schedules.schedule().clock, {"k" * 900: {1, 2}}, grids)
+    _, text = tools.describe(schedule, None, "4")
+    assert "32 steps on its clock, and grids of their own for 2, 3 steps." in text
+    assert f"\n{'k' * 500}: " in text and "{1, 2}" in text
+
+
 def test_info_of_a_foreign_schedule(tools):
     """A file may hold anything: long texts are cut, nothing is asked of it that it may lack."""
     odd = schedules.schedule(top=7.0, sigma_min="no", objective=["?"], learned_on="x" * 5000, title=3, empty=None)
@@ -89,6 +115,8 @@ def test_merge_refuses_what_means_other_things(tools, library):
         tools.merge(one, flow, 0.5)
     with pytest.raises(ValueError, match=r"share must lie in \[0, 1\]; got 2"):
         tools.merge(one, one, 2)
+    with pytest.raises(ValueError, match=r"share must lie in \[0, 1\]; got -0.5"):
+        tools.merge(one, one, -0.5)
 
 
 def test_save_overwrites_nothing(tools, library, tmp_path):
@@ -121,6 +149,14 @@ def test_export_for_diffusers_knows_a_flow(tools, models):
     model = ModelSamplingSD3().patch(models[workflows.SDXL], 3.0)[0]
     by_model = json.loads(tools.export(tools.DIFFUSERS, "", 6, 1.0, unknown, model))
     assert by_model["scheduler"].startswith("FlowMatch"), "the connected model decides"
+
+
+def test_export_goes_by_the_schedule_where_the_model_does_not_say(tools, models, monkeypatch):
+    """As one whose noise levels another pack made."""
+    facts = dataclasses.replace(tools.model_facts(models[workflows.SDXL]), prediction="unknown")
+    monkeypatch.setattr(tools, "model_facts", lambda model: facts)
+    exported = json.loads(tools.export(tools.DIFFUSERS, "flow", 6, 1.0, None, models[workflows.SDXL]))
+    assert exported["scheduler"].startswith("FlowMatch")
 
 
 def test_export_of_auto(tools, library, models, tmp_path):

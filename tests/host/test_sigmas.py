@@ -67,8 +67,9 @@ def test_denoise_takes_the_end_of_a_longer_run(read, denoise):
 
 
 def test_denoise_zero_gives_nothing_as_the_host_does(read):
-    sigmas = read("s", 10, 0.0)
-    assert sigmas.shape == (0,) and sigmas.dtype == torch.float32
+    for denoise in (0.0, -0.5):
+        sigmas = read("s", 10, denoise)
+        assert sigmas.shape == (0,) and sigmas.dtype == torch.float32
 
 
 def test_unknown_name_lists_what_exists(read):
@@ -102,8 +103,9 @@ def test_a_schedule_that_starts_late_says_how_it_is_used(models):
     model, known = describe_model(models[workflows.SDXL]), {"starts_late": "give it a noised picture"}
     [said] = mismatches(schedules.schedule(top=0.5693, **known), model)
     assert "starts at sigma 0.5693, as it should: give it a noised picture" in said
-    [warned] = mismatches(schedules.schedule(top=0.5693), model)
-    assert "below pure noise" in warned
+    for known in ({}, {"starts_late": True}):
+        [warned] = mismatches(schedules.schedule(top=0.5693, **known), model)
+        assert "below pure noise" in warned
 
 
 def test_the_model_it_was_learned_on_changes_nothing_and_warns_of_nothing(read, models, caplog):
@@ -129,7 +131,7 @@ def test_a_larger_model_is_warned_about(read, models, caplog):
 
 def test_a_smaller_model_is_warned_about(read, models, caplog):
     """What a schedule of a wider range was fitted to is cut off; a range that is a little wider is no matter."""
-    for top, warned in ((4518.76, True), (90.0, False)):
+    for top, warned in ((4518.76, True), (104.0, True), (96.0, False)):
         caplog.clear()
         with caplog.at_level(logging.WARNING):
             read("s", 4, 1.0, schedules.schedule(top=top, **MODEL), models[workflows.EDM])
@@ -282,6 +284,39 @@ def test_a_model_that_starts_a_little_higher_is_warned_of(comfy):
     assert any("below pure noise" in line for line in mismatches(learned, {"sigma_max": 16.0, "shift": 3.0}))
     assert mismatches(learned, {"sigma_max": 14.6, "shift": 3.001}) == []
     assert any("shift" in line for line in mismatches(learned, {"sigma_max": 14.6, "shift": 3.2}))
+    assert mismatches(learned, {"sigma_max": 14.6 * 1.0005, "shift": 3.0}) == []
+    assert any("below pure noise" in line for line in mismatches(learned, {"sigma_max": 14.7, "shift": 3.0}))
+    assert any("shift 3.0, this model has 3.01;" in line
+               for line in mismatches(learned, {"sigma_max": 14.6, "shift": 3.01}))
+    assert any("shift 3.0, this model has none;" in line for line in mismatches(learned, {"sigma_max": 14.6}))
+
+
+def test_noise_levels_that_know_no_percents_are_read_all_the_same(models):
+    """As other packs make them."""
+    from art_nodes.host.sigmas import strength_lines
+
+    class Model:
+        def get_model_object(self, _name):
+            return object()
+
+    schedule = schedules.schedule()
+    assert strength_lines(schedule, schedule.sigmas(4), 0.5, Model()) == []
+
+
+def test_the_words_of_a_file_are_told_if_they_are_words(library):
+    from art_nodes.host.sigmas import described
+
+    odd = schedules.schedule(learned_on=["x"], carried_over=3, meant_for="y" * 400)
+    assert described(odd)[0] == f"Meant for: {'y' * 300}." and len(described(odd)) == 2
+
+
+def test_the_fingerprint_of_a_file_that_cannot_be_read(library, monkeypatch):
+    """The host would swallow an error: it is told when the node runs."""
+    from art_nodes.host.sigmas import fingerprint
+
+    library.save_schedule(schedules.schedule(), "s")
+    monkeypatch.setattr("pathlib.Path.read_bytes", lambda path: (_ for _ in ()).throw(PermissionError(13, "denied")))
+    assert fingerprint("s") == "no schedule s"
 
 
 def test_a_family_names_its_others(comfy):

@@ -370,7 +370,8 @@ test('the side panel draws what is sampled at so many steps, and forgets what is
   host.tab.render(container);
   await settle();
   const lines = () => container.all('path').filter((each) => each.parent.tag === 'g').map((each) => each.attributes.d);
-  container.all('ul')[0].all('button')[1].dispatchEvent(new Event('click'));
+  container.all('ul')[0].all('button').find((each) => each.textContent.startsWith(two.name))
+    .dispatchEvent(new Event('click'));
   await settle();
   const atTen = lines();
   const steps = container.all('input').find((each) => each.attributes.type === 'number');
