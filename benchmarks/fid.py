@@ -38,7 +38,7 @@ from benchmarks.matched_cells import (
     own,
     processes,
 )
-from benchmarks.options import chosen
+from benchmarks.options import chosen, step_counts
 from benchmarks.trial_cells import make_missing
 
 PLACE, STEPS, RIVALS = PLACES[0], (5, 8, 12, 20), 3
@@ -127,7 +127,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     args.samplers = chosen(parser, args.samplers, SUPPORTED)
-    args.steps = tuple(int(steps) for steps in args.steps.split(","))
+    args.steps = step_counts(parser, args.steps)
     return args
 
 

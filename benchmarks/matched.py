@@ -43,7 +43,7 @@ from benchmarks.matched_cells import (
     processes,
     together,
 )
-from benchmarks.options import chosen, no_page_of_a_look
+from benchmarks.options import chosen, no_page_of_a_look, step_counts
 from benchmarks.pages import copy_to_docs
 from benchmarks.trial_cells import SIZE, Trial, make_missing
 
@@ -215,7 +215,7 @@ def _arguments(argv) -> argparse.Namespace:
     places = chosen(parser, args.places, (place.name for place in PLACES))
     args.places = tuple(place for place in PLACES if place.name in places)
     args.samplers = tuple(chosen(parser, args.samplers, SAMPLERS))
-    args.steps = tuple(int(steps) for steps in args.steps.split(","))
+    args.steps = step_counts(parser, args.steps)
     if args.quick:
         args.places, args.samplers, args.steps = QUICK.values()
     return args

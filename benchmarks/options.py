@@ -12,6 +12,17 @@ def chosen(parser: argparse.ArgumentParser, asked: str, known: Iterable[str], se
     return [name for name in known if name in names]
 
 
+def step_counts(parser: argparse.ArgumentParser, asked: str) -> tuple[int, ...]:
+    """The whole numbers that an option asks for, separated by commas; anything else ends the program with a word."""
+    try:
+        counts = tuple(map(int, asked.split(",")))
+    except ValueError:
+        counts = ()
+    if not counts or min(counts) < 1:
+        parser.error(f"steps must be whole numbers of at least 1, separated by commas; got {asked}; write --steps 6,10")
+    return counts
+
+
 def no_page_of_a_look(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
     """--quick is for a look: its figures are not for docs/."""
     if args.quick and args.docs:

@@ -21,7 +21,7 @@ from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, columns, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, MEASURED, NODES, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
-from benchmarks.options import chosen
+from benchmarks.options import chosen, step_counts
 from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import SEEDS, SIZE, Trial, make_missing
 
@@ -130,7 +130,7 @@ def main(argv=None):
     torch.set_num_threads(1)
     names = chosen(parser, args.places, (place.name for place in PLACES))
     places, samplers = [place for place in PLACES if place.name in names], chosen(parser, args.samplers, SAMPLERS)
-    steps = tuple(map(int, args.steps.split(",")))
+    steps = step_counts(parser, args.steps)
     cells = built_in(product(places, samplers, steps))
     for (place, sampler, count), column in columns(cells).items():
         if sum(len(cell.load(args.folder)) >= SECOND * BATCH for cell in column) < 2:

@@ -17,7 +17,7 @@ from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.guidance import PLACES as GUIDED
 from benchmarks.matched import built_in, columns, race
 from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, processes
-from benchmarks.options import chosen
+from benchmarks.options import chosen, step_counts
 from benchmarks.trial_cells import SEEDS, Job, make_missing
 
 FOLDER = Path("build/trial")
@@ -44,7 +44,7 @@ def _arguments(argv) -> argparse.Namespace:
     places = chosen(parser, args.places, (place.name for place in known))
     args.places = tuple(place for place in known if place.name in places)
     args.samplers = tuple(chosen(parser, args.samplers, SAMPLERS))
-    args.steps = tuple(int(steps) for steps in args.steps.split(","))
+    args.steps = step_counts(parser, args.steps)
     return args
 
 

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from benchmarks.options import chosen, no_page_of_a_look
+from benchmarks.options import chosen, no_page_of_a_look, step_counts
 
 PARSER = argparse.ArgumentParser()
 
@@ -18,6 +18,14 @@ def test_an_unknown_name_ends_the_program(capsys):
     with pytest.raises(SystemExit):
         chosen(PARSER, "euler,nonsense", ("euler", "heun"))
     assert "unknown: nonsense; choose of euler, heun" in capsys.readouterr().err
+
+
+def test_numbers_of_steps(capsys):
+    assert step_counts(PARSER, "6, 10") == (6, 10)
+    for asked in ("6,x", "", "0,6"):
+        with pytest.raises(SystemExit):
+            step_counts(PARSER, asked)
+        assert f"at least 1, separated by commas; got {asked}; write --steps 6,10" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("quick, docs", [(True, False), (False, "results.md"), (False, None)])
