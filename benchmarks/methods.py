@@ -27,17 +27,17 @@ from benchmarks.matched import FOLDER, built_in, missing, run
 from benchmarks.matched_cells import BATCH, DEMO, Cell, Place, processes
 from benchmarks.matched_tables import Duel, Entry, mean_of
 from benchmarks.options import chosen
-from benchmarks.other_methods import by_gradient, dmn, gits, gradient_calls, oss, oss_calls
-from benchmarks.pages import as_text, write_page
+from benchmarks.other_methods import LATER, by_gradient, dmn, gits, gradient_calls, oss, oss_calls
+from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.seed_tables import columns_of, rows_of, summary, title
 from benchmarks.targets import DEMO as DEMO_TARGETS
 from benchmarks.targets import PHOTOS, Target
-from benchmarks.trial_cells import SEEDS, Trial, ground, make_missing
+from benchmarks.trial_cells import SEEDS, SIZE, Trial, ground, make_missing
 
 PAGE = "methods.md"
 PLACES = (Place("SDXL"), Place("EDM"), Place("SDXL", model="photos"))
 SAMPLERS, STEPS, CHUNKS = ("euler", "dpmpp_2m"), (6, 10), 4
-BATCHES, NODES, BUDGET = 40, 64, 4096  # of two recorded orbits each; nodes of an orbit; sample calls of a trial
+BATCHES, NODES, BUDGET = 40, 64, 4096  # of SIZE recorded orbits each; nodes of an orbit; sample calls of a trial
 PICTURES = {"OSS": 8, "gradient": 50}  # that these look at; gradient descent keeps as many others to judge itself by
 OTHERS = ("GITS", "OSS", "DMN", "gradient")
 CLOCK, OURS, TRIED = "ART's clock", "ART end:<sampler>", "ART, tried"
@@ -45,6 +45,21 @@ METHODS = (*OTHERS, CLOCK, OURS)
 KINDS = (*METHODS, TRIED)
 NAMES = {CLOCK: "clock", OURS: "end"}  # of files
 FOR_ONE = ("gradient", OURS)  # sampler; the others' grids are for any
+WORDS = (
+    f"- *GITS* (arXiv 2405.11326): dynamic programming over {BATCHES * SIZE} recorded orbits, an Euler step charged by"
+    f" how far from the orbit it lands, those to come {LATER:g} times as much at each step; one grid for all samplers. The"
+    " built-in of that name is the host's table, which was not made on these models.\n"
+    f"- *OSS* (arXiv 2503.18948): dynamic programming over the {NODES} nodes of Euler's own states, by how far they are"
+    f" from the fine orbit; {PICTURES['OSS']} pictures, of whose steps the median is taken.\n"
+    "- *DMN* (arXiv 2402.17376): the bound on a third-order multistep method's error, with no model at all.\n"
+    "- *gradient*: descent on the mean end error through the sampler and the network, as LD3 does (arXiv 2405.15506),"
+    f" on {PICTURES['gradient']} pictures, kept by that of as many others. LD3's second list of times, which no sampler"
+    " of the host takes, is left out, and the distance is that of the tables here in the place of LPIPS.\n"
+    f"- *{CLOCK}*: the closed form of the paper's objective, *{OURS}* the grids of that objective, from the orbits that"
+    f" GITS has; *{TRIED}* adds a trial of {BUDGET} sample calls.\n\n"
+    "Each is as its paper has it, in the coordinates of this project; none was tuned here, and what its authors' own"
+    " code would give was not tried. Gradients need the network's own graph in memory, which is why ComfyUI runs without."
+)
 FIRST_SEED = 70_000  # of noise for methods that record by themselves
 
 
@@ -182,11 +197,21 @@ def main(argv=None):
         cells = sorted([*built_in(asked), *cells], key=lambda cell: asked.index((cell.place, cell.sampler, cell.steps)))
         with processes(args.folder, args.workers) as each:
             run(missing(cells, CHUNKS, args.folder), f"{CHUNKS * BATCH} noises", each, say)
-    rows, duels, calls = rows_of(cells, KINDS, args.folder, CHUNKS), ours_against(cells, args.folder), spent(
-        found, args.folder)
+    rows, duels, calls = (rows_of(cells, KINDS, args.folder, CHUNKS), ours_against(cells, args.folder),
+                          spent(found, args.folder))
     print("\n\n".join(map(as_text, (rows, summary(rows, by=1), duels, calls))))
     write_page(args.folder / PAGE, [
         "# Other published methods, on the same models", f"{this_machine()}; {command('methods --docs')}",
+        f"End error in ComfyUI, with its own samplers, on {CHUNKS * BATCH} held-out noises, as a ratio to the RMS of"
+        " the strongest of all built-in schedules in the column; seeds"
+        f" {', '.join(map(str, SEEDS))}, each with recordings, or pictures to descend on, of its own. Places without a"
+        " name are the demo model.",
+        WORDS, "Geometric mean of all ratios by sampler, and in how many of the columns every seed is below 1:",
+        as_markdown(summary(rows, by=1)),
+        "Ours against each of them, over all columns and seeds, by the 95 % interval of a paired bootstrap over"
+        " noises:",
+        as_markdown(duels), "Sample calls for one grid, a pass backwards counted as two, at most:", as_markdown(calls),
+        "Every column:", as_markdown(rows),
     ], args.docs)
     print(args.folder / PAGE)
 
