@@ -47,8 +47,8 @@ NAMES = {CLOCK: "clock", OURS: "end"}  # of files
 FOR_ONE = ("gradient", OURS)  # sampler; the others' grids are for any
 WORDS = (
     f"- *GITS* (arXiv 2405.11326): dynamic programming over {BATCHES * SIZE} recorded orbits, an Euler step charged by"
-    f" how far from the orbit it lands, those to come {LATER:g} times as much at each step; one grid for all samplers. The"
-    " built-in of that name is the host's table, which was not made on these models.\n"
+    f" how far from the orbit it lands, those to come {LATER:g} times as much at each step; one grid for all samplers."
+    " The built-in of that name is the host's table, which was not made on these models.\n"
     f"- *OSS* (arXiv 2503.18948): dynamic programming over the {NODES} nodes of Euler's own states, by how far they are"
     f" from the fine orbit; {PICTURES['OSS']} pictures, of whose steps the median is taken.\n"
     "- *DMN* (arXiv 2402.17376): the bound on a third-order multistep method's error, with no model at all.\n"
@@ -58,7 +58,7 @@ WORDS = (
     f"- *{CLOCK}*: the closed form of the paper's objective, *{OURS}* the grids of that objective, from the orbits that"
     f" GITS has; *{TRIED}* adds a trial of {BUDGET} sample calls.\n\n"
     "Each is as its paper has it, in the coordinates of this project; none was tuned here, and what its authors' own"
-    " code would give was not tried. Gradients need the network's own graph in memory, which is why ComfyUI runs without."
+    " code would give was not tried. Gradients need the network's own graph in memory: ComfyUI runs without."
 )
 FIRST_SEED = 70_000  # of noise for methods that record by themselves
 
