@@ -126,6 +126,8 @@ export function undoable(change) {
   try {
     return change();
   } finally {
+    // Older front ends order nodes only when a prompt is made: that would be a change, and a step of undo, of its own.
+    (canvas?.graph ?? app.graph)?.updateExecutionOrder?.();
     canvas?.emitAfterChange?.();
     canvas?.setDirty?.(true, true);
   }
