@@ -87,9 +87,9 @@ class TrainingEvents:
             self.failed()
 
     @_never_raises
-    def recorded(self, done: int, total: int, calls: int | None = None) -> None:
-        """After a model call: `done` of `total`; `calls` those that were made, if they are counted another way."""
-        self._tell(RECORDING, done, total, calls=done if calls is None else calls)
+    def recorded(self, done: int, total: int) -> None:
+        """After a model call: `done` of `total`."""
+        self._tell(RECORDING, done, total, calls=done)
 
     @_never_raises
     def learned(self, record, iterations: int | None = None) -> None:
