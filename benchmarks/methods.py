@@ -47,8 +47,8 @@ NAMES = {CLOCK: "clock", OURS: "end"}  # of files
 FOR_ONE = ("gradient", OURS)  # sampler; the others' grids are for any
 WORDS = (
     f"- *GITS* (arXiv 2405.11326): dynamic programming over {BATCHES * SIZE} recorded orbits, an Euler step charged by"
-    f" how far from the orbit it lands, those to come {LATER:g} times as much at each step; one grid for all samplers."
-    " The built-in of that name is the host's table, which was not made on these models.\n"
+    f" how far from the orbit it lands, those to come {LATER:g} times as much at each step; one grid for all"
+    " samplers. The built-in of that name is the host's table, which was not made on these models.\n"
     f"- *OSS* (arXiv 2503.18948): dynamic programming over the {NODES} nodes of Euler's own states, by how far they are"
     f" from the fine orbit; {PICTURES['OSS']} pictures, of whose steps the median is taken.\n"
     "- *DMN* (arXiv 2402.17376): the bound on a third-order multistep method's error, with no model at all.\n"
@@ -179,8 +179,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    names = chosen(parser, args.places, (place.name for place in PLACES))
-    places = [place for place in PLACES if place.name in names]
+    wanted = chosen(parser, args.places, (place.name for place in PLACES))
+    places, names = [place for place in PLACES if place.name in wanted], ",".join(wanted)
     asked = [(place, sampler, steps) for place in places for sampler in SAMPLERS for steps in STEPS]
     with resumable():
         found = [Found(place, method, sampler, steps, seed) for place in places for seed in SEEDS
@@ -201,7 +201,8 @@ def main(argv=None):
                           spent(found, args.folder))
     print("\n\n".join(map(as_text, (rows, summary(rows, by=1), duels, calls))))
     write_page(args.folder / PAGE, [
-        "# Other published methods, on the same models", f"{this_machine()}; {command('methods --docs')}",
+        "# Other published methods, on the same models",
+        f"{this_machine()}; {command(f'methods --places {names} --docs')}",
         f"End error in ComfyUI, with its own samplers, on {CHUNKS * BATCH} held-out noises, as a ratio to the RMS of"
         " the strongest of all built-in schedules in the column; seeds"
         f" {', '.join(map(str, SEEDS))}, each with recordings, or pictures to descend on, of its own. Places without a"

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from benchmarks.matched_cells import Cell
 from tests.core import targets
 
 RANGE = (3.0, 0.01)
+DOCS = Path(__file__).parents[1] / "docs"
 
 
 def small_bank(nodes: int = 12):
@@ -163,3 +165,32 @@ def test_what_each_took_is_told(monkeypatch, tmp_path):
     assert head == ["steps", *methods.METHODS, methods.TRIED]
     assert six[:2] == ["6", "6,004"] and ten[1] == "10,004"
     assert ten[-1] == f"{10_000 + len(methods.OURS) + methods.BUDGET:,d}"
+
+
+def tables(page: str) -> list[list[str]]:
+    """Rows of a page's tables."""
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in (DOCS / page).read_text().splitlines()
+            if line.startswith("|")]
+
+
+def test_what_is_quoted_is_what_the_page_has():
+    found, quoted = ([row for row in tables(page) if row[0] in methods.SAMPLERS and len(row) == 1 + len(methods.KINDS)
+                      and row[1].count(",") == 1] for page in ("methods.md", "measured.md"))
+    assert len(found) == len(methods.SAMPLERS)
+    assert [[cell.removesuffix(" of 4") for cell in row] for row in found] == quoted
+    verdicts = {other: np.zeros(3, int) for other in methods.OTHERS}
+    for row in tables("methods.md"):
+        if len(row) == 4 and row[1] in verdicts:
+            verdicts[row[1]] += [int(count) for count in row[2].split(";")[0].split(", ")]
+    assert {other: int(wins) for other, (wins, _, _) in verdicts.items()} == {
+        "GITS": 24, "OSS": 11, "DMN": 24, "gradient": 6}
+    assert all(lost == 0 and sum(counts) == 24 for counts in verdicts.values() for lost in counts[2:])
+    readme, measured = (" ".join(text.read_text().split()) for text in (DOCS.parent / "README.md", DOCS / "measured.md"))
+    assert "win 24 of 24 comparisons each against those that GITS and DMN find for that model, 11 against OSS and 6 " \
+           "against gradient descent" in readme and "the rest are tied" in readme
+    assert "wins 24 against GITS and against DMN, 11 against OSS and 6 against gradient descent, and ties the rest" \
+           in measured
+    calls = {row[0]: row[1:] for row in tables("methods.md") if row[0] in ("6", "10")}
+    assert "It took 5,120 sample calls" in measured and calls["6"][5] == calls["10"][5] == "5,120"
+    assert f"OSS {calls['6'][1]} to {calls['10'][1]} for one number of steps, gradient descent {calls['6'][3]} to " \
+           f"{calls['10'][3]} for one" in measured
