@@ -194,8 +194,8 @@ function spread(values) {
 }
 
 /**
- * Any schedules over each other, as their clocks.
- * @param {Array<{name: string, clock: number[]}>} schedules
+ * Any schedules over each other.
+ * @param {Array<{name: string, clock: number[]}>} schedules each with the sigmas to draw, evenly over the way
  * @returns {Chart}
  */
 export function overlayChart(schedules) {
@@ -209,7 +209,7 @@ export function overlayChart(schedules) {
     status: names.join(', '),
     panels: [{
       title: say('overlayTitle'),
-      x: { label: say('clockShare'), domain: [0, 1], log: false },
+      x: { label: say('overlayShare'), domain: [0, 1], log: false },
       y: { label: say('sigma'), domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
       series: shown.map((each, i) => (
         { name: names[i], tone: i ? `other${1 + ((i - 1) % 8)}` : 'art', line: points(each.clock) })),

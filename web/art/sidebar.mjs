@@ -49,7 +49,7 @@ function fillPanel(container) {
   steps.addEventListener('input', show);
   const fill = () => rows.replaceChildren(...search(schedules(), field.value).map((each) => row(each, selected, show)));
   field.addEventListener('input', fill);
-  const panel = html('div', { class: 'art-panel' }, examples, field, rows, plot.element,
+  const panel = html('div', { class: 'art-panel' }, field, rows, examples, plot.element,
     html('label', {}, say('stepsLabel'), steps), actions, facts);
   // The host takes single keys as commands: Delete would delete the selected node.
   panel.addEventListener('keydown', (event) => event.stopPropagation());

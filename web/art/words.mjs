@@ -61,9 +61,10 @@ export const ENGLISH = {
   compareAcross: 'model calls of one sampling',
   comparePoint: '$name: error $error at $steps, $calls',
   overlayWaits: 'choose two or more schedules to lay over each other',
-  overlayAlt: 'Clocks of $names.',
-  overlayTitle: 'sigma over the clock',
-  overlayPoint: '$share of the clock: $name at sigma $sigma',
+  overlayAlt: 'Steps of $names.',
+  overlayTitle: 'sigma over the steps',
+  overlayShare: 'share of the steps',
+  overlayPoint: '$share of the steps: $name at sigma $sigma',
   // picker and list
   autoMultistep: 'the family’s for DPM++ 2M, RES multistep, DEIS and UniPC',
   autoClock: 'the family’s for Heun: the paper’s clock, made for no number of steps',
