@@ -200,6 +200,9 @@ def test_orbits_tell_how_much_errors_grow():
     assert growth_of(OrbitBank.merge(banks[1:2] * 2)) == pytest.approx(some[1], rel=0.02)
     one = record_orbits(wide, targets.noise((1, 1), HIGH), HIGH, LOW)
     assert growth_of(one) == 0
+    few = torch.tensor([4.0, 1.0, 0.25, 0.06, 0.01])  # directions: errors do not grow, yet orbits differ
+    noise = targets.noise((64, 5), targets.SDXL_RANGE[0])
+    assert growth_of(record_orbits(gaussian(few), noise, *targets.SDXL_RANGE)) > 0.5
 
 
 def test_grids_are_for_the_growth_that_they_are_told():
