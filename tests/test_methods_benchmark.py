@@ -177,19 +177,19 @@ def test_what_is_quoted_is_what_the_page_has():
     found, quoted = ([row for row in tables(page) if row[0] in methods.SAMPLERS and len(row) == 1 + len(methods.KINDS)
                       and row[1].count(",") == 1] for page in ("methods.md", "measured.md"))
     assert len(found) == len(methods.SAMPLERS)
-    assert [[cell.removesuffix(" of 4") for cell in row] for row in found] == quoted
-    verdicts = {other: np.zeros(3, int) for other in methods.OTHERS}
+    assert [[cell.removesuffix(" of 6") for cell in row] for row in found] == quoted
+    verdicts = {other: np.zeros((2, 3), int) for other in methods.OTHERS}  # without a trial and with one
     for row in tables("methods.md"):
         if len(row) == 4 and row[1] in verdicts:
-            verdicts[row[1]] += [int(count) for count in row[2].split(";")[0].split(", ")]
-    assert {other: int(wins) for other, (wins, _, _) in verdicts.items()} == {
-        "GITS": 24, "OSS": 11, "DMN": 24, "gradient": 6}
-    assert all(lost == 0 and sum(counts) == 24 for counts in verdicts.values() for lost in counts[2:])
+            verdicts[row[1]] += [[int(count) for count in cell.split(";")[0].split(", ")] for cell in row[2:]]
+    assert {other: counts[0].tolist() for other, counts in verdicts.items()} == {
+        "GITS": [36, 0, 0], "OSS": [22, 14, 0], "DMN": [36, 0, 0], "gradient": [11, 21, 4]}
+    assert verdicts["gradient"][1].tolist() == [15, 19, 2]
     readme, measured = (" ".join((DOCS / page).read_text().split()) for page in ("../README.md", "measured.md"))
-    assert "win 24 of 24 comparisons each against those that GITS and DMN find for that model, 11 against OSS and 6 " \
-           "against gradient descent" in readme and "the rest are tied" in readme
-    assert "wins 24 against GITS and against DMN, 11 against OSS and 6 against gradient descent, and ties the rest" \
-           in measured
+    assert "win 36 of 36 comparisons each against those that GITS and DMN find for that model, and 22 against OSS, " \
+           "the rest tied" in readme and "they win 11, tie 21 and lose 4, with DPM++ 2M" in readme
+    assert "wins 36 against GITS and against DMN, 22 against OSS, with 14 tied, and 11 against gradient descent, " \
+           "with 21 tied and 4 lost, all with DPM++ 2M; with a trial 15, 19 and 2" in measured
     calls = {row[0]: row[1:] for row in tables("methods.md") if row[0] in ("6", "10")}
     assert "It took 5,120 sample calls" in measured and calls["6"][5] == calls["10"][5] == "5,120"
     assert f"OSS {calls['6'][1]} to {calls['10'][1]} for one number of steps, gradient descent {calls['6'][3]} to " \
