@@ -242,7 +242,7 @@ def test_texts_in_the_language_of_the_user(tab, settings):
     tab.again(button.click, panel.is_visible)
     panel.locator(".art-row", has_text=row_of("demo-edm")).filter(has_text="随扩展附带").click()
     tab.until("() => document.querySelector('.art-panel .art-status').textContent === 'demo-edm'")
-    assert panel.locator(".art-picture").get_attribute("aria-label") == "demo-edm 的时钟。"
+    assert panel.locator(".art-picture").get_attribute("aria-label") == "demo-edm 的步。"
     tab.command("ART.Browse")
     tab.page.locator(".art-dialog").get_by_role("button", name="取消").click()
 
