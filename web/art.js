@@ -1,6 +1,6 @@
 /** ComfyUI-ART on the page: this file registers, the modules beside it do the work. */
 
-import { addSidebarTab, app, followCache, keepSeed, loadStyle, loadTexts, onGraphChanged } from './art/host.mjs';
+import { addSidebarTab, app, followCache, keepSeed, loadStyle, loadTexts } from './art/host.mjs';
 import { offerChoices, refresh } from './art/library.mjs';
 import { menuItems } from './art/menu.mjs';
 import { pickSchedule } from './art/picker.mjs';
@@ -30,7 +30,6 @@ app.registerExtension({
     followCache();
     await loadTexts();
     followTrainings();
-    onGraphChanged(redrawRecords);
     addSidebarTab(panelTab());
   },
   nodeCreated(node) {

@@ -68,6 +68,10 @@ test('a node whose source was muted is drawn anew', async () => {
   api.dispatchEvent(new Event('graphChanged'));
   await settle();
   assert.ok(host.asked.includes('/art/ladders?name=mine&steps=5&denoise=1'));
+  host.asked = [];
+  api.dispatchEvent(new Event('graphChanged'));
+  await settle();
+  assert.deepEqual(host.asked, [], 'another change is no reason to ask again');
 });
 
 test('a file that was copied in is a choice after the host has read its lists anew', async () => {

@@ -37,9 +37,13 @@ export function onReconnected(listener) {
   api.addEventListener('reconnected', listener);
 }
 
-/** Call when the user has changed the graph, also when a node was muted or bypassed, which no node is told. */
+/**
+ * Call when the user has changed the graph, also when a node was muted or bypassed, which no node is told; returns what
+ * stops that.
+ */
 export function onGraphChanged(listener) {
   api.addEventListener('graphChanged', listener);
+  return () => api.removeEventListener('graphChanged', listener);
 }
 
 /** @returns {string} by which the server knows this tab, the same after a reload */

@@ -2,7 +2,8 @@
 
 import { compareChart, emptyChart, ladderChart, ranChart, trainingChart } from './charts.mjs';
 import { sourceOf } from './graph.mjs';
-import { allGraphs, executionIds, getJson, isDragged, isElsewhere, passWheel, undoable, workflowId } from './host.mjs';
+import { allGraphs, executionIds, getJson, isDragged, isElsewhere, onGraphChanged, passWheel, undoable,
+  workflowId } from './host.mjs';
 import { chosen, isAuto, onSchedules, schedule, useSchedule } from './library.mjs';
 import { isOver } from './live.mjs';
 import { morph } from './paths.mjs';
@@ -118,12 +119,14 @@ function after(node, method, action) {
 
 /** ART Sigmas: redrawn when a widget or a wire changes, without queueing. */
 function plotSigmas(node, plot) {
-  let [timer, turn, here, trained] = [0, 0, false, ''];
+  let [timer, turn, here, trained, drawn] = [0, 0, false, '', ''];
   const words = new Told(say('toldLater'));
   plot.element.append(words.element);
+  const wanted = () => JSON.stringify([nameOf(node), valueOf(node, 'steps'), valueOf(node, 'denoise')]);
   const draw = async () => {
     turn += 1;
     const mine = turn;
+    drawn = wanted();
     words.show(lastRun(node)?.text);
     const chart = await sigmasChart(node);
     // An answer that was overtaken by a later change is not shown.
@@ -138,6 +141,8 @@ function plotSigmas(node, plot) {
     if (name !== null) undoable(() => useSchedule(node, name));
   }));
   node.widgets.filter((widget) => widget.type !== 'art_plot').forEach((widget) => after(widget, 'callback', soon));
+  // Most changes of a graph change nothing here.
+  const changed = () => wanted() !== drawn && soon();
   // Many messages of a training change nothing here.
   const train = () => {
     const [before, state] = [trained, trainingOf(wiredTrain(node) ?? {})];
@@ -150,7 +155,7 @@ function plotSigmas(node, plot) {
   for (const method of ['onConfigure', 'onConnectionsChange', 'onExecuted']) after(node, method, soon);
   return () => {
     here = true;
-    const stop = [onSchedules(soon), onTrainings(train), onRecords(soon)];
+    const stop = [onSchedules(soon), onTrainings(train), onRecords(soon), onGraphChanged(changed)];
     soon();
     return () => {
       clearTimeout(timer);
