@@ -57,8 +57,8 @@ WORDS = (
     " of the host takes, is left out, and the distance is that of the tables here in the place of LPIPS.\n"
     f"- *{CLOCK}*: the closed form of the paper's objective, *{OURS}* the grids of that objective, from the orbits that"
     f" GITS has; *{TRIED}* adds a trial of {BUDGET} sample calls.\n\n"
-    "Each is as its paper has it, in the coordinates of this project; none was tuned here, and what its authors' own"
-    " code would give was not tried. Gradients need the network's own graph in memory: ComfyUI runs without."
+    "Each is our reading of its paper, in the coordinates of this project; none was tuned here, and what its authors'"
+    " own code would give was not tried. Gradients need the network's own graph in memory: ComfyUI runs without."
 )
 FIRST_SEED = 70_000  # of noise for methods that record by themselves
 
