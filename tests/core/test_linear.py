@@ -143,6 +143,16 @@ def test_pictures_of_one_direction_or_of_all_are_the_ends_of_the_scale():
     assert common_square(along[:, kept], 0.2) == pytest.approx(common_square(along), rel=0.02)
 
 
+def test_of_large_samples_a_part_tells_the_spread(monkeypatch, bank):
+    """A sixteenth of the elements tells of the same spread as all do; taken for all of them it tells of a third."""
+    error = LinearError(bank, "end:euler")
+    monkeypatch.setattr("art_nodes.core.record.MAX_ELEMENTS", 256)
+    few = record_orbits(targets.image_gaussian(64), targets.noise((16, 1, 64, 64), HIGH), HIGH, LOW)
+    part = LinearError(few, "end:euler")
+    assert part.arrival.reach == pytest.approx(error.arrival.reach, rel=0.35)
+    np.testing.assert_allclose(part(GRIDS), error(GRIDS), rtol=0.1)
+
+
 def test_banks_that_cannot_tell_the_spread_are_refused(bank):
     few = record_orbits(targets.image_gaussian(64), targets.noise((3, 1, 64, 64), HIGH), HIGH, LOW, nodes=16)
     for poor, banded in ((few, False), (dataclasses.replace(bank, ends=None), False),

@@ -79,6 +79,9 @@ def test_counts_a_model_call_at_every_step(stiffness, calls):
     record = list(learn(live(counting, stiffness=stiffness), config))[-1]
     # one roll-out to survey the units, then one an iteration; each looks at its start and after each step
     assert record.calls == len(seen) == calls * (12 + 1) * (8 + 1)
+    env = LiveEnvironment(live(stiffness=stiffness), seed=0)
+    env.survey(edm_clock(3.0, 0.002, 8), 4)
+    assert (env.bank().calls, env.bank().sample_calls) == (calls * 9, calls * 9 * 4)
     provenance = record.schedule.provenance
     assert provenance["sample_calls"] == sum(seen) == 4 * record.calls
     assert provenance["environment"] == "live" and provenance["stiffness"] == stiffness
@@ -122,6 +125,19 @@ def test_what_it_sees_of_the_stiffness_is_right():
     ratio = seen.mean_stiffness / (math.sqrt(2 / math.pi) * (1 + middle**2) ** -1.5)
     assert ratio.mean() == pytest.approx(1, abs=0.05)  # 1,024 draws of |x0|
     assert np.abs(ratio / ratio.mean() - 1).max() < 0.03
+
+
+def test_how_stiff_an_orbit_is_beside_others_is_told_where_it_was_measured():
+    """Of N(0, 1) it is |x0| over its mean all along the orbit: a secant lies half a step behind, where |Q| is less."""
+    env = LiveEnvironment(live(), seed=0)
+    env.survey(edm_clock(3.0, 0.002, 64), 2048)
+    env.start(64, np.random.default_rng(0))
+    true = env.x[:, 0].abs().numpy() / math.sqrt(10) / math.sqrt(2 / math.pi)
+    for position in (0.2, 0.4, 0.6, 0.8):
+        env.advance(np.full(64, position), 0.2)
+        np.testing.assert_allclose(env.ratio, true, rtol=0.15)
+    ahead, behind = (env.profile.at(np.array([position]))[0, 0] for position in (0.8, 0.7))
+    assert ahead > 1.25 * behind  # control
 
 
 def test_same_seed_same_schedule_other_seed_another():

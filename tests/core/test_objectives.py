@@ -323,12 +323,12 @@ def test_grids_are_made_for_the_range_of_the_schedule(bank):
 
 def test_the_spread_is_that_of_the_leading_directions():
     """Of coordinates of spread 4 and 0.1, the predictions change along the wide ones: 4 times their root number."""
-    from art_nodes.core import record_orbits
-
     wide = torch.cat([torch.full((4,), 4.0), torch.full((60,), 0.1)])
     noise = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)) * (wide**2 + 80.0**2).sqrt()
     bank = record_orbits(lambda x, s: x * wide**2 / (wide**2 + s[:, None] ** 2), noise, 80.0, 0.01)
     assert 3.5 < spread(bank) < 10
+    unknown = dataclasses.replace(bank, elements=0)  # as an old file has it: taken for one
+    assert spread(unknown) == pytest.approx(spread(bank) / 8)
 
 
 # Schedules that hold a grid for each number of steps

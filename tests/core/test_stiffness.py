@@ -80,6 +80,35 @@ def test_half_precision_needs_the_wide_secants(monkeypatch):
     assert targets.disagreement(exact, half) > 0.1
 
 
+def straight(values, sigmas):
+    """Predictions (N, 1, 4) of one orbit with the |Q| that `values` has as a function of sigma."""
+    nodes = np.linspace(sigmas[-1], sigmas[0], 20_001)
+    grown = np.append(0.0, np.cumsum(0.5 * np.diff(nodes) * (values(nodes) * nodes)[1:]
+                                     + 0.5 * np.diff(nodes) * (values(nodes) * nodes)[:-1]))
+    return torch.from_numpy(np.interp(sigmas, nodes, grown))[:, None, None] * torch.tensor([1.0, -1.0, 1.0, -1.0])
+
+
+def test_below_the_lowest_secant_stiffness_is_carried_on_by_little():
+    """|Q| = 1/sigma behind noise: the line through the lowest two secants would rise by e^0.5 at 0."""
+    sigmas = np.linspace(4.0, 0.01, 65)
+    denoised, noise = straight(lambda sigma: 1 / sigma, sigmas), np.full(65, 0.2**2)
+    _, q, kept = stiffness.secants(sigmas, denoised, noise)
+    cells = stiffness.stiffness_cells(sigmas, denoised, noise)[0]
+    assert kept[-2] < 60 and 0.25 < np.log(cells[-1] / q[-1, 0]) <= 0.3
+
+
+@pytest.mark.parametrize("power, noise, carried_on", [(-6, 0.02, -3), (-1, 0.02, -1), (2, 0.1, 0)])
+def test_above_the_highest_secant_stiffness_falls_as_data_have_it(power, noise, carried_on):
+    """As the power of sigma of the highest two secants, from sigma^-3, which is all that data can do, to none."""
+    sigmas = np.geomspace(8.0, 1.0, 65)
+    denoised = straight(lambda sigma: sigma ** float(power), sigmas)
+    squares = np.full(65, (noise * float(denoised[0, 0, 0] - denoised[-1, 0, 0])) ** 2)
+    centres, q, kept = stiffness.secants(sigmas, denoised, squares)
+    cells, middle = stiffness.stiffness_cells(sigmas, denoised, squares)[0], 0.5 * (sigmas[0] + sigmas[1])
+    found = np.log(cells[0] / q[0, 0]) / np.log(middle / centres[0])
+    assert kept[1] > 1 and found == pytest.approx(carried_on, abs=0.3)
+
+
 def test_noise_inside_the_model_is_measured():
     """Noise that is no rounding of the answer: the floor finds it, and the grid stays within a few percent."""
     generator = torch.Generator().manual_seed(1)
