@@ -32,8 +32,8 @@ class ARTCompare(io.ComfyNode):
                 io.String.Output(display_name="table", tooltip="Errors of every schedule, the least of each column "
                                                                "marked, and how sure that is."),
                 io.Image.Output(display_name="plot", tooltip="Error against model calls, both axes logarithmic."),
-                io.Image.Output(display_name="pictures", tooltip="The first noises as each schedule ends, if a VAE is "
-                                                                 "connected."),
+                io.Image.Output(display_name="pictures", tooltip="What each schedule makes of the first noises, beside "
+                                                                 "the reference; needs a VAE."),
             ],
         )
 
@@ -57,11 +57,13 @@ def model_inputs() -> list:
         io.Conditioning.Input("positive", tooltip="The prompt."),
         io.Conditioning.Input("negative", tooltip="The negative prompt; to a model that takes none connect the "
                                                   "positive again."),
-        io.Latent.Input("latent_image", tooltip="Only its size counts. Its batch size is that of the model calls."),
+        io.Latent.Input("latent_image", tooltip="Only its size counts, and its batch size: so many pictures go into "
+                                                "one model call."),
         io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01,
                        tooltip="The guidance you will sample with."),
         io.Int.Input("seed", default=1000, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=SEED_CONTROL,
-                     tooltip="Of the first batch of noise. Take another than for training."),
+                     tooltip="Of the first batch of noise; the next ones take seed + 1 and so on. Keep clear of those "
+                             "of training, which counts up from its own seed in the same way."),
     ]
 
 
@@ -73,15 +75,16 @@ def comparison_inputs() -> list:
                              "noises in all, chance decides."),
         io.Combo.Input("sampler_name", options=list(comfy.samplers.KSampler.SAMPLERS), default="euler",
                        tooltip="A sampler that solves the ODE, as euler, heun, dpmpp_2m or uni_pc. One that adds noise "
-                               "of its own is refused: its distance to the reference says nothing."),
+                               "of its own, or does not keep to the sigmas it is given, is refused: its distance to "
+                               "the reference says nothing."),
         io.String.Input("steps", default="6, 10, 20", tooltip="The numbers of steps to compare at."),
         io.String.Input("schedules", default=SCHEDULES, multiline=True,
-                        tooltip="Names separated by commas or new lines: the host's schedulers, its nodes' (AYS SD1, "
+                        tooltip="Names separated by commas or new lines: ComfyUI's schedulers, its nodes' (AYS SD1, "
                                 "AYS SDXL, AYS SVD, GITS, OptimalSteps FLUX, OptimalSteps Wan, OptimalSteps Chroma, "
-                                "polyexponential, laplace, beta57), and schedules of ART Train. A name that both the "
-                                "host and the library have is the host's; write library/NAME for the other. auto, "
+                                "polyexponential, laplace, beta57), and schedules of ART Train. A name that both "
+                                "ComfyUI and the library have is ComfyUI's; write library/NAME for the other. auto, "
                                 "auto-dpmpp_2m and auto-clock stand for the bundled one of the model's family, all for "
-                                "the host's schedulers and the AYS tables that fit the model."),
+                                "ComfyUI's schedulers and the AYS tables that fit the model."),
         io.Int.Input("reference_steps", default=100, min=20, max=10000,
                      tooltip="Steps of the reference that each end is compared with, at least 4 times the largest "
                              "number of steps."),
@@ -91,8 +94,8 @@ def comparison_inputs() -> list:
 def optional_inputs() -> list:
     """What may be connected."""
     return [
-        io.Custom("ART_SCHEDULE").Input("schedule", optional=True, tooltip="A schedule from ART Train to compare too."),
+        io.Custom("ART_SCHEDULE").Input("schedule", optional=True, tooltip="A schedule to compare too."),
         io.Sigmas.Input("sigmas", optional=True,
                         tooltip="Any SIGMAS to compare too; their number of steps is added to 'steps'."),
-        io.Vae.Input("vae", optional=True, tooltip="Shows the pictures."),
+        io.Vae.Input("vae", optional=True, tooltip="Connect it to see the pictures too."),
     ]

@@ -17,8 +17,9 @@ class ARTExportSchedule(ByName):
             node_id="ARTExportSchedule",
             display_name="ART Export Schedule",
             category="ART",
-            description="Writes the sigmas of a schedule as text: numbers for the ManualSigmas node, or JSON with what "
-                        "a scheduler of diffusers takes. The sigmas are those that ART Sigmas gives.",
+            description="Gives the sigmas of a schedule as text, to copy from the node or to save: numbers for the "
+                        "ManualSigmas node of newer ComfyUIs, or JSON with what a scheduler of diffusers takes. The "
+                        "sigmas are those that ART Sigmas gives.",
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
@@ -35,7 +36,9 @@ class ARTExportSchedule(ByName):
                 io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01,
                                tooltip="As in ART Sigmas: less than 1 gives the last 'steps' of steps/denoise steps."),
                 io.Custom("ART_SCHEDULE").Input("schedule", optional=True, tooltip="A schedule; wins over the name."),
-                io.Model.Input("model", optional=True, tooltip="Fits the sigmas to the range of this model."),
+                io.Model.Input("model", optional=True,
+                               tooltip="Fits the sigmas to the range of this model, and decides whether the JSON is "
+                                       "for a flow model. auto needs it."),
             ],
             outputs=[io.String.Output(display_name="text", tooltip="The sigmas as text.")],
         )

@@ -19,7 +19,8 @@ class ARTLoadSchedule(ByName):
             description="Loads a learned schedule by name, to merge it, to look at it, or to compare it.",
             inputs=[
                 io.Combo.Input("schedule_name", options=names(),
-                               tooltip="A schedule that comes with the pack or that was saved here."),
+                               tooltip="A schedule that comes with the pack, or one in models/art_schedules. One of "
+                                       "yours that has the name of a bundled one is called trained/NAME."),
             ],
             outputs=[io.Custom("ART_SCHEDULE").Output(display_name="schedule", tooltip="The schedule.")],
         )

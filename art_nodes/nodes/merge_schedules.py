@@ -15,7 +15,8 @@ class ARTMergeSchedules(io.ComfyNode):
             display_name="ART Merge Schedules",
             category="ART",
             description="Averages two schedules of models of the same kind: the geometric mean of sigma at equal "
-                        "shares of the clock. For a merged checkpoint, or for prompts of two sorts.",
+                        "shares of the clock. For a merged checkpoint, or for prompts of two sorts. Merge schedules "
+                        "that were learned for the same sampler.",
             inputs=[
                 io.Custom("ART_SCHEDULE").Input("first", tooltip="A schedule."),
                 io.Custom("ART_SCHEDULE").Input("second", tooltip="Another one, over the same range of sigma. If one "

@@ -26,8 +26,8 @@ class ARTRecordOrbits(io.ComfyNode):
                 io.Conditioning.Input("positive", tooltip="The prompt."),
                 io.Conditioning.Input("negative", tooltip="The negative prompt; to a model that takes none connect the "
                                                           "positive again."),
-                io.Latent.Input("latent_image", tooltip="Only its size counts. Its batch size is that of the model "
-                                                        "calls."),
+                io.Latent.Input("latent_image", tooltip="Only its size counts, and its batch size: so many pictures go "
+                                                        "into one model call."),
                 io.Float.Input("cfg", default=7.0, min=0.0, max=100.0, step=0.1, round=0.01,
                                tooltip="The guidance that will be sampled with."),
                 io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=SEED_CONTROL,
@@ -36,7 +36,8 @@ class ARTRecordOrbits(io.ComfyNode):
                              tooltip="How many pictures are followed from pure noise."),
                 io.Int.Input("nodes", default=64, min=8, max=1024, tooltip="Model calls along each orbit."),
                 io.String.Input("filename_prefix", default="orbits",
-                                tooltip="Start of the file's name: letters, digits, '.', '_' and '-'."),
+                                tooltip="Start of the file's name: letters, digits, '.', '_' and '-', a letter or "
+                                        "digit first."),
             ],
             outputs=[],
         )

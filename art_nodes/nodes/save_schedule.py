@@ -24,8 +24,8 @@ class ARTSaveSchedule(io.ComfyNode):
                 io.Custom("ART_SCHEDULE").Input("schedule", tooltip="The schedule, mostly from ART Merge Schedules; "
                                                                     "ART Train saves its own."),
                 io.String.Input("name", default="my_schedule",
-                                tooltip="Letters, digits, '.', '_' and '-'. If it is taken by another schedule, _2, _3 "
-                                        "... is appended."),
+                                tooltip="Letters, digits, '.', '_' and '-', a letter or digit first. If it is taken by "
+                                        "another schedule, _2, _3 ... is appended."),
             ],
             outputs=[io.String.Output(display_name="saved_name", tooltip="The name that it was saved under.")],
         )

@@ -22,17 +22,18 @@ class ARTSigmas(ByName):
             hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[
                 io.Combo.Input("schedule_name", options=choices(),
-                               tooltip="A schedule that comes with the pack or that ART Train saved; auto takes the "
+                               tooltip="A schedule that comes with the pack or one of yours; auto takes the "
                                        "bundled one of the connected model's family for Euler and says which, "
                                        "auto-dpmpp_2m that for DPM++ 2M and the like, auto-clock that for Heun. A "
                                        "connected schedule is used instead."),
                 io.Int.Input("steps", default=10, min=1, max=10000,
-                             tooltip="How many steps are sampled; always exactly as many."),
+                             tooltip="How many steps are sampled; the output always has exactly so many."),
                 io.Float.Input("denoise", default=1.0, min=0.0, max=1.0, step=0.01,
                                tooltip="1 samples from pure noise. Less starts later, as in BasicScheduler: "
                                        "the last 'steps' of steps/denoise steps."),
                 io.Custom("ART_SCHEDULE").Input("schedule", optional=True,
-                                                tooltip="A schedule from ART Train; wins over the name."),
+                                                tooltip="A schedule from ART Train, ART Load Schedule or ART Merge "
+                                                        "Schedules; wins over the name."),
                 io.Model.Input("model", optional=True,
                                tooltip="Fits the schedule to the sigma range of this model, and warns if it was "
                                        "learned on another kind of model. auto needs it."),

@@ -236,13 +236,14 @@ def test_auto_survives_a_new_list_and_draws_what_it_took(tab):
 @pytest.mark.parametrize("settings", [{"Comfy.Locale": "zh"}], ids=["zh"])
 def test_texts_in_the_language_of_the_user(tab, settings):
     tab.open_graph(graphs.training(name="language"))
-    tab.plot_when(2, lambda plot: plot["status"] == "将工作流加入队列，即可看到调度的学习过程", "a Chinese text")
+    tab.plot_when(2, lambda plot: plot["status"] == "运行工作流，即可看到调度的学习过程", "a Chinese text")
     button = tab.page.get_by_role("button", name="ART 调度", exact=True)
     panel = tab.page.locator(".art-panel")
     tab.again(button.click, panel.is_visible)
     panel.locator(".art-row", has_text=row_of("demo-edm")).filter(has_text="随扩展附带").click()
     tab.until("() => document.querySelector('.art-panel .art-status').textContent === 'demo-edm'")
-    assert panel.locator(".art-picture").get_attribute("aria-label") == "demo-edm 的步。"
+    assert panel.locator(".art-picture").get_attribute("aria-label") == "demo-edm 的采样步。"
+    panel.locator(".art-facts dt", has_text="时钟的代价").wait_for()
     tab.command("ART.Browse")
     tab.page.locator(".art-dialog").get_by_role("button", name="取消").click()
 

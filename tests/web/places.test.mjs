@@ -307,7 +307,7 @@ test('a sampler that no objective is for is named, and so is what is left to con
   ['lcm', 'euler', 'dpmpp_2m_sde', 'euler_ancestral'].forEach(learn);
   delete globalThis.LiteGraph.registered_node_types;
   assert.match(host.told[0].detail, /no objective for lcm/);
-  assert.match(host.told[1].detail, /best for euler.*9 pictures.*take less\.$/);
-  assert.match(host.told[2].detail, /best for dpmpp_2m_sde.*take less\. Connect some encoded pictures.*references\.$/);
+  assert.match(host.told[1].detail, /best for euler.*9 pictures.*make fewer\.$/);
+  assert.match(host.told[2].detail, /best for dpmpp_2m_sde.*make fewer\. Connect some encoded pictures.*references\.$/);
   assert.match(host.told[3].detail, /^For euler_ancestral ComfyUI’s own schedules/);
 });

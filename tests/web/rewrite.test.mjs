@@ -103,14 +103,14 @@ test('ART Train gets what was found best for the sampler that there is', () => {
   const noisy = { objective: 'spectrum:dpmpp_2m_sde', orbits: 80 };
   assert.deepEqual(['heun', 'euler', 'euler_ancestral', 'dpmpp_2m_sde', 'dpmpp_2m_sde_gpu', 'lcm', null]
     .map((name) => settingsFor(name, offered)), [{ objective: 'end:heun', orbits: 24 }, { objective: 'end:euler' },
-    { objective: 'spectrum:euler_ancestral' }, noisy, noisy, {}, {}]);
+    { objective: 'spectrum:euler_ancestral', orbits: 80 }, noisy, noisy, {}, {}]);
   assert.deepEqual(settingsFor('heun', []), {});
   const settings = settingsFor('dpmpp_2m', ['end:dpmpp_2m']);
   assert.deepEqual(addTrain(ksampler(), 'mine', settings).add[0].widgets,
     { name: 'mine', objective: 'end:dpmpp_2m', orbits: 24, trial_calls: 4096, cfg: 6.5, steps: 21 });
 });
 
-test('settings, and pictures that learning takes as long as, are those of the README', () => {
+test('settings, and pictures that make as many model calls as learning, are those of the README', () => {
   const readme = readFileSync(new URL('../../README.md', import.meta.url), 'utf8');
   const row = (words) => readme.split('\n').find((line) => line.startsWith('|') && line.includes(words))
     .split('|').slice(2, -1).map((cell) => cell.trim());

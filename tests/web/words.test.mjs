@@ -46,5 +46,5 @@ test('plots and lists speak the language, their numbers stay', () => {
   assert.equal(chart.alt, 'mine 的 sigma 阶梯：3 步，从 80 到 5，然后为 0。');
   const state = { phase: 'finished', name: 'mine', calls: 1, seconds: 75, left: 0, costs: [[1, 1.0123]], clock: [] };
   assert.equal(trainingStatus(state), '已保存为 mine · 代价为最优的 1.012 倍 · 1 次模型调用 · 1 min 15 s');
-  assert.equal(describe({ name: 'mine', origin: 'trained', sigma_max: 14.6146 }), '在此训练 · 从 sigma 14.6 起');
+  assert.equal(describe({ name: 'mine', origin: 'trained', sigma_max: 14.6146 }), '本机训练 · 从 sigma 14.6 起');
 });

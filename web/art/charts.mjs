@@ -165,7 +165,7 @@ export function compareChart(record) {
   });
   return {
     alt: say('compareAlt', { sampler, schedules: count(curves.length, 'schedule'),
-      names: curves.slice(0, 5).map((curve) => curve.name).join(', ') }),
+      names: curves.slice(0, 5).map((curve) => curve.name).join(say('comma')) }),
     status: say('compareStatus', { sampler, noises: count(Number(record.noises) || 0, 'noise') }),
     panels: [{
       title: say('compareTitle', { sampler }),
@@ -205,8 +205,8 @@ export function overlayChart(schedules) {
   const all = shown.flatMap((each) => each.clock).filter((sigma) => sigma > 0);
   const names = shown.map((each) => shortened(each.name, NAME));
   return {
-    alt: say('overlayAlt', { names: names.join(', ') }),
-    status: names.join(', '),
+    alt: say('overlayAlt', { names: names.join(say('comma')) }),
+    status: names.join(say('comma')),
     panels: [{
       title: say('overlayTitle'),
       x: { label: say('overlayShare'), domain: [0, 1], log: false },

@@ -44,6 +44,8 @@ const ADVISED = {
   deis: MULTISTEP,
   uni_pc: MULTISTEP,
   dpmpp_2m_sde: { orbits: 80 },
+  euler_ancestral: { orbits: 80 },
+  res_multistep_ancestral: { orbits: 80 },
 };
 const SAME = { dpmpp_2m_sde_gpu: 'dpmpp_2m_sde' }; // but for where the noise is drawn
 const SUITED = {
@@ -172,7 +174,7 @@ export function settingsFor(sampler, objectives) {
   return offered ? { objective: offered, ...ADVISED[known] } : {};
 }
 
-/** About how many pictures of 30 steps learning takes as long as. */
+/** About how many pictures of 30 steps make as many model calls as learning. */
 export function picturesOf({ orbits = 4, trial_calls: trials = 0 }) {
   return Math.round((orbits * RECORDED + trials) / 30);
 }

@@ -12,8 +12,24 @@ import { button, html } from './svg.mjs';
 import { putIntoNode } from './trainings.mjs';
 import { count, say } from './words.mjs';
 
-const FACTS = ['title', 'model', 'model_sampling', 'method', 'objective', 'cost', 'cfg', 'orbits', 'nodes',
-  'model_calls', 'seed', 'sigma_max', 'sigma_min', 'shift', 'carried_over'];
+/** What a file says of a schedule, and the text that names it. */
+const FACTS = {
+  title: 'factTitle',
+  model: 'factModel',
+  model_sampling: 'factModelSampling',
+  method: 'factMethod',
+  objective: 'factObjective',
+  cost: 'factCost',
+  cfg: 'factCfg',
+  orbits: 'factOrbits',
+  nodes: 'factNodes',
+  model_calls: 'factModelCalls',
+  seed: 'factSeed',
+  sigma_max: 'factSigmaMax',
+  sigma_min: 'factSigmaMin',
+  shift: 'factShift',
+  carried_over: 'factCarriedOver',
+};
 const LONGEST_FACT = 200;
 const MOST_STEPS = 1000;
 let leave = () => {};
@@ -94,14 +110,14 @@ async function showSelected(selected, plot, facts, steps) {
 
 function provenance(known) {
   const told = known.provenance ?? {};
-  const entries = FACTS.filter((key) => ['string', 'number'].includes(typeof told[key]));
+  const entries = Object.keys(FACTS).filter((key) => ['string', 'number'].includes(typeof told[key]));
   return html('section', {}, html('strong', {}, known.name), html('dl', { class: 'art-facts' },
     ...entries.flatMap((key) => [html('dt', {}, label(key, told)), html('dd', {}, fact(told[key]))])));
 }
 
 function label(key, told) {
   // Where grids were fitted to a sampler, the cost is still that of the clock beside them.
-  return key === 'cost' && told.grids ? 'cost of the clock' : key.replaceAll('_', ' ');
+  return say(key === 'cost' && told.grids ? 'factCostOfClock' : FACTS[key]);
 }
 
 function fact(value) {

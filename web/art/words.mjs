@@ -27,6 +27,7 @@ export const ENGLISH = {
   cost: 'cost',
   error: 'error',
   and: ' and ',
+  comma: ', ',
   ladderTitle: 'sigma at $steps',
   ladderAgainst: ', against $others',
   ladderAlt: 'Sigma ladder of $name: $steps from $from to $to, then 0$against.',
@@ -90,6 +91,23 @@ export const ENGLISH = {
   chooseOne: 'Choose exactly one schedule for this.',
   open: 'Open $name',
   exampleUnreadable: 'This example workflow could not be read.',
+  // what a file says of a schedule
+  factTitle: 'title',
+  factModel: 'model',
+  factModelSampling: 'model sampling',
+  factMethod: 'method',
+  factObjective: 'objective',
+  factCost: 'cost',
+  factCfg: 'cfg',
+  factOrbits: 'orbits',
+  factNodes: 'nodes',
+  factModelCalls: 'model calls',
+  factSeed: 'seed',
+  factSigmaMax: 'sigma max',
+  factSigmaMin: 'sigma min',
+  factShift: 'shift',
+  factCarriedOver: 'carried over',
+  factCostOfClock: 'cost of the clock',
   // messages and menu
   saved: 'Schedule saved as “$name”',
   close: 'Close',
@@ -102,7 +120,7 @@ export const ENGLISH = {
     + 'one, and may be better or worse than what you had: choose one of your own there, or “Learn a schedule for this '
     + 'model”.',
   learnCost: 'ART Train is set as was found best for $sampler; '
-    + 'it takes about as long as $n pictures of 30 steps. Fewer orbits and trial_calls take less.',
+    + 'it makes about as many model calls as $n pictures of 30 steps. Fewer orbits and trial_calls make fewer.',
   learnAims: ' Connect some encoded pictures, as sharp as you want yours, to its references.',
   learnUnproven: 'For $sampler ComfyUI’s own schedules were as good or better at most numbers of steps; '
     + 'see “Which objective?” in the README.',
