@@ -15,12 +15,15 @@ PATIENCE = (0.05, 0.1, 0.2, 0.4, 0.8)
 
 
 def printable(name) -> str:
-    """A file's name as a log can write it: what standard output has no character for is spelt out.
+    """A file's name, or its own words, as a log can write them: what its streams have no character for is spelt out.
 
     The host's log fails on such a name, and with it the thread that runs workflows.
     """
-    encoding = getattr(sys.stdout, "encoding", None) or "ascii"
-    return str(name).encode(encoding, "backslashreplace").decode(encoding)
+    text = str(name)
+    for stream in (sys.stdout, sys.stderr):
+        encoding = getattr(stream, "encoding", None) or "ascii"
+        text = text.encode(encoding, "backslashreplace").decode(encoding)
+    return text
 
 
 def as_json(table: dict) -> str:
@@ -45,8 +48,8 @@ def write_whole(path, data: bytes) -> None:
     """
     target = Path(path)
     if not target.parent.is_dir():
-        raise FileNotFoundError(f"the folder {target.parent} does not exist, so {target.name} cannot be written there; "
-                                "make it first")
+        raise FileNotFoundError(f"the folder {printable(target.parent)} does not exist, so {printable(target.name)} "
+                                "cannot be written there; make it first")
     temporary = target.with_name(f".{uuid.uuid4().hex}")  # tempfile would try for ever where Windows forbids it
     try:
         with open(temporary, "xb") as file:

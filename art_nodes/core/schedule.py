@@ -22,6 +22,8 @@ HEADER = "art_schedule"  # the metadata entry that holds format, version and pro
 MAX_CLOCK_NODES = 4096
 MAX_HEADER_BYTES = 1 << 20
 LEAST_DENOISE = 1e-9  # less is no step of any clock
+LARGEST_SIGMA = 1e30  # samplers take float32, which ends at 3e38; the models that are known start below 5000
+MOST_TOLD = 200  # characters of what is wrong with a file, which may be the file's own words
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,13 +102,20 @@ class Schedule:
         return grid_cost(bank, self.clock)
 
     def save(self, path) -> None:
-        """Write the schedule as safetensors; the file appears whole or not at all."""
+        """Write the schedule as safetensors; the file appears whole or not at all.
+
+        Raises ValueError for what `load` would refuse: more than 256 grids, or a provenance of a megabyte.
+        """
         # One entry only: safetensors orders several at random, and the same schedule should be the same bytes.
         version = REFINED_VERSION if self.grids else VERSION
         header = {"format": FORMAT, "version": version, "provenance": self.provenance}
         tensors = {"clock": torch.from_numpy(self.clock.copy())}
         tensors |= {f"{GRID}{steps}": torch.from_numpy(grid.copy()) for steps, grid in self.grids.items()}
-        write_whole(path, save(tensors, {HEADER: as_json(header)}))
+        data = save(tensors, {HEADER: as_json(header)})
+        if len(self.grids) > MAX_GRIDS or _header_bytes(data) > MAX_HEADER_BYTES:
+            raise ValueError(f"a schedule's file holds {MAX_GRIDS} grids and {MAX_HEADER_BYTES} bytes of provenance at "
+                             f"most; got {len(self.grids)} and {_header_bytes(data)}; leave some out")
+        write_whole(path, data)
 
     @classmethod
     def load(cls, path) -> "Schedule":
@@ -114,7 +123,7 @@ class Schedule:
         name = printable(Path(path).name)
         try:
             with open(path, "rb") as raw:
-                size = int.from_bytes(raw.read(8), "little")
+                size = _header_bytes(raw.read(8))
             if size > MAX_HEADER_BYTES:
                 raise ScheduleFileError(f"{name} is no ART schedule (its header is too large); choose another file")
             with safe_open(str(path), framework="pt") as file:
@@ -122,21 +131,25 @@ class Schedule:
                 if not isinstance(header, dict) or header.get("format") != FORMAT:
                     raise ScheduleFileError(f"{name} is no ART schedule; choose a file that ART Train saved")
                 if header.get("version") not in (VERSION, REFINED_VERSION):
-                    raise ScheduleFileError(f"{name} has format version {header.get('version')}; update ComfyUI-ART")
+                    version = printable(repr(header.get("version")))[:MOST_TOLD]
+                    raise ScheduleFileError(f"{name} has format version {version}; update ComfyUI-ART")
                 if _is_too_long(file, "clock"):
                     raise ScheduleFileError(f"{name} holds too many clock nodes, or no list of them; choose another "
                                             "file")
                 provenance = header.get("provenance", {})
                 if not isinstance(provenance, dict):
                     raise ScheduleFileError(f"{name} is damaged (its provenance is no table); learn it afresh")
+                json.dumps(provenance, ensure_ascii=False).encode()  # half a character of JSON's is one of no log's
                 return cls(file.get_tensor("clock").double().numpy(), provenance, _read_grids(file))
         except ScheduleFileError:
             raise
         except FileNotFoundError:
             raise ScheduleFileError(f"{printable(path)} does not exist; learn and save a schedule first") from None
-        # JSON that is nested too deeply ends in a RecursionError, numbers of a strange kind in a NotImplementedError.
-        except (SafetensorError, ValueError, KeyError, IndexError, TypeError, OSError, RuntimeError) as error:
-            raise ScheduleFileError(f"{name} is damaged ({error}); learn it afresh or restore a copy") from error
+        # JSON that is nested too deeply ends in a RecursionError, numbers of a strange kind in a NotImplementedError,
+        # or, of a kind that an older torch has no name for, in an AttributeError.
+        except (SafetensorError, ValueError, LookupError, TypeError, OSError, RuntimeError, AttributeError) as error:
+            told = printable(error)[:MOST_TOLD]  # and without its cause, which a log would show as it is
+            raise ScheduleFileError(f"{name} is damaged ({told}); learn it afresh or restore a copy") from None
 
 
 def _checked(clock) -> np.ndarray:
@@ -146,10 +159,17 @@ def _checked(clock) -> np.ndarray:
         raise ValueError(f"a clock needs 2 to {MAX_CLOCK_NODES + 1} sigmas; got {clock.shape}; learn it afresh")
     if not np.isfinite(clock).all():
         raise ValueError("a clock's sigmas must be finite; got NaN or infinity; learn it afresh")
+    if clock[0] > LARGEST_SIGMA:
+        raise ValueError(f"a clock's sigmas must be at most {LARGEST_SIGMA:g}; got {clock[0]:g}; learn it afresh")
     if clock[-1] != 0 or not (np.diff(clock) < 0).all():
         raise ValueError("a clock must fall strictly and end at exactly 0; learn it afresh")
     clock.setflags(write=False)
     return clock
+
+
+def _header_bytes(data: bytes) -> int:
+    """How long the header is of a safetensors file that begins with `data`."""
+    return int.from_bytes(data[:8], "little")
 
 
 def _is_too_long(file, name: str) -> bool:
@@ -168,6 +188,8 @@ def _read_grids(file) -> dict[int, np.ndarray]:
 
 def _strictly_descending(grid: torch.Tensor) -> torch.Tensor:
     """Part float32 values that rounding made equal; the first value and the last, exactly 0, stay as they are."""
+    if bool((grid.diff() < 0).all()):  # of a million steps the loops below take a minute
+        return grid
     for i in range(1, len(grid) - 1):
         if not grid[i] < grid[i - 1]:
             grid[i] = torch.nextafter(grid[i - 1], torch.tensor(0.0))

@@ -7,10 +7,12 @@ that the user configured for it.
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Iterable
 from pathlib import Path
@@ -157,10 +159,11 @@ def save_schedule(schedule: Schedule, name: str) -> str:
         candidate = name if number == 1 else f"{name}_{number}"
         path = folder / (candidate + SUFFIX)
         existing = folder_paths.get_full_path(FOLDER, path.name)
-        if existing is not None and _is_spelt_so(Path(existing)) and _holds(existing, schedule):
+        free = candidate.lower() not in bundled  # else the name is the bundled one's, whatever lies in the folder
+        if free and existing is not None and _is_spelt_so(Path(existing)) and _holds(existing, schedule):
             _saved[name] = existing
             return candidate
-        if existing is None and not os.path.lexists(path) and candidate.lower() not in bundled:
+        if free and existing is None and not os.path.lexists(path):
             schedule.save(path)
             _saved[name] = str(path)
             return candidate
@@ -192,8 +195,11 @@ def saved_line(saved: str, wanted: str) -> str:
     return f'schedule "{saved}" saved in {place}{why}'
 
 
-def check_writable(folder: Path) -> None:
-    """ValueError where no file can be written in a folder, so that it is told before the work; makes a missing one."""
+def check_writable(folder: Path, room: int = LEAST_ROOM) -> None:
+    """ValueError where no file of so many bytes can be written in a folder, so that it is told before the work.
+
+    Makes a missing folder.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".{uuid.uuid4().hex}"  # tempfile would try for ever where Windows forbids it
@@ -203,8 +209,11 @@ def check_writable(folder: Path) -> None:
         finally:
             with contextlib.suppress(OSError):  # a virus scanner may hold it: that it could be made is what counts
                 probe.unlink()
+        if shutil.disk_usage(folder).free < room:
+            raise OSError(errno.ENOSPC, f"less than {room / 2**20:.0f} MiB left on its disk")
     except OSError as error:
-        raise ValueError(f"the folder {folder} must be one that ComfyUI can write to; got {error.strerror or error}; "
+        why = printable(error.strerror or error)
+        raise ValueError(f"the folder {printable(folder)} must be one that ComfyUI can write to; got {why}; "
                          "change its permissions, free some space, or configure another folder") from error
 
 

@@ -16,11 +16,13 @@ import torch
 from ..core import OrbitBank, flow_recording_grid, record_orbits, recording_grid
 from ..core.checks import MIN_NODES, check_nodes, check_sigma_range
 from ..core.half import CALLS_A_PROBE, probed_nodes
+from ..core.record import MAX_ELEMENTS
 from .caches import check_uncached
 from .families import IMG_TO_IMG, MEANING, SHARE, prediction_of
 
 LARGEST_SEED = 0xFFFFFFFFFFFFFFFF
 MOST_MEMORY = 2 * 2**30  # bytes for what is kept of a recording; for a moment it takes twice as much
+VIEWS = 3  # of the predictions of a batch that are kept while it is followed: as they are, their details, their waves
 
 
 def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: int, orbits: int, nodes: int,
@@ -44,6 +46,7 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     cfg = true_cfg(model, positive, negative, cfg)
     grid = recording_nodes(model.get_model_object("model_sampling"), nodes)
     latent = empty_like(model, latent_image)
+    check_room(orbits, nodes, latent)
     sizes = batch_sizes(orbits, latent.shape[0])
     precision, banks = computed_in(model), []
     further = CALLS_A_PROBE * len(probed_nodes(len(grid), precision))
@@ -90,13 +93,24 @@ def check_noise_levels(model) -> None:
         raise ValueError(f"the model must have noise levels to place steps on; this one {IMG_TO_IMG}")
 
 
-def check_room(orbits: int, nodes: int) -> None:
-    """ValueError, before any model call, for orbits whose predictions' inner products would fill the memory."""
-    wanted = 2 * orbits * (nodes + 1) ** 2 * 8  # of pictures there are two tables, of float64
+def table_bytes(orbits: int, nodes: int) -> int:
+    """What the inner products of a recording take: of pictures there are two tables for each orbit, of float64."""
+    return 2 * orbits * (nodes + 1) ** 2 * 8
+
+
+def batch_bytes(orbits: int, nodes: int, latent) -> int:
+    """What the predictions of a batch like a latent's take while it is followed, in float32."""
+    batch, elements = min(orbits, latent.shape[0]), sum(part[0].numel() for part in parts_of(latent))
+    return VIEWS * (nodes + 1) * batch * min(elements, MAX_ELEMENTS) * 4
+
+
+def check_room(orbits: int, nodes: int, latent=None) -> None:
+    """ValueError, before any model call, for a recording that would fill the memory, in batches like the latent's."""
+    wanted = table_bytes(orbits, nodes) + (0 if latent is None else batch_bytes(orbits, nodes, latent))
     if wanted > MOST_MEMORY:
-        raise ValueError(f"orbits and nodes must leave room in memory: {orbits} orbits of {nodes} nodes take "
-                         f"{wanted / 2**30:.1f} GiB, and {MOST_MEMORY / 2**30:g} at most are taken; 64 nodes do, and "
-                         "80 orbits are many")
+        raise ValueError(f"orbits, nodes and batch size must leave room in memory: {orbits} orbits of {nodes} nodes "
+                         f"take {wanted / 2**30:.1f} GiB, and {MOST_MEMORY / 2**30:g} at most are taken; 64 nodes do, "
+                         "and 80 orbits are many")
 
 
 def true_cfg(model, positive, negative, cfg: float) -> float:

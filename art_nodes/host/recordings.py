@@ -8,9 +8,10 @@ import comfy.utils
 import folder_paths
 
 from ..core.files import printable
+from ..core.spectrum import MAX_BYTES
 from .library import check_device, check_writable
 from .progress import check_interrupt
-from .recording import record
+from .recording import record, table_bytes
 
 PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -26,7 +27,7 @@ def record_to_file(model, positive, negative, latent_image, cfg: float, seed: in
         raise ValueError("filename_prefix must be letters, digits, '.', '_' and '-', the first a letter or digit; got "
                          f"{printable(repr(filename_prefix)):.120}; write for example orbits")
     check_device(filename_prefix, "filename_prefix")
-    check_writable(Path(folder_paths.get_output_directory()))
+    check_writable(Path(folder_paths.get_output_directory()), table_bytes(orbits, nodes) + MAX_BYTES)
     bar = comfy.utils.ProgressBar(1)
 
     def progress(done: int, total: int) -> None:

@@ -47,8 +47,9 @@ def describe(schedule: Schedule, name: str | None, steps: str) -> tuple[torch.Te
 
 def _title_lines(schedule: Schedule, name: str | None) -> list[str]:
     title, grids = schedule.provenance.get("title"), ", ".join(map(str, schedule.grids))
+    told = f": {title[:MOST_VALUE]}" if isinstance(title, str) else ""
     return [
-        (f"Schedule {name}" if name else "The connected schedule") + (f": {title}" if isinstance(title, str) else ""),
+        (f"Schedule {name}" if name else "The connected schedule") + told,
         f"From sigma {plain_number(schedule.sigma_max)} to 0; sigma is the {schedule_meaning(schedule)}.",
         f"{len(schedule.clock) - 1} steps on its clock" + (f", and grids of their own for {grids} steps." if grids
                                                            else "."),

@@ -8,6 +8,7 @@ import comfy.samplers
 import torch
 
 from ..core import Schedule
+from ..core.files import printable
 from ..core.objectives import split_objective
 from . import library
 from .families import cautions
@@ -19,6 +20,7 @@ MOST_SHOWN = 1000  # sigmas
 LARGER = 1.25  # times a model's range that a schedule's may go beyond it before that is told
 MOST_TEXT = 300  # characters of a file's own words
 MOST_STEPS = 100  # that starts are compared with; those of more hardly differ
+MOST_TOTAL = 10_000  # steps of which the last are taken; the host counts more of them for minutes
 FAR = 0.1  # in ln sigma: a start that is as far off is another
 log = logging.getLogger(__name__)
 
@@ -77,7 +79,7 @@ def read_sigmas(name: str, steps: int, denoise: float, schedule: Schedule | None
     chosen, taken, why = _choose(name, schedule, model)
     warnings = [] if model is None else warnings_for(chosen, model)
     for warning in warnings:
-        log.warning("ART Sigmas: %s", warning)
+        log.warning("ART Sigmas: %s", printable(warning))
     sigmas = _sigmas(chosen, steps, denoise, model)
     notes = [unchecked_line(chosen)] if model is None else strength_lines(chosen, sigmas, denoise, model)
     # What is amiss comes where it is seen without scrolling.
@@ -122,9 +124,9 @@ def strength_lines(schedule: Schedule, sigmas: torch.Tensor, denoise: float, mod
     Each schedule starts the last part of its own steps elsewhere, the host's own too.
     """
     sampling = model.get_model_object("model_sampling")
-    if not 0 < denoise < 1 or not hasattr(sampling, "sigmas"):
-        return []
     steps = min(len(sigmas) - 1, MOST_STEPS)
+    if not 0 < denoise < 1 or steps > MOST_TOTAL * denoise or not hasattr(sampling, "sigmas"):
+        return []
     theirs = float(comfy.samplers.calculate_sigmas(sampling, "simple", int(steps / denoise))[-(steps + 1)])
     starts = {share / 100: float(_sigmas(schedule, steps, share / 100, model)[0]) for share in range(1, 101)}
     # Of few steps several start alike: then the one that is asked for, or next to it.
@@ -174,7 +176,7 @@ def mismatches(schedule: Schedule, model: dict) -> list[str]:
     """How a model, as describe_model tells it, differs from the one that the schedule was learned on."""
     found = []
     if isinstance(late := schedule.provenance.get("starts_late"), str):
-        found.append(f"the schedule starts at sigma {schedule.sigma_max:g}, as it should: {late}")
+        found.append(f"the schedule starts at sigma {schedule.sigma_max:g}, as it should: {late[:MOST_TEXT]}")
     elif model["sigma_max"] > 1.001 * schedule.sigma_max:
         found.append(
             f"the model starts at sigma {model['sigma_max']:g}, the schedule at {schedule.sigma_max:g}: "
@@ -186,8 +188,9 @@ def mismatches(schedule: Schedule, model: dict) -> list[str]:
     for key, what in (("model", "model family"), ("model_sampling", "noise levels and prediction"), ("shift", "shift")):
         learned = schedule.provenance.get(key)
         if learned is not None and not _same(learned, model.get(key)):
-            found.append(f"the schedule was learned on {what} {learned}, this model has {model.get(key, 'none')}; "
-                         "it will run, but a schedule learned on this model is likely to be better")
+            found.append(f"the schedule was learned on {what} {str(learned)[:MOST_TEXT]}, this model has "
+                         f"{model.get(key, 'none')}; it will run, but a schedule learned on this model is likely to be "
+                         "better")
     return found
 
 

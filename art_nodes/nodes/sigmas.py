@@ -44,5 +44,6 @@ class ARTSigmas(ByName):
     @classmethod
     def execute(cls, schedule_name, steps, denoise, schedule=None, model=None):
         reading = read_sigmas(schedule_name, steps, denoise, schedule, model)
-        record = {**reading.record, **node_place(cls.hidden), "choice": schedule_name}
+        choice = schedule_name if isinstance(schedule_name, str) else None  # anything may come over a wire
+        record = {**reading.record, **node_place(cls.hidden), "choice": choice}
         return io.NodeOutput(reading.sigmas, ui={"text": [reading.text], "art_sigmas": [record]})

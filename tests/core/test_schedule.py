@@ -6,6 +6,7 @@ import math
 import os
 import pickle
 import struct
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 
 from art_nodes.core import Schedule, ScheduleFileError
-from art_nodes.core.schedule import FORMAT, HEADER, VERSION
+from art_nodes.core.schedule import FORMAT, HEADER, VERSION, _strictly_descending
 from art_nodes.core.version import ART_VERSION
 
 
@@ -99,7 +100,7 @@ def test_refuses_bad_sigma_max(sigma_max):
 
 
 @pytest.mark.parametrize("clock", [[1.0, 0.5], [1.0, 1.0, 0.0], [0.5, 1.0, 0.0], [math.nan, 0.5, 0.0], [0.0],
-                                   [[1.0, 0.0]], [math.inf, 1.0, 0.0], np.linspace(1, 0, 5000)])
+                                   [[1.0, 0.0]], [math.inf, 1.0, 0.0], [1e39, 1.0, 0.0], np.linspace(1, 0, 5000)])
 def test_refuses_bad_clocks(clock):
     with pytest.raises(ValueError, match="clock"):
         Schedule(np.array(clock))
@@ -223,12 +224,42 @@ def write(path, clock, **header):
     ([3.0, 0.0], {"text": "[]"}),
     ([3.0, 0.0], {"text": "null"}),
     ([3.0, 0.0], {"text": "[" * 100_000}),
+    ([3.0, 0.0], {"version": "\ud800" + "9" * 1000}),
+    ([3.0, 0.0], {"provenance": {"title": ["\ud800"]}}),
 ])
 def test_hostile_content_is_refused_by_name(tmp_path, clock, header):
+    """In words that any log can write, with what caused them: half a character of two ends the host's worker."""
     path = tmp_path / "evil.safetensors"
     write(path, clock, **header)
-    with pytest.raises(ScheduleFileError, match="evil.safetensors"):
+    with pytest.raises(ScheduleFileError, match="evil.safetensors") as caught:
         Schedule.load(path)
+    assert len("".join(traceback.format_exception(caught.value)[-1:]).encode()) < 400
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("provenance, grids", [({"note": "n" * (1 << 20)}, {}), ({}, {k: np.linspace(3, 0, k + 1)
+                                                                                     for k in range(1, 258)})])
+def test_what_could_not_be_read_is_not_saved(tmp_path, provenance, grids):
+    with pytest.raises(ValueError, match="256 grids and 1048576 bytes of provenance at most; got .*leave some out"):
+        Schedule(np.array([3.0, 1.0, 0.0]), provenance, grids).save(tmp_path / "large.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_kind_of_number_that_torch_has_no_name_for_is_refused_by_name(tmp_path, monkeypatch):
+    """As float4 files are to torch 2.2."""
+    def unknown(*_):
+        raise AttributeError("module 'torch' has no attribute 'float4_e2m1fn_x2'")
+
+    EVEN.save(tmp_path / "new.safetensors")
+    monkeypatch.setattr(torch.Tensor, "double", unknown)
+    with pytest.raises(ScheduleFileError, match="new.safetensors is damaged .*float4"):
+        Schedule.load(tmp_path / "new.safetensors")
+
+
+def test_a_million_steps_are_parted_at_once(monkeypatch):
+    monkeypatch.setattr(torch, "nextafter", lambda *_: pytest.fail("nothing was equal"))
+    grid = torch.linspace(1, 0, 1_000_001, dtype=torch.float64).float()
+    assert _strictly_descending(grid) is grid
 
 
 def test_a_folder_and_a_header_without_end_are_refused_by_name(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import os
+import types
 
 import numpy as np
 import pytest
@@ -105,6 +106,8 @@ def test_bundled_names_are_never_taken(library, trained, tmp_path):
     before = (tmp_path / "bundled" / "demo.safetensors").read_bytes()
     assert library.save_schedule(schedules.schedule(rate=2.0), "Demo") == "Demo_2"
     assert library.save_schedule(schedules.schedule(), "demo") == "demo_2"
+    schedules.schedule(rate=3.0).save(trained / "demo.safetensors")  # of before a bundled one had that name
+    assert library.save_schedule(schedules.schedule(rate=3.0), "demo") == "demo_3", "demo would be the bundled one"
     assert (tmp_path / "bundled" / "demo.safetensors").read_bytes() == before
     assert [path.name for path in (tmp_path / "bundled").iterdir()] == ["demo.safetensors"]
 
@@ -228,6 +231,13 @@ def test_a_full_disk_is_told_before_the_work(library, trained, monkeypatch):
     assert list(trained.iterdir()) == []
 
 
+def test_room_for_a_large_file_is_asked_of_the_disk(library, trained, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: types.SimpleNamespace(free=2**30))
+    library.check_writable(trained, 2**30)
+    with pytest.raises(ValueError, match="can write to; got less than 2048 MiB left on its disk; .*free some space"):
+        library.check_writable(trained, 2**31)
+
+
 def test_a_folder_whose_new_files_are_held_is_written_to(library, trained, monkeypatch):
     """As virus scanners do on Windows: that the file which was tried cannot be deleted is no refusal."""
     def unlink(*_, **__):
@@ -316,7 +326,7 @@ def test_messages_can_be_written_in_any_character_set(library, trained, monkeypa
 
     schedules.schedule().save(make(trained) / "写真.safetensors")
     (trained / "壊.safetensors").write_bytes(b"x" * 100)
-    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))  # where the host's log goes
     for ask in (lambda: library.load_schedule("é 写"), lambda: library.load_schedule("壊"),
                 lambda: library.check_name("写"), lambda: parse_steps("写")):
         with pytest.raises(ValueError, match=r"\\u") as caught:

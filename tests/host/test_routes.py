@@ -106,6 +106,17 @@ def test_the_list_tells_what_a_file_says_in_short(get, library):
     assert {"title": None, "cost": None, "sigma_min": None, "grids": []}.items() <= second.items()
 
 
+def test_one_file_never_costs_the_list(get, library, monkeypatch):
+    """Whatever goes wrong with it."""
+    def load(path):
+        raise AttributeError("no such kind")
+
+    library.save_schedule(schedules.schedule(), "odd")
+    monkeypatch.setattr("art_nodes.host.routes.Schedule.load", load)
+    status, answer = get("/art/schedules")
+    assert status == 200 and {"name": "odd", "error": "no such kind"} in answer["schedules"]
+
+
 def test_a_file_that_goes_away_meanwhile_is_an_error_of_its_own(get, library, monkeypatch, tmp_path):
     monkeypatch.setattr(library, "schedule_files", lambda: {"gone": tmp_path / "gone.safetensors"})
     [listed] = get("/art/schedules")[1]["schedules"]

@@ -163,6 +163,15 @@ def test_less_denoise_says_what_is_as_strong_as_simple(read, models, steps, deno
     assert "simple" not in read_sigmas("s", 20, 0.0, learned, model).text
 
 
+def test_of_very_many_steps_no_start_is_looked_for(read, models, monkeypatch):
+    """The host takes minutes to count them, and cannot be interrupted."""
+    from art_nodes.host.sigmas import read_sigmas
+
+    monkeypatch.setattr("comfy.samplers.calculate_sigmas", lambda *_: pytest.fail("the host was asked"))
+    reading = read_sigmas("s", 10, 1e-7, schedules.schedule(top=14.6146), models[workflows.SDXL])
+    assert len(reading.sigmas) == 11 and "simple" not in reading.text
+
+
 def test_a_schedule_of_a_lower_range_cannot_be_as_strong(read, models):
     from art_nodes.host.sigmas import read_sigmas
 
@@ -308,6 +317,16 @@ def test_the_words_of_a_file_are_told_if_they_are_words(library):
 
     odd = schedules.schedule(learned_on=["x"], carried_over=3, meant_for="y" * 400)
     assert described(odd)[0] == f"Meant for: {'y' * 300}." and len(described(odd)) == 2
+
+
+def test_what_a_file_says_of_its_model_is_told_in_short_and_in_any_character_set(models, caplog, monkeypatch):
+    from art_nodes.host.sigmas import read_sigmas
+
+    monkeypatch.setattr("sys.stderr", io.TextIOWrapper(io.BytesIO(), encoding="cp1252"))
+    long = schedules.schedule(model="写" * 10**5, model_sampling=["x" * 10**5], starts_late="z" * 10**5)
+    reading = read_sigmas("s", 10, 1.0, long, models[workflows.SDXL])
+    assert len(reading.warnings) == 3 and len(reading.text) < 3000
+    caplog.text.encode("cp1252")
 
 
 def test_the_fingerprint_of_a_file_that_cannot_be_read(library, monkeypatch):

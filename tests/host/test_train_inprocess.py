@@ -345,6 +345,15 @@ def test_learning_that_would_fill_the_memory_is_refused_at_once(training, demo, 
     training.check_memory(TrainConfig(episodes=1024, clock_nodes=256, knots=128))
 
 
+@pytest.mark.parametrize("orbits, nodes, batch", [(1024, 512, 1), (64, 1024, 64)], ids=["tables", "predictions"])
+def test_a_recording_that_would_fill_the_memory_is_refused_at_once(comfy, orbits, nodes, batch):
+    from art_nodes.host.recording import check_room
+
+    with pytest.raises(ValueError, match="orbits, nodes and batch size must leave room in memory: .* GiB"):
+        check_room(orbits, nodes, torch.zeros(batch, 4, 128, 128, device="meta"))
+    check_room(80, 64, torch.zeros(16, 4, 128, 128, device="meta"))
+
+
 def test_very_many_steps_are_not_compared(training, demo, monkeypatch):
     monkeypatch.setattr(training, "MOST_COMPARED", 5)
     assert "strongest built-in" in quick(training, demo[workflows.EDM], steps=5).report

@@ -36,6 +36,8 @@ test('log ticks thin out with the room', () => {
   assert.deepEqual(logTicks(0.1, 10, 5), [0.1, 0.3, 1, 3, 10]);
   assert.deepEqual(logTicks(0.002, 80, 6), [0.01, 0.1, 1, 10]);
   assert.ok(logTicks(1e-12, 1e12, 4).length <= 4);
+  for (const ticks of [logTicks, linearTicks]) assert.deepEqual(ticks(1, Infinity, 5), []);
+  assert.ok(Number.isFinite(logScale([1, Infinity], [0, 100]).at(3)));
   assert.deepEqual(logTicks(1, 1.4, 4), [1, 1.1, 1.2, 1.3, 1.4]);
   assert.deepEqual([logTicks(0, 1, 5), logTicks(2, 1, 5), logTicks(1, 100, 0)], [[], [], []]);
 });

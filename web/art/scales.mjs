@@ -25,7 +25,7 @@ export function linearScale(domain, range) {
  */
 export function logScale(domain, range) {
   const low = domain[0] > 0 ? domain[0] : 1e-12;
-  const high = domain[1] > low ? domain[1] : low * 10;
+  const high = domain[1] > low && domain[1] < Infinity ? domain[1] : low * 10;
   const inner = linearScale([Math.log(low), Math.log(high)], range);
   return { domain: [low, high], at: (value) => inner.at(Math.log(Math.max(value, low))) };
 }
@@ -39,7 +39,7 @@ export function logScale(domain, range) {
  * @returns {number[]} ascending, all within [low, high]
  */
 export function linearTicks(low, high, most, whole = false) {
-  if (!(high > low) || most < 1) return [];
+  if (!(high > low) || !Number.isFinite(high - low) || most < 1) return [];
   const rough = (high - low) / most;
   const size = 10 ** Math.floor(Math.log10(rough));
   let stride = [1, 2, 5, 10].map((digit) => digit * size).find((step) => step >= rough * (1 - 1e-9));
@@ -59,7 +59,7 @@ export function linearTicks(low, high, most, whole = false) {
  * @returns {number[]} ascending, all within [low, high]
  */
 export function logTicks(low, high, most) {
-  if (!(low > 0) || !(high > low) || most < 1) return [];
+  if (!(low > 0) || !(high > low) || high === Infinity || most < 1) return [];
   if (high / low < 8) return linearTicks(low, high, Math.min(most, 6));
   for (const digits of [[1, 2, 5], [1, 3], [1]]) {
     const ticks = decades(low, high, digits);
