@@ -12,15 +12,16 @@ PYTHON := .venv/bin/python
 setup: ## environment, data and a real ComfyUI, in .venv and .comfyui; nothing to do the second time
 	@.ci/setup
 
-demo: setup ## learn a schedule in ComfyUI and compare it with the built-in ones: build/demo/
+demo: ## learn a schedule in ComfyUI and compare it with the built-in ones: build/demo/
+	@.ci/setup demo
 	@$(PYTHON) -m benchmarks.demo
 
 test: setup ## style, the oldest Python, then every test; a skipped test counts as failed (tests/conftest.py)
 	$(PYTHON) -m ruff check .
 	@# No more of Python's own library than users' oldest interpreter has.
-	.venv/bin/vermin --quiet --no-tips --target=3.10- art_nodes __init__.py install.py
+	$(PYTHON) -c 'import sys; from vermin import main; sys.exit(main())' --quiet --no-tips --target=3.10- art_nodes __init__.py install.py
 	@# Two processes of one thread each: these models are so small that a second thread hardly helps.
 	OMP_NUM_THREADS=1 $(PYTHON) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder --durations=10
 
-clean: ## removes what demo and tests made; .venv and the installed ComfyUI stay
-	rm -rf build .pytest_cache .ruff_cache .hypothesis .comfyui/base* .comfyui/logs
+clean: ## removes what demo and tests made; .venv, the installed ComfyUI and what benchmarks have measured stay
+	rm -rf build/demo build/lib build/bdist.* .pytest_cache .ruff_cache .hypothesis .comfyui/base* .comfyui/logs

@@ -24,7 +24,7 @@ def manual_text(sigmas: torch.Tensor) -> str:
     return ", ".join(plain_number(value) for value in _checked(sigmas).tolist())
 
 
-def diffusers_json(sigmas: torch.Tensor, *, flow: bool) -> str:
+def diffusers_json(sigmas: torch.Tensor, *, flow: bool = False) -> str:
     """SIGMAS (K + 1,) as JSON for diffusers: "scheduler", its "config", and what set_timesteps takes.
 
     flow: whether sigma is the share of noise, in [0, 1]; then "sigmas" has K values without the final 0, which

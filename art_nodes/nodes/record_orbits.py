@@ -17,8 +17,8 @@ class ARTRecordOrbits(io.ComfyNode):
             display_name="ART Record Orbits",
             category="ART",
             description="Follows a few orbits of the model from noise to picture and saves the recording in the output "
-                        "folder. For learning one schedule on many prompts, as python -m benchmarks make-bundled does; "
-                        "for a single prompt use ART Train.",
+                        "folder. For learning one schedule on many prompts, as python -m benchmarks make-bundled in a "
+                        "git clone does; for a single prompt use ART Train.",
             is_output_node=True,
             hidden=[io.Hidden.unique_id, io.Hidden.extra_pnginfo],
             inputs=[

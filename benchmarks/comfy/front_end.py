@@ -4,6 +4,7 @@
 """
 
 import shutil
+import sys
 import zipfile
 from pathlib import Path
 
@@ -45,4 +46,7 @@ def _folder() -> Path:
 
 
 if __name__ == "__main__":
-    install.say(f"front end {NEWEST} is in {install_newest()}")
+    try:
+        install.say(f"front end {NEWEST} is in {install_newest()}")
+    except install.HostMissingError as error:
+        sys.exit(f"[comfyui] {error}")

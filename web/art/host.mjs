@@ -52,7 +52,7 @@ export function clientId() {
 }
 
 /** @returns {any} the whole workflow's graph, also while a subgraph is open */
-export function rootGraph() {
+function rootGraph() {
   return app.rootGraph ?? app.graph ?? null;
 }
 

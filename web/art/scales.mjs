@@ -82,6 +82,6 @@ function decades(low, high, digits) {
 }
 
 /** @returns {number} value, or the nearer end of [low, high] */
-export function clamp(value, low, high) {
+function clamp(value, low, high) {
   return Math.min(Math.max(value, low), high);
 }

@@ -37,7 +37,7 @@ export function describe(summary) {
 }
 
 /** @returns {string} where a schedule comes from, in words */
-export function originOf(summary) {
+function originOf(summary) {
   return ORIGINS.includes(summary.origin) ? say(summary.origin) : '';
 }
 

@@ -38,7 +38,7 @@ export function trainingOf(node) {
  * What the server says of a run. Of several tabs only the one that queued it is told.
  * @param {unknown} message
  */
-export function receive(message) {
+function receive(message) {
   const told = readMessage(message);
   if (!told) return;
   const key = nodeKey(told.workflow, told.node);
