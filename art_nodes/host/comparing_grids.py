@@ -19,6 +19,9 @@ from .sigmas import fingerprint, warnings_for
 
 ALL = "all"
 LIBRARY = "library/"  # before a learned schedule that is named like something of the host
+WHOLE = " whole"  # after a scheduler's name: as BasicScheduler gives it, where KSampler drops the last sigma above 0
+DROPS_NOTHING = "euler"  # a sampler that KSampler hands whole grids to
+DROPPING = getattr(comfy.samplers.KSampler, "DISCARD_PENULTIMATE_SIGMA_SAMPLERS", ())
 CONNECTED, SIGMAS = "ART (connected)", "SIGMAS input"
 MOST_STEPS, MOST_COLUMNS = 10000, 12
 
@@ -57,9 +60,11 @@ def find_entries(model, sampler_name: str, names: str | Iterable[str], schedule:
 
     A name is looked for among the host's schedulers, then among its nodes' ("AYS SD1", "GITS" and so on), then in the
     library of learned schedules; "library/NAME" is the learned one where the host has the same name. "auto" and its
-    kinds are compared under the name of the schedule that ART Sigmas takes for them. "all" is every scheduler of the
-    host, and AlignYourSteps where it fits the model. Raises ValueError for an unknown name, which lists what exists,
-    for an auto that finds no schedule, for no schedule at all, and for sigmas that do not fall to 0.
+    kinds are compared under the name of the schedule that ART Sigmas takes for them. "beta whole" and so on are the
+    host's schedulers with all their sigmas, where its KSampler drops one, as with uni_pc. "all" is every scheduler of
+    the host, both ways if there are two, and AlignYourSteps where it fits the model. Raises ValueError for an unknown
+    name, which lists what exists, for an auto that finds no schedule, for no schedule at all, and for sigmas that do
+    not fall to 0.
     """
     entries = [] if schedule is None else [_learned(model, CONNECTED, schedule)]
     if sigmas is not None:
@@ -89,6 +94,8 @@ def _find(model, sampler_name: str, name: str) -> Entry:
     """The schedule of a name; ValueError lists what exists."""
     if name in comfy.samplers.KSampler.SCHEDULERS:
         return _of_host(model, sampler_name, name)
+    if (plain := name.removesuffix(WHOLE)) in comfy.samplers.KSampler.SCHEDULERS:
+        return replace(_of_host(model, DROPS_NOTHING, plain), name=name)
     if name in NODES:
         sampling = model.get_model_object("model_sampling")
         return Entry(name, lambda steps: _tensor(of_node(name, sampling, steps)))
@@ -111,7 +118,9 @@ def _everything(model, sampler_name: str) -> list[Entry]:
     # Their first sigma does not depend on the number of steps.
     fitting = [entry for entry in tables if (grid := entry.grid(10)) is not None and starts_at(grid, top)]
     names = [name for name in comfy.samplers.KSampler.SCHEDULERS if name != ART]
-    return [*(_of_host(model, sampler_name, name) for name in names), *fitting]
+    if sampler_name in DROPPING:
+        names += [name + WHOLE for name in names]
+    return [*(_find(model, sampler_name, name) for name in names), *fitting]
 
 
 def _of_host(model, sampler_name: str, name: str) -> Entry:
@@ -164,4 +173,4 @@ def name_in_library(name: str, learned: list[str]) -> str:
 
 def is_of_host(name: str) -> bool:
     """Whether a name stands for something of the host, which wins over a learned schedule of the same name."""
-    return name == ALL or name in NODES or name in comfy.samplers.KSampler.SCHEDULERS
+    return name == ALL or name in NODES or name.removesuffix(WHOLE) in comfy.samplers.KSampler.SCHEDULERS

@@ -18,8 +18,9 @@ CHARGED = {"euler": "Euler objective", "residual": "Sum of the residuals", "end"
 def host_grids(model, sampler: str, steps: int) -> dict[str, np.ndarray | None]:
     """Name -> (K + 1,) descending sigmas ending at 0 of every scheduler of the host, None where it has no such grid.
 
-    As its KSampler takes them with this sampler. K is not always `steps`: some schedulers drop duplicates or cannot
-    take more steps than their table has. Schedulers that other packs added are asked as well; our own is no rival.
+    As its KSampler takes them with this sampler, and whole where that drops a sigma. K is not always `steps`: some
+    schedulers drop duplicates or cannot take more steps than their table has. Schedulers that other packs added are
+    asked as well; our own is no rival.
     """
     grids = {entry.name: entry.grid(steps) for entry in find_entries(model, sampler, ALL)}
     return {name: None if grid is None else grid.double().numpy() for name, grid in grids.items()}

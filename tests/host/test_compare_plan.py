@@ -202,6 +202,19 @@ def test_tables_of_the_hosts_nodes_can_be_named(grids, model, name, module, node
     assert grids.is_of_host(name) and name not in find(grids, model, "all")
 
 
+def test_where_ksampler_drops_a_sigma_schedulers_are_compared_whole_too(grids, model):
+    """As BasicScheduler gives them to SamplerCustom: mostly better with UniPC, and a rival too."""
+    from comfy_extras.nodes_custom_sampler import BasicScheduler
+
+    [theirs] = BasicScheduler.execute(model, "beta", 8, 1.0).result
+    found = find(grids, model, "beta, beta whole", "uni_pc")
+    assert torch.equal(found["beta whole"].grid(8), theirs) and not torch.equal(found["beta"].grid(8), theirs)
+    every = find(grids, model, "all", "uni_pc")
+    assert {f"{name} whole" for name in ("karras", "normal", "beta")} < set(every) and "art whole" not in every
+    assert grids.is_of_host("beta whole") and not grids.is_of_host("mine whole")
+    assert not [name for name in find(grids, model, "all", "euler") if name.endswith("whole")]
+
+
 def test_formulas_of_the_hosts_nodes_can_be_named(comfy, grids, model):
     sampling, found = model.get_model_object("model_sampling"), find(grids, model, "polyexponential, laplace, beta57")
     exponential = comfy.samplers.k_diffusion_sampling.get_sigmas_exponential(8, float(sampling.sigma_min),
