@@ -4,7 +4,7 @@ On the demo model in SDXL's dress at cfg 1, in the features of the bundled class
 280 samples, then of each column the three built-ins and the one of ours with the least FID on 5,040, with --seeds that
 of other recordings too, and the grids that trials found (benchmarks/fid_trials.py). Beside them a fine solution of the
 ODE, which is what the model itself can do. The noise is one that nothing was learned on; labels are the ten classes,
-as often each. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped; delete build/full once
+as often each. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped; delete build/matched once
 the learner or its trials have changed.
 """
 
@@ -103,7 +103,7 @@ def recording(folder: Path) -> OrbitBank:
 
 
 def strongest(column: Sequence[FidCell], target, folder: Path) -> list[FidCell]:
-    """The built-ins and the one of ours with the least FID in the first round, and all that trials found.
+    """The built-ins and the one of ours with the least FID in the first round; and `own`, and all that trials found.
 
     Nothing that round does not know.
     """
@@ -111,7 +111,9 @@ def strongest(column: Sequence[FidCell], target, folder: Path) -> list[FidCell]:
     tried = [cell for cell in values if fid_trials.TRIED in cell.schedule]
     plain = sorted((cell for cell in values if cell not in tried), key=values.get)
     built_in = [cell for cell in plain if not cell.schedule.startswith(ART)]
-    return [*built_in[:RIVALS], *[cell for cell in plain if cell not in built_in][:1], *tried]
+    ours = [cell for cell in plain if cell not in built_in]
+    advised = [cell for cell in ours[1:] if cell.schedule == ART + own(cell.sampler)]
+    return [*built_in[:RIVALS], *ours[:1], *advised, *tried]
 
 
 def _arguments(argv) -> argparse.Namespace:

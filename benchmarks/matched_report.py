@@ -15,6 +15,7 @@ from benchmarks.matched_tables import (
     Entries,
     Entry,
     advice,
+    by_place,
     duel_table,
     error_table,
     measured,
@@ -46,8 +47,9 @@ def _asked(places: Collection[Place]) -> str:
 def markdown(found: Entries, trial: str, rounds: Sequence[int], page: str = PAGE) -> str:
     """The whole page of that name; trial says what trials were, rounds as for `measured`."""
     parts = [*_head(found, trial, rounds, page), "## Who wins", as_markdown(summary(found)),
-             "## Which objective to take", "By RMS end error over all of these places. FID says otherwise for some"
-             " samplers: [fid.md](fid.md).",
+             "## Place by place", "Ours, tried: wins, tied, loses; geometric mean of the ratios.",
+             as_markdown(by_place(found)), "## Which objective to take", "By RMS end error over all of these places."
+             " FID says otherwise for some samplers: [fid.md](fid.md).",
              as_markdown(advice(found)), *_missed(found), *_budgets(found)]
     for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
         parts += [f"## {sampler}", f"![End error against steps](images/{picture(page, sampler)})"]
@@ -66,7 +68,8 @@ def _head(found: Entries, trial: str, rounds: Sequence[int], page: str) -> list[
             f"In ComfyUI, with its own samplers and schedulers, measured at: {'; '.join(names)}. With a cfg: the demo"
             " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
             " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels."
-            f" {AS_TAKEN}",
+            f" {AS_TAKEN} With UniPC ComfyUI's KSampler drops the last sigma above 0 of a scheduler; *whole* is it"
+            " as BasicScheduler gives it.",
             "End error: distance, in units of the data's deviation, to a fine solution from the same noise, of"
             f" {REFERENCE_STEPS} steps of DPM++ 2M on karras, {REFERENCE_STEPS * FINER} where the denoiser is exact;"
             " RMS and median over noises that nothing was learned on; labels are the demo model's ten classes, which"

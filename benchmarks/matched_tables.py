@@ -59,17 +59,21 @@ def entries(column: Sequence[Cell], folder: Path, chunks: int | None = None) -> 
 def duel(found: Sequence[Entry], ours: str, of: Callable = total) -> Duel | None:
     """Ours against the built-in with the least error, total or np.median, on noises that ours and two built-ins have.
 
-    So a run that was stopped amid a round counts no rival out. Medians are of at most OF_MEDIANS noises.
+    So a run that was stopped amid a round counts no rival out. Medians are of at most OF_MEDIANS noises. A built-in
+    that is not finite is no rival; ours then loses infinitely.
     """
     if of is np.median:
         found = [Entry(entry.schedule, entry.errors[:OF_MEDIANS]) for entry in found]
     mine = next((entry.errors for entry in found if entry.schedule == ours), None)
-    built_in = {entry.schedule: entry.errors for entry in found if not entry.schedule.startswith(ART)}
+    built_in = {entry.schedule: entry.errors for entry in found
+                if not entry.schedule.startswith(ART) and np.isfinite(entry.errors).all()}
     if mine is None or not built_in:
         return None
     mine = mine[:sorted(map(len, built_in.values()))[-2:][0]]
     rivals = {name: errors[:len(mine)] for name, errors in built_in.items() if len(errors) >= len(mine)}
     rival = min(rivals, key=lambda name: of(rivals[name]))
+    if not np.isfinite(mine).all():
+        return Duel(rival, np.inf, np.inf, np.inf)
     low, high = ratio_interval(mine, rivals[rival], of)
     return Duel(rival, float(of(mine) / of(rivals[rival])), low, high)
 
@@ -125,9 +129,11 @@ def ours_of(found: Mapping[object, Sequence[Entry]]) -> list[str]:
     return sorted({entry.schedule for column in found.values() for entry in column if entry.schedule.startswith(ART)})
 
 
-def tally(found: Entries, ours: str, sampler: str, of: Callable = total) -> tuple[dict[str, int], list[float]]:
-    """How often ours wins, ties and loses with a sampler, over all places and steps, and the ratios."""
-    duels = [duel(column, ours, of) for (_, name, _), column in found.items() if name == sampler]
+def tally(found: Entries, ours: str, sampler: str, of: Callable = total, at: Place | None = None
+          ) -> tuple[dict[str, int], list[float]]:
+    """How often ours wins, ties and loses with a sampler, over all steps at a place or at all, and the ratios."""
+    duels = [duel(column, ours, of) for (place, name, _), column in found.items()
+             if name == sampler and at in (None, place)]
     duels = [one for one in duels if one]
     return {word: sum(d.verdict == word for d in duels) for word in ("wins", "tied", "loses")}, [d.ratio for d in duels]
 
@@ -148,6 +154,17 @@ def summary(found: Entries) -> list[list[str]]:
                 medians, of_medians = tally(found, name, sampler, np.median)
                 rows.append([sampler, name, *map(str, counts.values()), f"{mean_of(ratios):.3f}", f"{max(ratios):.3f}",
                              *map(str, medians.values()), f"{mean_of(of_medians):.3f}"])
+    return rows
+
+
+def by_place(found: Entries) -> list[list[str]]:
+    """For each sampler ours, tried, at each place: wins, ties, losses, and the geometric mean ratio."""
+    places = list(dict.fromkeys(place for place, _, _ in found))
+    rows = [["sampler", *(place.title for place in places)]]
+    for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
+        tallies = [tally(found, ART + own(sampler) + TRIED, sampler, at=place) for place in places]
+        rows.append([sampler, *(f"{', '.join(map(str, counts.values()))}; {mean_of(ratios):.2f}" if ratios else ""
+                                for counts, ratios in tallies)])
     return rows
 
 

@@ -1,5 +1,7 @@
 """The FID comparison: whom ours is compared with, and what the page says of it."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -39,6 +41,15 @@ def test_the_built_ins_with_the_least_fid_are_the_rivals(column, tmp_path, monke
     monkeypatch.setattr(fid, "FIRST", 2)
     kept = fid.strongest(column, frechet.moments(_real()), tmp_path)
     assert [cell.schedule for cell in kept] == ["beta", "simple", "karras", ART + "end:euler"]
+
+
+def test_what_the_right_click_advises_is_measured_however_it_does(column, tmp_path, monkeypatch):
+    """Else nothing would tell what most users get."""
+    monkeypatch.setattr(fid, "FIRST", 2)
+    worse = dataclasses.replace(column[5], schedule=ART + "spectrum:euler")
+    best = dataclasses.replace(column[6], schedule=ART + "end:euler")
+    kept = fid.strongest([*column[:5], worse, best], frechet.moments(_real()), tmp_path)
+    assert [cell.schedule for cell in kept[3:]] == [ART + "spectrum:euler", ART + "end:euler"]
 
 
 def test_what_trials_found_is_measured_with_every_seed(column, tmp_path, monkeypatch):

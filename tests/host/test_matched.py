@@ -268,6 +268,19 @@ def test_the_page_names_the_strongest_and_the_verdict(column, tmp_path):
     assert (tmp_path / "docs/images/some-euler.png").exists() and (tmp_path / "docs/some.md").read_text() == page
 
 
+def test_place_by_place_ours_tried_is_counted_by_itself(column, tmp_path):
+    """A place where it is not finite counts as lost, and is not left out."""
+    cells = []
+    for place, size in ((SDXL, 0.9), (PLACES[1], np.nan)):
+        cells += [dataclasses.replace(cell, place=place) for cell in column[:3]]
+        cells.append(Cell(place, "euler", 6, ART + "end:euler" + matched_cells.TRIED, (10.0, 7.0, 0.0)))
+        for cell, old, times in zip(cells[-4:], [*column[:3], column[0]], (1, 1, 1, size), strict=True):
+            save_whole(cell.path(tmp_path, 0), errors=times * old.load(tmp_path))
+    found = matched_tables.measured(matched.columns(cells), tmp_path)
+    assert matched_tables.by_place(found) == [["sampler", SDXL.title, PLACES[1].title],
+                                              ["euler", "1, 0, 0; 0.90", "0, 0, 1; inf"]]
+
+
 def test_where_ours_tried_is_not_best_is_listed(column, tmp_path):
     """By the strongest built-in of its column; where it is best nothing is said."""
     tried = Cell(SDXL, "euler", 6, ART + "end:euler" + matched_cells.TRIED, (10.0, 7.0, 0.0))
@@ -324,6 +337,8 @@ def test_what_chance_decided_is_looked_at_a_third_time(column, tmp_path):
     save_whole(tried.path(tmp_path, 0), errors=karras * np.where(np.arange(BATCH) % 2, 1.02, 0.98))
     found = matched.contested([*column, tried], tmp_path, 1)
     assert {cell.schedule for cell in found} == {"karras", "beta", ART + "end:euler", tried.schedule}
+    save_whole(tried.path(tmp_path, 0), errors=0.97 * karras)
+    assert matched.contested([*column, tried], tmp_path, 1), "a narrow win too: else more noises only ever mend ties"
     save_whole(tried.path(tmp_path, 0), errors=0.5 * karras)
     assert matched.contested([*column, tried], tmp_path, 1) == []
 
