@@ -9,7 +9,7 @@ OSS (arXiv 2503.18948): dynamic programming over nodes, of Euler's own states, b
 DMN (arXiv 2402.17376): no model; the bound on the error of a third-order multistep method is minimised.
 Gradient descent on the steps through the sampler, as LD3 does (arXiv 2405.15506). Its second list of times, which
     tells the model other noise levels than the sampler's, is left out, as no sampler here takes one; and where it
-    judges by LPIPS, this judges by the distance that all are judged by here.
+    judges by LPIPS, this judges by the mean distance of pictures to their fine solutions.
 """
 
 from collections.abc import Callable

@@ -101,3 +101,19 @@ def test_what_is_told_of_where_ours_is_not_the_best_is_that_of_the_pages():
     assert "Heun's 4 steps on the digits (1.44 times beta57) and DPM++ 2M's 5 there (1.07" in told
     tied = [each[2] for each in found[1] if each[0] == "dpmpp_2m" and each[4] == "tied"]
     assert "tied DPM++ 2M's " + ", ".join(map(str, tied[:-1])) + f" and {tied[-1]} there" in told
+
+
+def test_what_is_told_of_the_advice_by_fid_is_what_its_page_has():
+    tables = {sampler: {name: [float(cell) for cell in cells if cell] for name, *cells in
+                        rows(page("fid.md"), f"### {sampler}, 280 samples")} for sampler in ("euler", "dpmpp_2m")}
+    euler, dpmpp = tables.values()
+    for name in ("GITS", "AYS SD1", "AYS SDXL", "beta57", "kl_optimal"):
+        assert all(theirs < ours for theirs, ours in zip(euler[name], euler["ART end:euler"], strict=True)), name
+    best = [min(column) for column in zip(*(cells for name, cells in dpmpp.items()
+                                            if not name.startswith("ART") and len(cells) == 4), strict=True)]
+    for kind in ("end", "detail", "spectrum"):
+        assert all(theirs < ours for theirs, ours in zip(best, dpmpp[f"ART {kind}:dpmpp_2m"], strict=True)), kind
+    told = " ".join(page("measured.md").split())
+    for name, table in (("end:euler", euler), ("end:dpmpp_2m", dpmpp), ("spectrum:dpmpp_2m", dpmpp)):
+        first, *middle, last = (f"{value:.2f}" for value in table[f"ART {name}"])
+        assert any(f"{first}, {', '.join(middle)}{word}{last}" in told for word in (", ", " and ")), name
