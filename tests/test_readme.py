@@ -1,5 +1,6 @@
 """The README's code runs as it stands, and what it and docs/measured.md quote is what the pages of results say."""
 
+import math
 import re
 import subprocess
 import sys
@@ -29,7 +30,11 @@ def test_the_code_runs_as_it_stands(tmp_path):
 
 SAMPLERS = ("euler", "heun", "dpmpp_2m", "res_multistep", "deis", "uni_pc")
 MAIN = SAMPLERS[:3]
-PAGES = ("results.md", "results-exact.md")
+# Which places are quoted from which page: those at cfg 3 were measured anew.
+PLACES = {"results.md": ("SDXL, cfg 1", "EDM, cfg 1", "photos, SDXL"),
+          "results-guided.md": ("SDXL, cfg 3", "EDM, cfg 3"),
+          "results-exact.md": ("digits, SDXL", "digits, EDM", "gaussian, SDXL", "gaussian, EDM")}
+STEPS = (4, 5, 6, 8, 10, 15, 20, 30)
 
 
 def rows(text: str, after: str) -> list[list[str]]:
@@ -45,62 +50,101 @@ def page(name: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def verdicts() -> dict[tuple[str, str], list[list[str]]]:
-    """(sampler, objective) -> of each page: wins, tied, loses, mean, worst; by medians without worst."""
-    told = {}
-    for name in PAGES:
-        for sampler, schedule, *numbers in rows(page(name), "## Who wins"):
-            told.setdefault((sampler, schedule.removeprefix("ART ")), []).append(numbers)
-    return told
+def duels() -> dict[tuple[str, str, bool, str], list[tuple[float, str]]]:
+    """(sampler, place, whether tried, "RMS" or "median") -> ratio of its own objective and verdict at each of STEPS."""
+    found = {}
+    for name, places in PLACES.items():
+        text = page(name)
+        for sampler in SAMPLERS:
+            for place in places:
+                for title, *cells in rows(text, f"### {sampler}, {place}\n"):
+                    told = re.fullmatch(rf"ART end:{sampler}(, tried)? / strongest, (\w+)", title)
+                    if told:
+                        found[sampler, place, bool(told[1]), told[2]] = [
+                            (float(cell.split()[0]), cell.rpartition(", ")[2]) for cell in cells]
+    return found
 
 
-def test_the_table_of_all_samplers_is_that_of_the_pages(verdicts):
-    quoted = {cells[0]: cells[1:] for cells in rows((ROOT / "README.md").read_text(), "**All samplers**")}
+def tally(duels, sampler: str, places, tried: bool = True, of: str = "RMS") -> tuple[str, float]:
+    """"wins, tied, loses" of some places, and the geometric mean of ratios of two digits."""
+    each = [duel for place in places for duel in duels[sampler, place, tried, of]]
+    counts = [sum(verdict == word for _, verdict in each) for word in ("wins", "tied", "loses")]
+    assert sum(counts) == len(STEPS) * len(places)
+    return ", ".join(map(str, counts)), math.prod(max(ratio, 0.005) ** (1 / len(each)) for ratio, _ in each)
+
+
+def agrees(cell: str, told: tuple[str, float]) -> bool:
+    """Whether "wins, tied, loses; mean" is what was counted; the means of pages are of ratios of more digits."""
+    counts, _, mean = cell.partition("; ")
+    return counts == told[0] and float(mean) == pytest.approx(told[1], abs=0.0151 if told[1] < 0.1 else 0.0101)
+
+
+def test_the_table_of_all_samplers_is_that_of_the_pages(duels):
+    exact = PLACES["results-exact.md"]
+    groups = (PLACES["results.md"], PLACES["results-guided.md"], exact[:2], exact[2:])
+    quoted = {sampler: cells for sampler, *cells in rows((ROOT / "README.md").read_text(), "**All samplers**")}
     assert tuple(quoted) == SAMPLERS
     for sampler, cells in quoted.items():
-        for numbers, part in zip(verdicts[sampler, f"end:{sampler}, tried"], (cells[:4], cells[4:]), strict=True):
-            assert part == [*numbers[:3], f"{float(numbers[3]):.2f}"], sampler
+        for cell, places in zip(cells, groups, strict=True):
+            assert agrees(cell, tally(duels, sampler, places)), (sampler, cell, tally(duels, sampler, places))
 
 
-def test_what_is_told_of_cfg_3_is_what_its_page_has():
-    found = {sampler: numbers for sampler, _, *numbers in rows(page("results-guided.md"), "## Who wins")}
-    quoted = {sampler: cells for sampler, *cells in rows(page("measured.md"), "Made anew for three samplers")}
-    assert tuple(found) == tuple(quoted) == MAIN
-    for sampler, cells in quoted.items():
-        wins, tied, loses, mean, _worst, *medians = found[sampler]
-        assert cells == [wins, tied, loses, f"{float(mean):.2f}", ", ".join(medians[:3])], sampler
-    readme = " ".join((ROOT / "README.md").read_text().split())
-    assert "Euler wins 16 of 16 there (mean ratio 0.77), Heun and DPM++ 2M 13 each with 3 tied (0.52 and 0.67)" \
-           in readme
+def test_the_table_of_budgets_is_that_of_the_pages():
+    quoted = rows((ROOT / "README.md").read_text(), "*Whatever the sampler.*")
+    order = [(name, place) for place in ("SDXL, cfg 1", "SDXL, cfg 3", "EDM, cfg 1", "EDM, cfg 3", "photos, SDXL")
+             for name, places in PLACES.items() if place in places]
+    for (name, place), (_, *cells) in zip(order, quoted, strict=True):
+        told = [re.fullmatch(r"([\d.]+) \(.+\), (\w+)", row[5]).groups() for row in rows(page(name), f"### {place}\n")]
+        assert cells == [ratio if verdict == "wins" else f"{ratio}, {verdict}" for ratio, verdict in told], place
 
 
-def test_the_table_with_and_without_a_trial_is_that_of_the_pages(verdicts):
+def test_the_tables_with_and_without_a_trial_are_those_of_the_pages(duels):
+    groups = (PLACES["results.md"], PLACES["results-exact.md"])
     quoted = rows(page("measured.md"), "# ")
-    for sampler, objective, *cells in quoted:
-        for numbers, part in zip(verdicts[sampler, objective], (cells[:5], cells[5:]), strict=True):
-            assert part[:3] == numbers[:3] and abs(float(part[3]) - float(numbers[3])) < 0.0051, (sampler, objective)
-            assert part[4] == ", ".join(numbers[5:8]), (sampler, objective)
     assert len(quoted) == 2 * len(SAMPLERS)
+    for sampler, objective, *cells in quoted:
+        for (rms, medians), places in zip((cells[:2], cells[2:]), groups, strict=True):
+            tried = objective.endswith(", tried")
+            assert agrees(rms, tally(duels, sampler, places, tried)), (sampler, objective)
+            assert medians == tally(duels, sampler, places, tried, "median")[0], (sampler, objective)
+    for sampler, rms, medians in rows(page("measured.md"), "At cfg 3"):
+        assert agrees(rms, tally(duels, sampler, PLACES["results-guided.md"])), sampler
+        assert medians == tally(duels, sampler, PLACES["results-guided.md"], of="median")[0], sampler
 
 
-def test_what_is_told_of_where_ours_is_not_the_best_is_that_of_the_pages():
-    listed = [rows(page(name), "## Where ours, tried, is not the best") for name in PAGES]
-    found = [[(sampler, place, int(steps), float(ratio.split()[0]), verdict)
-              for sampler, place, steps, ratio, _, verdict in part] for part in listed]
+def test_the_table_of_places_is_that_of_the_pages(duels):
+    places = [place for of_page in PLACES.values() for place in of_page]
+    lines = page("measured.md").splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("*Place by place*"))
+    quoted = rows("\n".join(lines[start:]), "*Place")
+    assert [cells[0] for cells in quoted] == places
+    for place, *cells in quoted:
+        for sampler, cell in zip(SAMPLERS, cells, strict=True):
+            assert agrees(cell, tally(duels, sampler, [place])), (place, sampler)
+
+
+def test_what_is_told_of_where_ours_is_not_the_best_is_that_of_the_pages(duels):
     told = " ".join(page("measured.md").split())
-    worse = [[each for each in part if each[0] not in MAIN and each[3] > 1.02] for part in found]
-    assert f"Of the other 216 columns {sum(map(len, worse))} are more than 2 % above the best built-in, " \
-           f"{len(worse[0])} of them on trained models" in told
-    for sampler, words in (("res_multistep", "RES multistep"), ("deis", "DEIS"), ("uni_pc", "UniPC")):
-        assert f"- {words} {sum(each[0] == sampler for part in worse for each in part)}:" in told
-        named = told[told.index(f"- {words} "):].split(";" if sampler == "uni_pc" else " - ")[0]
-        for *_, ratio, _ in (each for each in worse[0] if each[0] == sampler):
-            assert f"{ratio:.2f}" in named, (sampler, ratio)
-    lost = [each for part in found for each in part if each[0] in MAIN and each[4] == "loses"]
-    assert [(each[0], each[2]) for each in lost] == [("heun", 4), ("dpmpp_2m", 5)]
+    each = [(sampler, place, steps, ratio, verdict) for sampler in SAMPLERS for of_page in PLACES.values()
+            for place in of_page
+            for steps, (ratio, verdict) in zip(STEPS, duels[sampler, place, True, "RMS"], strict=True)]
+    exact = PLACES["results-exact.md"]
+    main = [one for one in each if one[0] in MAIN]
+    assert not [one for one in main if one[0] == "euler" and one[4] != "wins"]
+    lost = [one for one in main if one[4] == "loses"]
+    assert [(one[0], one[2]) for one in lost] == [("heun", 4), ("dpmpp_2m", 5)]
     assert "Heun's 4 steps on the digits (1.44 times beta57) and DPM++ 2M's 5 there (1.07" in told
-    tied = [each[2] for each in found[1] if each[0] == "dpmpp_2m" and each[4] == "tied"]
-    assert "tied DPM++ 2M's " + ", ".join(map(str, tied[:-1])) + f" and {tied[-1]} there" in told
+    above = [one for one in main if one[3] > 1.0 and one[4] == "tied"]
+    assert f"{len(above)} tied columns of these three are above 1" in told
+    worse = [one for one in each if one[0] not in MAIN and one[3] > 1.02]
+    trained = [one for one in worse if one[1] not in exact]
+    assert f"Of the other 216 columns {len(worse)} are more than 2 % above the best built-in, {len(trained)} of them " \
+           "on trained models" in told
+    for sampler, words in (("res_multistep", "RES multistep"), ("deis", "DEIS"), ("uni_pc", "UniPC")):
+        assert f"- {words} {sum(one[0] == sampler for one in worse)}:" in told
+        named = told[told.index(f"- {words} "):].split(";" if sampler == "uni_pc" else " - ")[0]
+        for *_, ratio, _ in (one for one in trained if one[0] == sampler):
+            assert f"{ratio:.2f}" in named, (sampler, ratio)
 
 
 def test_what_is_told_of_the_advice_by_fid_is_what_its_page_has():
