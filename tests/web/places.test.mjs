@@ -299,15 +299,16 @@ test('a change that fails is told, and the sampler stays', async () => {
 });
 
 test('a sampler that no objective is for is named, and so is what is left to connect', () => {
-  const offered = ['end:euler', 'spectrum:dpmpp_2m_sde', 'spectrum:euler_ancestral'];
+  const offered = ['end:euler', 'spectrum:dpmpp_2m_sde', 'spectrum:euler_ancestral', 'end:uni_pc'];
   const objectives = { ARTTrain: { nodeData: { input: { required: { objective: [offered, {}] } } } } };
   globalThis.LiteGraph.registered_node_types = objectives;
   const learn = (name) => getNodeMenuItems(create('KSampler', { sampler_name: name }))
     .find((each) => each.content.startsWith('Learn')).callback();
-  ['lcm', 'euler', 'dpmpp_2m_sde', 'euler_ancestral'].forEach(learn);
+  ['lcm', 'euler', 'dpmpp_2m_sde', 'euler_ancestral', 'uni_pc'].forEach(learn);
   delete globalThis.LiteGraph.registered_node_types;
   assert.match(host.told[0].detail, /no objective for lcm/);
   assert.match(host.told[1].detail, /best for euler.*9 pictures.*make fewer\.$/);
   assert.match(host.told[2].detail, /best for dpmpp_2m_sde.*make fewer\. Connect some encoded pictures.*references\.$/);
   assert.match(host.told[3].detail, /^For euler_ancestral ComfyUI’s own schedules/);
+  assert.match(host.told[4].detail, /best for uni_pc.*188 pictures.*make fewer\. With guidance ComfyUI’s own/);
 });

@@ -11,6 +11,7 @@ import { say } from './words.mjs';
 
 // With these the host's own schedules were as good or better at most numbers of steps (docs/fid-noise.md).
 const UNPROVEN = ['euler_ancestral', 'res_multistep_ancestral'];
+const DOUBTFUL = ['uni_pc']; // with guidance: docs/results-guided.md
 
 /**
  * Our entries of a node's menu.
@@ -34,8 +35,10 @@ function learnHere(node) {
   const settings = settingsFor(sampler, objectives);
   if (!finish(addTrain(plain, name, settings), node.graph)) return;
   if (UNPROVEN.includes(sampler)) tell('info', say('learnUnproven', { sampler }));
-  else if (settings.objective) tell('info', say('learnCost', { sampler, n: picturesOf(settings) }) + aims(settings));
-  else if (sampler && objectives.length) tell('warn', say('learnOther', { sampler }));
+  else if (settings.objective) {
+    const doubts = DOUBTFUL.includes(sampler) ? say('learnDoubtful') : '';
+    tell('info', say('learnCost', { sampler, n: picturesOf(settings) }) + aims(settings) + doubts);
+  } else if (sampler && objectives.length) tell('warn', say('learnOther', { sampler }));
 }
 
 /** What is left to connect, for an objective that was found best with pictures to aim at. */

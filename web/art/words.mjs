@@ -122,6 +122,8 @@ export const ENGLISH = {
   learnCost: 'ART Train is set as was found best for $sampler; '
     + 'it makes about as many model calls as $n pictures of 30 steps. Fewer orbits and trial_calls make fewer.',
   learnAims: ' Connect some encoded pictures, as sharp as you want yours, to its references.',
+  learnDoubtful: ' With guidance ComfyUI’s own schedules were often as good or better for it; '
+    + 'see “Which objective?” in the README.',
   learnUnproven: 'For $sampler ComfyUI’s own schedules were as good or better at most numbers of steps; '
     + 'see “Which objective?” in the README.',
   learnOther: 'ART Train has no objective for $sampler, and is set as for euler.',
