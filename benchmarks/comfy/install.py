@@ -191,7 +191,8 @@ def install_pack(base: Path | None = None) -> Path:
             path.unlink()
         elif path.is_dir() and not any(path.iterdir()):
             path.rmdir()
-    told = subprocess.run([interpreter(), "install.py"], cwd=target, check=True, capture_output=True, text=True).stdout
+    command = [interpreter(), "install.py"]
+    told = subprocess.run(command, cwd=target, check=True, stdout=subprocess.PIPE, text=True).stdout
     if "missing" in told:
         say(told.strip())
     return target
