@@ -203,7 +203,7 @@ def test_tables_of_the_hosts_nodes_can_be_named(grids, model, name, module, node
 
 
 def test_where_ksampler_drops_a_sigma_schedulers_are_compared_whole_too(grids, model):
-    """As BasicScheduler gives them to SamplerCustom: mostly better with UniPC, and a rival too."""
+    """As BasicScheduler gives them to SamplerCustom: often better with UniPC, and a rival too."""
     from comfy_extras.nodes_custom_sampler import BasicScheduler
 
     [theirs] = BasicScheduler.execute(model, "beta", 8, 1.0).result
