@@ -32,6 +32,7 @@ COMMANDS = {
     "reference": "how far the fine solutions are off that `matched` measures by",
     "trial": "what trying grids on the model adds to what was learned on recordings",
     "seeds": "whether what trials found in the matched comparison holds for other seeds",
+    "fresh": "whether the matched comparison holds on noise that nothing was judged on before",
     "labels": "whether what trials found holds for labels that they were not made on",
     "attainable": "how good any grid could be, found at a price that no user could pay",
     "fid": "FID of ours and of every built-in schedule at matched model calls, in the host",

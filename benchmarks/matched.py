@@ -153,23 +153,31 @@ def race(cells: Sequence[Cell], folder: Path, each: Processes, say, also: Sequen
     return cells
 
 
+def mine_of(column: Sequence[Cell]) -> str:
+    """Our schedule that a column is won or lost with: that of the sampler's own objective, tried if it was."""
+    plain = ART + own(column[0].sampler)
+    return plain + TRIED if any(cell.schedule == plain + TRIED for cell in column) else plain
+
+
 def contested(column: Sequence[Cell], folder: Path, chunks: int) -> list[Cell]:
     """The grids that decide the column, where on the noises of so many chunks the interval has 1 in it, or nearly so.
 
     Whichever way it fell: to measure again only what is tied would turn chance losses of ties into wins.
     """
-    names = {cell.schedule for cell in column}
-    plain = ART + own(column[0].sampler)
-    mine = plain + TRIED if plain + TRIED in names else plain
     found = [cell for cell in column if len(cell.load(folder)) >= chunks * BATCH]
-    duel = tables.duel(tables.entries(found, folder, chunks), mine)
+    duel = tables.duel(tables.entries(found, folder, chunks), mine_of(column))
     if duel is None or duel.low > 1 + NEARLY or duel.high < 1 - NEARLY:
         return []
-    errors = {cell: total(cell.load(folder)[:chunks * BATCH]) for cell in found}
-    built_in = sorted((cell for cell in errors if not is_ours(cell)), key=errors.get)
-    best = built_in[0].load(folder)[:chunks * BATCH]
-    close = [cell for cell in built_in if ratio_interval(cell.load(folder)[:chunks * BATCH], best)[0] <= 1]
-    return [cell for cell in found if cell.schedule in (mine, plain) or cell in close or cell in built_in[:2]]
+    return deciding(found, folder, chunks)
+
+
+def deciding(column: Sequence[Cell], folder: Path, chunks: int) -> list[Cell]:
+    """Ours, and the built-ins that may be the strongest by the noises of so many chunks, two at least."""
+    found = {cell: errors[:chunks * BATCH] for cell in column
+             if len(errors := cell.load(folder)) >= chunks * BATCH and np.isfinite(errors).all()}
+    built_in = sorted((cell for cell in found if not is_ours(cell)), key=lambda cell: total(found[cell]))
+    close = {*built_in[:2], *(cell for cell in built_in if ratio_interval(found[cell], found[built_in[0]])[0] <= 1)}
+    return [cell for cell in column if cell in close or is_meant(cell) and cell in found]
 
 
 def missing(cells: Sequence[Cell], chunks: int, folder: Path) -> list[Job]:

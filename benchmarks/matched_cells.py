@@ -39,6 +39,7 @@ ART = "ART "  # before the objective
 TRIED = ", tried"  # after the objective of a grid that a trial found
 DEMO = "demo"
 HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
+FRESH = 200_000  # the same of noise that no change of ours was ever judged on
 BATCH, ORBITS, NODES = 32, 20, 64
 TOGETHER = 16  # chunks of a cell in one model call on a GPU, which takes hardly longer for them than for one
 FID_BATCH = 40  # a multiple of the ten classes: uneven labels alone are an FID of 0.5
@@ -102,10 +103,11 @@ class Cell:
     schedule: str
     sigmas: tuple[float, ...]
     batch: ClassVar[int] = BATCH  # noises of a chunk
+    first: ClassVar[int] = HELD_OUT  # the seed of its first chunk
 
     def folder(self, root: Path) -> Path:
         """Where its chunks are; whatever decides their content decides its name."""
-        told = [self.place.mark, HELD_OUT, self.batch, self.place.reference_steps,
+        told = [self.place.mark, self.first, self.batch, self.place.reference_steps,
                 [f"{sigma:.9g}" for sigma in self.sigmas]]
         mark = hashlib.sha256(json.dumps(told).encode()).hexdigest()[:12]
         return root / self.place.name / f"{self.sampler}-{self.steps:02d}-{mark}"
@@ -127,6 +129,12 @@ class Cell:
     def calls(self) -> int:
         """Passes of the network that a sample takes, about."""
         return (len(self.sigmas) - 1) * SAMPLERS.get(self.sampler, 1) * self.place.cost
+
+
+class FreshCell(Cell):
+    """A cell on noise that nothing was judged on before."""
+
+    first: ClassVar[int] = FRESH
 
 
 class FidCell(Cell):
@@ -283,11 +291,6 @@ def grids(stage: Stage, sampler: str, steps: int, ours: dict[str, Schedule]) -> 
     return {name: tuple(float(sigma) for sigma in grid) for name, grid in found.items()}
 
 
-def noise_of(number: int) -> int:
-    """The seed of chunk `number`."""
-    return HELD_OUT + number
-
-
 class Worker:
     """Computes chunks with one thread."""
 
@@ -314,36 +317,37 @@ class Worker:
         began = time.perf_counter()
         fid = isinstance(cell, FidCell)
         stage = self.stage(cell.place, cell.batch, len(numbers), half=fid and precision() == "bfloat16")
-        ends = stage.end(cell.sampler, cell.sigmas, *map(noise_of, numbers)).clone().split(cell.batch)
-        truths = () if fid else self.references(cell.place, numbers)
+        seeds = [cell.first + number for number in numbers]
+        ends = stage.end(cell.sampler, cell.sigmas, *seeds).clone().split(cell.batch)
+        truths = () if fid else self.references(cell.place, seeds)
         seconds = time.perf_counter() - began
-        for number, end in zip(numbers, ends, strict=True):
+        for number, seed, end in zip(numbers, seeds, ends, strict=True):
             if fid:
                 features = self.judge.features(as_picture(end)).half().numpy()
                 powers = bands_of(tuple(end.shape[1:])).powers(end).astype(np.float32)
                 save_whole(cell.path(self.root, number), features=features, powers=powers)
             else:
-                errors = (end - truths[number]).flatten(1).double().square().mean(1).sqrt()
+                errors = (end - truths[seed]).flatten(1).double().square().mean(1).sqrt()
                 save_whole(cell.path(self.root, number), errors=errors.float().numpy(), seconds=seconds / len(numbers))
         return job, seconds
 
-    def references(self, place: Place, numbers: Sequence[int]) -> dict[int, torch.Tensor]:
-        """The fine solutions from the same noise by the number of the chunk, kept in files."""
+    def references(self, place: Place, seeds: Sequence[int]) -> dict[int, torch.Tensor]:
+        """The fine solutions from the noise of each seed, kept in files."""
         folder = self.root / place.name / f"reference-{place.mark}-{place.reference_steps}"
-        paths = {number: folder / f"{number:03d}.npz" for number in numbers}
-        missing = [number for number, path in paths.items() if not path.exists()]
+        paths = {seed: folder / f"{seed - HELD_OUT:03d}.npz" for seed in seeds}
+        missing = [seed for seed, path in paths.items() if not path.exists()]
         if missing:
             from art_nodes.host.comparing import REFERENCE_SAMPLER, reference_grid
 
             stage = self.stage(place, BATCH, len(missing))
             sigmas = reference_grid(stage.sampling, place.reference_steps).tolist()
-            ends = stage.end(REFERENCE_SAMPLER, sigmas, *map(noise_of, missing)).split(BATCH)
-            for number, end in zip(missing, ends, strict=True):
-                save_whole(paths[number], end=end.numpy())
+            ends = stage.end(REFERENCE_SAMPLER, sigmas, *missing).split(BATCH)
+            for seed, end in zip(missing, ends, strict=True):
+                save_whole(paths[seed], end=end.numpy())
         found = {}
-        for number, path in paths.items():
+        for seed, path in paths.items():
             with np.load(path) as file:
-                found[number] = torch.from_numpy(file["end"])
+                found[seed] = torch.from_numpy(file["end"])
         return found
 
 

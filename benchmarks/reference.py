@@ -10,7 +10,7 @@ import torch
 
 from art_nodes.core.scores import total
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import BATCH, MEASURED, Place, Stage, noise_of
+from benchmarks.matched_cells import BATCH, HELD_OUT, MEASURED, Place, Stage
 from benchmarks.options import chosen
 from benchmarks.pages import as_text
 
@@ -24,7 +24,7 @@ def drift(place: Place, steps: tuple[int, ...] = STEPS, finest: int = FINEST) ->
     from art_nodes.host.comparing import REFERENCE_SAMPLER, reference_grid
 
     def end(sampler: str, count: int) -> torch.Tensor:
-        return stage.end(sampler, reference_grid(stage.sampling, count).tolist(), noise_of(0)).clone()
+        return stage.end(sampler, reference_grid(stage.sampling, count).tolist(), HELD_OUT).clone()
 
     truth = end(REFERENCE_SAMPLER, finest)
     ends = [*(end(REFERENCE_SAMPLER, count) for count in steps), end(OTHER, finest)]

@@ -114,8 +114,8 @@ def test_a_chunk_is_what_the_host_samples(stage, monkeypatch, tmp_path):
     assert len(cell.load(tmp_path)) == 0  # chunks count from the first
     worker.compute((cell, (0,)))
     errors = cell.load(tmp_path)
-    end = stage.end("euler", cell.sigmas, matched_cells.noise_of(0))
-    truth = worker.references(SDXL, [0])[0]
+    end = stage.end("euler", cell.sigmas, matched_cells.HELD_OUT)
+    truth = worker.references(SDXL, [matched_cells.HELD_OUT])[matched_cells.HELD_OUT]
     np.testing.assert_allclose(errors, (end - truth).flatten(1).double().square().mean(1).sqrt(), rtol=1e-5)
     picture = matched_cells.FidCell(SDXL, cell.sampler, cell.steps, cell.schedule, cell.sigmas)
     worker.compute((picture, (0,)))
