@@ -7,6 +7,7 @@ import { pickSchedule } from './art/picker.mjs';
 import { redrawRecords } from './art/records.mjs';
 import { panelTab } from './art/sidebar.mjs';
 import { followTheme } from './art/theme.mjs';
+import { makePlace } from './art/toast.mjs';
 import { followTrainings, OFFER, putIntoNode, redrawTrainings } from './art/trainings.mjs';
 import { addPlot, leaveLost } from './art/widgets.mjs';
 
@@ -28,6 +29,7 @@ app.registerExtension({
     loadStyle();
     followTheme();
     followCache();
+    makePlace();
     await loadTexts();
     followTrainings();
     addSidebarTab(panelTab());

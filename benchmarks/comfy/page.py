@@ -338,6 +338,12 @@ class ComfyPage:
         button = self.page.get_by_role("button", name="ART schedules", exact=True)
         self.again(button.click, panel.is_visible)
 
+    def open_examples(self) -> None:
+        """Open the list of example workflows in our side panel."""
+        self.open_panel()
+        if not self.page.locator(".art-panel details[open]").count():
+            self.page.locator(".art-panel summary").click()
+
     def at_rest(self, node) -> None:
         """Wait until the plot of a node keeps its place for two seconds: the host lays a node out in several steps."""
         where = """(id) => {

@@ -49,7 +49,7 @@ def test_each_has_a_picture_for_the_template_browser(host, name):
 
 
 def test_each_opens_from_the_side_panel(tab):
-    tab.open_panel()
+    tab.open_examples()
     for name in NAMES:
         wanted = read(name)
         tab.page.get_by_role("button", name=f"Open {name}", exact=True).click()
@@ -84,7 +84,7 @@ def values(tab, node: int) -> list:
 
 
 def test_compare_runs_to_the_end(tab):
-    tab.open_panel()
+    tab.open_examples()
     tab.page.get_by_role("button", name="Open compare-schedules").click()
     tab.until("(id) => app.graph.id === id", read("compare-schedules")["id"])
     tab.view(0.5, -600)

@@ -36,7 +36,7 @@ def test_the_rest_of_a_schedule(tab):
 
 
 def test_queue_the_demo_watch_it_and_use_the_schedule(tab, nodes):
-    tab.open_panel()
+    tab.open_examples()
     tab.page.get_by_role("button", name="Open demo").click()
     tab.until("() => app.canvas.graph.nodes.some((node) => node.comfyClass === 'ARTTrain')")
     tab.view(0.6)

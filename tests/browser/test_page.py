@@ -153,7 +153,35 @@ def test_side_panel_overlays_copies_and_uses(tab):
     assert panel.locator("dt", has_text="cost of the clock").count() == 2
     assert panel.locator("dt", has_text=re.compile("^cost$")).count() == 1
     panel.locator(".art-search").first.fill("no such schedule")
+    assert panel.locator(".art-row").count() == panel.locator(".art-row[aria-pressed=true]").count() == 3
+    for _ in range(3):
+        panel.locator(".art-row").first.click()
+        panel.locator(".art-search").first.fill("no such schedule ")
     assert panel.locator(".art-row").count() == 0
+    assert panel.get_by_role("status").text_content().startswith("No schedule is found")
+    panel.locator(".art-search").first.fill("")
+
+
+def test_side_panel_on_a_laptop(tab):
+    """What a choice is made with is in sight, and half of its plot; the host still hears what is for the whole page."""
+    tab.page.set_viewport_size({"width": 1366, "height": 650})
+    # Of other steps than elsewhere: of what it knows from another test the host tells little.
+    nodes = [graphs.demo_node(), graphs.sigmas_node(steps=9), graphs.preview_node(3)]
+    graph = graphs.graph(nodes, [(1, 0, 2, 1), (2, 0, 3, 0)], graphs.named_id("laptop"))
+    tab.open_graph(graph)
+    tab.open_panel()
+    panel = tab.page.locator(".art-panel")
+    row = panel.locator(".art-row", has_text=row_of("demo-edm"))
+    panel.locator(".art-search").first.press("ArrowDown")
+    row.click()
+    for part, share in ((panel.get_by_role("button", name="Use it"), 1.0), (panel.locator(".art-picture"), 0.5)):
+        box = part.bounding_box()
+        assert box["y"] > 0 and box["y"] + share * box["height"] < 650, box
+    tab.page.keyboard.press("Control+Enter")
+    tab.plot_when(2, lambda plot: "of demo-sdxl: 9 steps" in plot["alt"], "that it ran")
+    tab.all_done()
+    row.click()
+    tab.page.set_viewport_size({"width": 1500, "height": 950})
 
 
 @pytest.mark.parametrize("settings", [{"Comfy.ColorPalette": name} for name in ("light", "dark")],

@@ -76,6 +76,9 @@ test('a comparison with bad parts', () => {
 test('schedules over each other', () => {
   const chart = overlayChart([{ name: 'a', clock }, { name: 'b', clock: [14, 3, 0] }, { name: 'bad', clock: [1] }]);
   assert.deepEqual(chart.panels[0].series.map((each) => each.tone), ['art', 'other1']);
+  const read = chart.panels[0].hover.map(({ x, text }) => [x, /: (\w) at/.exec(text)[1]]);
+  assert.deepEqual(read.filter(([, name]) => name === 'b'), [[0, 'b'], [0.5, 'b']]);
+  assert.deepEqual(read.map(([x]) => x), read.map(([x]) => x).sort((a, b) => a - b));
   assert.deepEqual(overlayChart([]).panels, []);
   assert.equal(emptyChart('why').alt, 'why');
 });

@@ -46,6 +46,8 @@ class FakeElement extends EventTarget {
     this.parent = null;
   }
   get isConnected() { return this === body || Boolean(this.parent?.isConnected); }
+  focus() { document.activeElement = this; }
+  select() {}
   showModal() { this.open = true; }
   close() {
     this.open = false;

@@ -78,6 +78,16 @@ test('nodes, also of subgraphs and of other workflows, are kept apart', () => {
   assert.equal(reduceAll(states, messages('5', 1, 'a')[0]), states);
 });
 
+test('a page that stays open for weeks forgets the nodes that were told of longest ago', () => {
+  let states = {};
+  for (let node = 0; node < 300; node += 1) states = reduceAll(states, messages(`n${node}`, 1, 'a')[0]);
+  states = reduceAll(states, messages('n100', 2, 'a')[0]);
+  states = reduceAll(states, messages('n300', 1, 'a')[0]);
+  assert.equal(Object.keys(states).length, 200);
+  assert.deepEqual(['n99', 'n101', 'n102', 'n300'].map((node) => stateOf(states, 'a', node)?.run), [undefined, undefined, 1, 1]);
+  assert.equal(stateOf(states, 'a', 'n100').run, 2);
+});
+
 test('what is no message changes nothing', () => {
   const [known] = messages().map(readMessage);
   const bad = [null, undefined, 3, 'x', [], {}, { node: '5' }, { ...known, phase: 'x' }, { ...known, run: 'x' },

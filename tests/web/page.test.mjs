@@ -50,7 +50,7 @@ test('ART Sigmas is drawn without queueing, and again when a widget changes', as
   await settle();
   const { element } = plotOf(node);
   assert.equal(element.all('circle').length, 3 * 4 + 1);
-  const picture = element.all('div').find((each) => each.attributes.role === 'img');
+  const picture = element.all('div').find((each) => each.attributes.role === 'application');
   assert.match(picture.attributes['aria-label'], /mine: 4 steps from 80/);
   const steps = node.widgets.find((widget) => widget.name === 'steps');
   steps.value = 7;
@@ -169,8 +169,9 @@ test('the keys read the plot and do not reach the canvas', async () => {
   const node = create('ARTSigmas', { schedule_name: 'mine', steps: 4, denoise: 1 });
   await settle();
   const all = plotOf(node).element.all('div');
-  const [picture, readout] = [all.find((each) => each.attributes.role === 'img'),
+  const [picture, readout] = [all.find((each) => each.attributes.role === 'application'),
     all.find((each) => each.attributes.class === 'art-readout')];
+  const said = all.find((each) => each.attributes['aria-live'] === 'polite');
   const press = (key) => {
     const event = Object.assign(new Event('keydown', { cancelable: true }), { key });
     picture.dispatchEvent(event);
@@ -178,13 +179,34 @@ test('the keys read the plot and do not reach the canvas', async () => {
   };
   assert.ok(press('ArrowRight') && press('ArrowRight'));
   assert.match(readout.textContent, /^step 1 of 4: sigma /);
+  assert.equal(said.textContent, readout.textContent);
   for (let i = 0; i < 9; i += 1) press('ArrowRight');
   assert.match(readout.textContent, /^step 4 of 4: sigma 0, 100 % of the clock/);
   assert.ok(!press('Enter'));
   picture.dispatchEvent(Object.assign(new Event('pointermove'), { clientX: 50, clientY: 100 }));
   assert.match(readout.textContent, /^step 0 of 4/);
+  assert.match(said.textContent, /^step 4 of 4/, 'the mouse is not read out');
   picture.dispatchEvent(new Event('pointerleave'));
   assert.equal(readout.textContent, '');
+});
+
+test('while a plot has the focus it says how to read it, and keeps its name', async () => {
+  const node = create('ARTSigmas', { schedule_name: 'mine', steps: 4, denoise: 1 });
+  await settle();
+  const all = plotOf(node).element.all('div');
+  const [picture, readout] = ['art-picture', 'art-readout'].map((name) => all.find((each) => each.attributes.class === name));
+  picture.dispatchEvent(new Event('focus'));
+  const steps = node.widgets.find((widget) => widget.name === 'steps');
+  steps.value = 7;
+  steps.callback(7);
+  await settle();
+  assert.match(readout.textContent, /arrow keys/);
+  assert.match(picture.attributes['aria-label'], /4 steps/, 'or it would be read out each time');
+  picture.dispatchEvent(new Event('blur'));
+  steps.callback(7);
+  await settle();
+  assert.equal(readout.textContent, '');
+  assert.match(picture.attributes['aria-label'], /7 steps/);
 });
 
 test('a training is drawn where it belongs, is announced once, and its schedule is used on a click', async () => {
@@ -332,86 +354,4 @@ test('a host without a node type: nothing is changed', async () => {
   await getNodeMenuItems(sampler).find((each) => each.content === 'Use ART sigmas').callback();
   globalThis.LiteGraph.createNode = createNode;
   assert.deepEqual([app.graph.wires(), host.events, host.told.length], [before, [], 1]);
-});
-
-test('the picker finds and sets a schedule', async () => {
-  const sigmas = create('ARTSigmas', { schedule_name: 'demo-edm', steps: 4, denoise: 1 });
-  app.canvas.selected_nodes = { 1: sigmas };
-  const picked = commands[0].function();
-  const [dialog] = body.all('dialog');
-  const field = dialog.all('input')[0];
-  field.value = 'img trained';
-  field.dispatchEvent(new Event('input'));
-  const rows = dialog.all('ul')[0].all('button');
-  assert.equal(rows.length, 1);
-  assert.equal(dialog.all('img').length, 0);
-  rows[0].dispatchEvent(new Event('click'));
-  await picked;
-  assert.equal(value(sigmas, 'schedule_name'), HOSTILE);
-  assert.equal(body.all('dialog').length, 0);
-});
-
-test('the picker takes the first hit on Enter, and nothing where there is none', async () => {
-  const sigmas = create('ARTSigmas', { schedule_name: 'demo-edm', steps: 4, denoise: 1 });
-  app.canvas.selected_nodes = { 1: sigmas };
-  const picked = commands[0].function();
-  const [field] = body.all('dialog')[0].all('input');
-  const press = (text, key) => {
-    field.value = text;
-    field.dispatchEvent(Object.assign(new Event('keydown'), { key }));
-  };
-  press('no such schedule', 'Enter');
-  press('mine', 'a');
-  assert.equal(body.all('dialog').length, 1);
-  press('mine', 'Enter');
-  await picked;
-  assert.equal(value(sigmas, 'schedule_name'), 'mine');
-});
-
-test('the side panel draws what is sampled at so many steps, and forgets what is gone', async () => {
-  const [container, [one, two, ...rest]] = [document.createElement('div'), summaries];
-  host.answers['/art/schedule'].grids = { 4: [80, 40, 20, 10, 0], 10: [80, 20, 9, 7, 6, 5, 4, 3, 2, 1, 0] };
-  host.tab.render(container);
-  await settle();
-  const lines = () => container.all('path').filter((each) => each.parent.tag === 'g').map((each) => each.attributes.d);
-  container.all('ul')[0].all('button').find((each) => each.textContent.startsWith(two.name))
-    .dispatchEvent(new Event('click'));
-  await settle();
-  const atTen = lines();
-  const steps = container.all('input').find((each) => each.attributes.type === 'number');
-  steps.value = 4;
-  steps.dispatchEvent(new Event('input'));
-  await settle();
-  assert.equal(lines().length, 1);
-  assert.notDeepEqual(lines(), atTen);
-  host.answers['/art/schedules'] = { schedules: [one, ...rest] };
-  reconnect();
-  await settle();
-  assert.deepEqual([lines(), container.all('dl')], [[], []], `${two.name} was deleted`);
-  host.answers['/art/schedules'] = { schedules: summaries };
-  host.answers['/art/schedule'].grids = {};
-  reconnect();
-  await settle();
-  host.tab.destroy();
-});
-
-test('the side panel lists, overlays and leaves', async () => {
-  const container = document.createElement('div');
-  host.tab.render(container);
-  await settle();
-  const rows = container.all('ul')[0].all('button');
-  assert.equal(rows.length, 3);
-  rows.slice(0, 2).forEach((row) => row.dispatchEvent(new Event('click')));
-  await settle();
-  assert.equal(rows[0].attributes['aria-pressed'], 'true');
-  assert.equal(container.all('path').filter((each) => each.parent.tag === 'g').length, 2);
-  assert.ok(container.textContent.includes(HOSTILE));
-  assert.equal(container.all('img').length, 0);
-  const key = new Event('keydown');
-  let stopped = 0;
-  key.stopPropagation = () => { stopped += 1; };
-  container.children[0].dispatchEvent(key);
-  assert.equal(stopped, 1, 'or the host would delete the selected node');
-  host.tab.destroy();
-  assert.equal(container.children.length, 0);
 });

@@ -137,7 +137,7 @@ test('what comes over a wire is drawn as it ran', async () => {
     node.onExecuted({ art_sigmas: [{ name: given, sigmas: SIGMAS }] });
     await settle();
     assert.equal(status(node), 'as it last ran: from 80 to 1, then 0', input);
-    const picture = plotOf(node).element.all('div').find((each) => each.attributes.role === 'img');
+    const picture = plotOf(node).element.all('div').find((each) => each.attributes.role === 'application');
     assert.match(picture.attributes['aria-label'], new RegExp(`of ${given ?? 'the connected schedule'}: 4 steps`));
     node.onExecuted({ art_sigmas: [{ name: given, sigmas: [] }] });
     await settle();
@@ -164,7 +164,8 @@ test('where a wire decides, choosing a schedule says so', async () => {
   assert.match(host.told[1].detail, /wire at schedule decides/);
   const free = create('ARTSigmas', NAMED);
   await use(free);
-  assert.deepEqual([value(free, 'schedule_name'), host.told.length], ['other', 2]);
+  assert.deepEqual([value(free, 'schedule_name'), host.told.length], ['other', 3]);
+  assert.equal(host.told[2].detail, 'ART Sigmas uses “other” now.');
 });
 
 test('browsing without an ART Sigmas says what is missing', async () => {

@@ -213,8 +213,9 @@ export function overlayChart(schedules) {
       y: { label: say('sigma'), domain: [Math.min(...all) / 1.3, Math.max(...all) * 1.3], log: true },
       series: shown.map((each, i) => (
         { name: names[i], tone: i ? `other${1 + ((i - 1) % 8)}` : 'art', line: points(each.clock) })),
-      hover: points(shown[0].clock).map(([x, y]) => (
-        { x, y, text: say('overlayPoint', { share: percent(x), name: names[0], sigma: number(y, 4) }) })),
+      hover: shown.flatMap((each, i) => points(each.clock).map(([x, y]) => (
+        { x, y, text: say('overlayPoint', { share: percent(x), name: names[i], sigma: number(y, 4) }) })))
+        .sort((a, b) => a.x - b.x || a.y - b.y),
     }],
   };
 }

@@ -9,6 +9,7 @@ export { app };
 /** Ids of a subgraph's own sides; newer front ends have ids as texts. */
 const INPUT_SIDE = -10;
 const OUTPUT_SIDE = -20;
+const PATIENCE_MS = 30_000;
 const SEEDED = ['ARTTrain', 'ARTCompare', 'ARTRecordOrbits'];
 
 /**
@@ -20,7 +21,9 @@ const SEEDED = ['ARTTrain', 'ARTCompare', 'ARTRecordOrbits'];
 export async function getJson(path, query = {}) {
   const asked = new URLSearchParams(Object.entries(query).map(([key, value]) => [key, String(value)]));
   try {
-    const answer = await api.fetchApi(`${asked}` ? `${path}?${asked}` : path);
+    // What never comes would keep everything waiting that is read after it.
+    const signal = AbortSignal.timeout(PATIENCE_MS);
+    const answer = await api.fetchApi(`${asked}` ? `${path}?${asked}` : path, { signal });
     return answer.ok ? await answer.json() : null;
   } catch {
     return null;
@@ -183,6 +186,26 @@ export function connectOutput(graph, node, slot, [targetId, targetSlot]) {
 /** @returns {boolean} whether the user is changing a node's size with the mouse */
 export function isDragged(node) {
   return app.canvas?.resizing_node === node;
+}
+
+/**
+ * Put a text into the clipboard.
+ * @returns {Promise<boolean>} whether the browser let us
+ */
+export async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // Browsers have that for pages over https, or of the same machine, only.
+  }
+  const area = document.createElement('textarea');
+  area.value = text;
+  document.body.append(area);
+  area.select();
+  const copied = document.execCommand('copy');
+  area.remove();
+  return copied;
 }
 
 /** A message of the host's own kind; severity as "info", "warn" or "error". */

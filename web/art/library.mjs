@@ -14,6 +14,8 @@ export const AUTO = 'auto';
 const MORE = { 'auto-dpmpp_2m': 'autoMultistep', 'auto-clock': 'autoClock' };
 let list = [];
 let loading = null;
+let next = null;
+let answered = null;
 const whole = new Map();
 const listeners = new Listeners();
 
@@ -32,14 +34,29 @@ export function onSchedules(listener) {
   return listeners.add(listener);
 }
 
-/** Read the list anew; several calls at once ask once. */
+/** @returns {'loading' | 'failed' | 'ready'} how the first or the last reading of the list went */
+export function state() {
+  if (answered === null) return 'loading';
+  return answered ? 'ready' : 'failed';
+}
+
+/** Read the list anew. What is being read may be older than this call: then once more when that is done. */
 export function refresh() {
-  loading ??= getJson('/art/schedules').then((answer) => {
+  if (loading) {
+    next ??= loading.then(() => {
+      next = null;
+      return refresh();
+    });
+    return next;
+  }
+  loading = getJson('/art/schedules').then((answer) => {
     loading = null;
-    if (answer === null) return list;
-    list = readList(answer);
-    whole.clear();
-    READERS.flatMap(nodesOf).forEach(offerChoices);
+    answered = answer !== null;
+    if (answered) {
+      list = readList(answer);
+      whole.clear();
+      READERS.flatMap(nodesOf).forEach(offerChoices);
+    }
     listeners.call();
     return list;
   });
@@ -80,13 +97,17 @@ function labelOf(name) {
   return label.replaceAll('<', '‹').replaceAll('>', '›').replaceAll('&', '＆');
 }
 
-/** Have an ART Sigmas node use a schedule, and say so where a wire decides instead. */
+/**
+ * Have an ART Sigmas node use a schedule, and say so where a wire decides instead.
+ * @returns {boolean} whether the node will use it
+ */
 export function useSchedule(node, name) {
   offerChoices(node);
   const wire = [WIDGET, 'schedule'].find((input) => sourceOf(node, input));
   const labelled = node.inputs?.find((each) => each.name === wire);
   if (wire) tell('warn', say('wireWins', { input: labelled?.label ?? labelled?.localized_name ?? wire }));
   if (wire !== WIDGET) setWidget(node, WIDGET, name);
+  return !wire;
 }
 
 /** @returns {string} the schedule that an ART Sigmas node names */

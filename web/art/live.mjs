@@ -5,6 +5,8 @@
 
 const PHASES = ['recording', 'learning', 'refining', 'trying', 'finished', 'failed'];
 const MOST_POINTS = 2000;
+/** Nodes; beyond these the one that was told of longest ago is forgotten: a page may stay open for weeks. */
+const MOST_NODES = 200;
 
 /**
  * @typedef {{node: string, workflow: string | null, run: number, number: number, phase: string,
@@ -57,7 +59,9 @@ export function reduceAll(states, message) {
   if (!told) return states;
   const key = nodeKey(told.workflow, told.node);
   const next = reduce(states[key] ?? null, message);
-  return next === states[key] ? states : { ...states, [key]: next };
+  if (next === states[key]) return states;
+  const others = Object.entries(states).filter(([each]) => each !== key).slice(1 - MOST_NODES);
+  return { ...Object.fromEntries(others), [key]: next };
 }
 
 /**

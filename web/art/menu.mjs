@@ -2,7 +2,7 @@
 
 import { carryOut, describeNode, neighbours } from './graph.mjs';
 import { app, choicesOf, tell } from './host.mjs';
-import { offerChoices, refresh, schedules } from './library.mjs';
+import { offerChoices, refresh, schedules, state } from './library.mjs';
 import {
   addTrain, autoFor, canLearn, canReplace, findCheckpoint, findSampler, picturesOf, proposeName, replaceKSampler,
   settingsFor,
@@ -48,7 +48,7 @@ function aims({ objective }) {
 
 async function replaceHere(node) {
   const known = schedules().length ? schedules() : await refresh();
-  if (known.every((each) => each.error)) return tell('info', say('noneYet'));
+  if (known.every((each) => each.error)) return tell('info', say(state() === 'failed' ? 'listFailed' : 'noneYet'));
   // The page does not know what model it is. ART Sigmas is wired to it, and auto finds the schedule of its family.
   const plain = describeNode(node);
   const choice = autoFor(findSampler(neighbours(node), plain), choicesOf('ARTSigmas', 'schedule_name'));

@@ -15,14 +15,19 @@ export class Plot {
     this.bar = html('div', { class: 'art-bar-fill' });
     this.track = html('div', { class: 'art-bar' }, this.bar);
     this.svg = svg('svg', { 'aria-hidden': 'true', focusable: 'false' });
-    this.picture = html('div', { class: 'art-picture', role: 'img', tabindex: 0, 'aria-label': status }, this.svg);
-    this.readout = html('div', { class: 'art-readout', 'aria-live': 'polite' });
+    // Of an image screen readers would keep the arrow keys for themselves.
+    this.picture = html('div', { class: 'art-picture', role: 'application', 'aria-roledescription': say('plot'),
+      tabindex: 0, 'aria-label': status }, this.svg);
+    this.readout = html('div', { class: 'art-readout' });
+    // What screen readers say: the point that a key went to, and not how it moves while a training goes on.
+    this.said = html('div', { class: 'art-said', 'aria-live': 'polite' });
     this.actions = html('div', { class: 'art-actions' });
-    const parts = [this.status, this.track, this.picture, this.readout, this.actions];
+    const parts = [this.status, this.track, this.picture, this.readout, this.said, this.actions];
     this.element = html('div', { class: 'art-plot' }, ...parts);
     this.chart = { alt: status, status, panels: [] };
     this.drawn = [];
     this.at = null;
+    this.hint = '';
     this.frame = 0;
     this.listen();
   }
@@ -54,8 +59,8 @@ export class Plot {
   listen() {
     this.picture.addEventListener('pointermove', (event) => this.hover(event));
     this.picture.addEventListener('pointerleave', () => this.point(null));
-    this.picture.addEventListener('blur', () => this.point(null));
-    this.picture.addEventListener('focus', () => this.describe());
+    this.picture.addEventListener('blur', () => this.describe(''));
+    this.picture.addEventListener('focus', () => this.describe(say('readHint')));
     this.picture.addEventListener('keydown', (event) => this.key(event));
     if (typeof ResizeObserver === 'function') {
       this.observer = new ResizeObserver(() => this.request());
@@ -77,7 +82,8 @@ export class Plot {
     this.status.title = chart.status;
     this.track.classList.toggle('art-hidden', !Number.isFinite(chart.share));
     this.bar.style.width = `${100 * (chart.share ?? 0)}%`;
-    this.picture.setAttribute('aria-label', chart.alt);
+    // Screen readers would say every new name of what has the focus.
+    if (!this.hint) this.picture.setAttribute('aria-label', chart.alt);
     // offsetWidth is in the plot's own pixels: a canvas that is zoomed scales the whole element.
     const [width, height] = [this.picture.offsetWidth, this.picture.offsetHeight];
     if (!width || !height) return;
@@ -93,7 +99,7 @@ export class Plot {
     const spot = this.at && this.drawn[this.at[0]];
     const point = spot?.panel.hover[this.at[1]];
     this.marker?.setAttribute('visibility', point ? 'visible' : 'hidden');
-    this.readout.textContent = point?.text ?? '';
+    this.readout.textContent = point?.text ?? this.hint;
     if (!point) return;
     this.marker.setAttribute('cx', spot.x.at(point.x));
     this.marker.setAttribute('cy', spot.y.at(point.y));
@@ -104,8 +110,10 @@ export class Plot {
     this.mark();
   }
 
-  describe() {
-    if (!this.at && this.drawn.length) this.readout.textContent = say('readHint');
+  /** While it has the focus it says how to read it, where no point is chosen. */
+  describe(hint) {
+    this.hint = this.drawn.length ? hint : '';
+    this.point(null);
   }
 
   hover(event) {
@@ -129,7 +137,9 @@ export class Plot {
     const [panel, index] = this.at ?? [0, move[0] < 0 ? Infinity : -1];
     const next = Math.min(Math.max(panel + move[1], 0), this.drawn.length - 1);
     const last = this.drawn[next].panel.hover.length - 1;
-    if (last >= 0) this.point([next, Math.min(Math.max(index + move[0], 0), last)]);
+    if (last < 0) return;
+    this.point([next, Math.min(Math.max(index + move[0], 0), last)]);
+    this.said.textContent = this.readout.textContent;
   }
 }
 

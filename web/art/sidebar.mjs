@@ -3,11 +3,12 @@
 import { overlayChart } from './charts.mjs';
 import { clockFor, sigmas } from './clock.mjs';
 import { number, sigmasText } from './format.mjs';
-import { exampleWorkflows, openExample, tell } from './host.mjs';
+import { copyText, exampleWorkflows, openExample, tell } from './host.mjs';
+import { keepKeys } from './keys.mjs';
 import { onSchedules, refresh, schedule, schedules } from './library.mjs';
-import { smallCurve } from './picker.mjs';
+import { ScheduleList } from './list.mjs';
 import { Plot } from './plot.mjs';
-import { describe, search } from './schedules.mjs';
+import { search } from './schedules.mjs';
 import { button, html } from './svg.mjs';
 import { putIntoNode } from './trainings.mjs';
 import { count, say } from './words.mjs';
@@ -32,6 +33,9 @@ const FACTS = {
 };
 const LONGEST_FACT = 200;
 const MOST_STEPS = 1000;
+const USUAL_STEPS = 10;
+/** What was chosen and typed, for when the host shows the panel again after another one. */
+const kept = { selected: new Set(), search: '', steps: String(USUAL_STEPS) };
 let leave = () => {};
 
 /** @returns {any} what the host's side bar is to show, in the user's language */
@@ -50,59 +54,83 @@ export function panelTab() {
 }
 
 function fillPanel(container) {
-  const selected = new Set();
+  const { selected } = kept;
   const plot = new Plot(say('overlayWaits'));
   const field = html('input', { class: 'art-search', type: 'search', placeholder: say('search'),
     'aria-label': say('search') });
-  const steps = html('input', { class: 'art-search', type: 'number', min: 1, max: MOST_STEPS, value: 10,
+  const steps = html('input', { class: 'art-search', type: 'number', min: 1, max: MOST_STEPS,
     'aria-label': say('stepsHint') });
-  const [rows, facts] = [html('ul', { class: 'art-list' }), html('div')];
+  Object.assign(field, { value: kept.search });
+  Object.assign(steps, { value: kept.steps });
+  const facts = html('div');
+  let turn = 0;
+  const show = async () => {
+    turn += 1;
+    const mine = turn;
+    const known = (await Promise.all([...selected].map(schedule))).filter(Boolean);
+    // An answer that was overtaken by a later change is not shown.
+    if (mine === turn) showSchedules(known, plot, facts, stepsOf(steps.value));
+  };
+  const list = new ScheduleList((name) => {
+    if (!selected.delete(name)) selected.add(name);
+    list.press();
+    show();
+  }, (name) => selected.has(name));
+  const fill = () => list.show(found(field.value, selected));
+  field.addEventListener('input', () => {
+    kept.search = field.value;
+    fill();
+  });
+  steps.addEventListener('input', () => {
+    kept.steps = steps.value;
+    show();
+  });
   const examples = html('div', { class: 'art-actions' });
-  const actions = html('div', { class: 'art-actions' },
-    button(say('use'), () => only(selected) !== null && putIntoNode(only(selected))),
-    button(say('copy'), () => copySigmas(only(selected), clamped(steps.value))));
-  const show = () => showSelected(selected, plot, facts, clamped(steps.value) || 10);
-  steps.addEventListener('input', show);
-  const fill = () => rows.replaceChildren(...search(schedules(), field.value).map((each) => row(each, selected, show)));
-  field.addEventListener('input', fill);
-  const panel = html('div', { class: 'art-panel' }, field, rows, examples, plot.element,
-    html('label', {}, say('stepsLabel'), steps), actions, facts);
-  // The host takes single keys as commands: Delete would delete the selected node.
-  panel.addEventListener('keydown', (event) => event.stopPropagation());
+  const panel = html('div', { class: 'art-panel' }, field, list.element, actions(selected, steps),
+    html('details', {}, html('summary', {}, say('examples')), examples), plot.element, facts);
+  keepKeys(panel);
   container.replaceChildren(panel);
+  const end = () => {
+    stop();
+    plot.destroy();
+    panel.remove();
+  };
   const stop = onSchedules(() => {
+    // The host does not say that a panel of its own has taken the place.
+    if (!panel.isConnected) return end();
     const there = new Set(schedules().map((each) => each.name));
     [...selected].filter((name) => !there.has(name)).forEach((name) => selected.delete(name));
     fill();
-    show();
+    return show();
   });
   fill();
   show();
   refresh();
   fillExamples(examples);
-  return () => {
-    stop();
-    plot.destroy();
-    container.replaceChildren();
+  return end;
+}
+
+/** The schedules that a search finds, and those that are chosen: nobody should use what is not to be seen. */
+function found(text, selected) {
+  const hits = new Set(search(schedules(), text));
+  return search(schedules(), '').filter((each) => hits.has(each) || selected.has(each.name));
+}
+
+function actions(selected, steps) {
+  const only = () => {
+    if (selected.size === 1) return [...selected][0];
+    tell('info', say('chooseOne'));
+    return null;
   };
+  return html('div', { class: 'art-actions' }, html('label', {}, say('stepsLabel'), steps),
+    button(say('use'), () => {
+      const name = only();
+      if (name !== null) putIntoNode(name);
+    }),
+    button(say('copy'), () => copySigmas(only(), stepsOf(steps.value))));
 }
 
-function row(summary, selected, changed) {
-  const made = html('button', { type: 'button', class: 'art-row', 'aria-pressed': String(selected.has(summary.name)) },
-    smallCurve(summary.curve), html('span', {}, summary.name, html('small', {}, describe(summary))));
-  made.disabled = Boolean(summary.error);
-  made.addEventListener('click', () => {
-    if (!selected.delete(summary.name)) selected.add(summary.name);
-    made.setAttribute('aria-pressed', String(selected.has(summary.name)));
-    changed();
-  });
-  return html('li', {}, made);
-}
-
-async function showSelected(selected, plot, facts, steps) {
-  const wanted = [...selected];
-  const known = (await Promise.all(wanted.map(schedule))).filter(Boolean);
-  if (wanted.join('\n') !== [...selected].join('\n')) return;
+function showSchedules(known, plot, facts, steps) {
   // What is sampled at so many steps: where there are grids, never the clock beside them.
   plot.show(overlayChart(known.map((each) => ({ ...each, clock: clockFor(each, steps) }))));
   facts.replaceChildren(...known.map(provenance));
@@ -125,26 +153,17 @@ function fact(value) {
   return Number.isInteger(value) ? String(value) : number(value, 6);
 }
 
-function only(selected) {
-  if (selected.size === 1) return [...selected][0];
-  tell('info', say('chooseOne'));
-  return null;
-}
-
 /** A number of steps that the field offers; a field takes whatever is typed. */
-function clamped(text) {
-  return Math.min(MOST_STEPS, Number(text));
+function stepsOf(text) {
+  const steps = Math.trunc(Number(text));
+  return steps >= 1 ? Math.min(MOST_STEPS, steps) : USUAL_STEPS;
 }
 
 async function copySigmas(name, steps) {
   const known = name === null ? null : await schedule(name);
   if (!known) return;
-  try {
-    await navigator.clipboard.writeText(sigmasText(sigmas(known, steps)));
-    tell('info', say('copied', { steps: count(steps, 'step') }));
-  } catch (error) {
-    tell('warn', error instanceof RangeError ? error.message : say('copyRefused'));
-  }
+  const copied = await copyText(sigmasText(sigmas(known, steps)));
+  tell(copied ? 'info' : 'warn', copied ? say('copied', { steps: count(steps, 'step') }) : say('copyRefused'));
 }
 
 async function fillExamples(examples) {

@@ -1,5 +1,6 @@
 /** What a node says in words when it has run: a box with its text, which may be read, scrolled and copied. */
 
+import { keepKeys } from './keys.mjs';
 import { html } from './svg.mjs';
 
 /** One box on the page. `element` goes into a widget or a plot. */
@@ -8,8 +9,9 @@ export class Told {
   constructor(before) {
     this.before = before;
     this.element = html('div', { class: 'art-told', tabindex: 0, role: 'note' }, before);
-    // The host takes these for its own: keys as commands, copying as that of nodes, and the mouse to drag the node.
-    for (const type of ['keydown', 'copy', 'pointerdown']) {
+    keepKeys(this.element);
+    // The host takes copying for that of nodes, and the mouse to drag the node.
+    for (const type of ['copy', 'pointerdown']) {
       this.element.addEventListener(type, (event) => { if (!event.button) event.stopPropagation(); });
     }
     // Where there is more to read than fits the wheel scrolls; elsewhere it is the canvas's.

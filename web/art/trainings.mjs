@@ -92,6 +92,7 @@ export function putIntoNode(name) {
     tell('info', say('selectFirst'));
     return false;
   }
-  undoable(() => nodes.forEach((node) => useSchedule(node, name)));
+  const taken = undoable(() => nodes.map((node) => useSchedule(node, name)));
+  if (taken.some(Boolean)) tell('info', say('used', { name }));
   return true;
 }

@@ -4,7 +4,7 @@ import { compareChart, emptyChart, ladderChart, ranChart, trainingChart } from '
 import { sourceOf } from './graph.mjs';
 import { allGraphs, executionIds, getJson, isDragged, isElsewhere, onGraphChanged, passWheel, undoable,
   workflowId } from './host.mjs';
-import { chosen, isAuto, onSchedules, schedule, useSchedule } from './library.mjs';
+import { chosen, isAuto, onSchedules, schedule, state, useSchedule } from './library.mjs';
 import { isOver } from './live.mjs';
 import { morph } from './paths.mjs';
 import { pickSchedule } from './picker.mjs';
@@ -94,6 +94,7 @@ function leave(node) {
 export function leaveLost() {
   const graphs = allGraphs();
   [...ends.keys()].filter((node) => !graphs.includes(node.graph)).forEach(leave);
+  [...left].filter(([, element]) => !element.isConnected).forEach(([id]) => left.delete(id));
 }
 
 /**
@@ -197,7 +198,7 @@ async function sigmasChart(node) {
   if (!Number.isInteger(steps) || steps < 1 || !(denoise >= 0 && denoise <= 1)) return emptyChart(say('noSteps'));
   if (!name) return emptyChart(say('autoLater'));
   const known = await schedule(name);
-  if (!known) return emptyChart(say('noSchedule', { name }));
+  if (!known) return emptyChart(state() === 'failed' ? say('listFailed') : say('noSchedule', { name }));
   const answer = await getJson('/art/ladders', { name, steps, denoise });
   return ladderChart({ name, schedule: known, steps, denoise, ladders: answer?.ladders ?? {} });
 }
