@@ -53,7 +53,7 @@ def all_columns(samplers: Sequence[str], steps: Sequence[int], folder: Path) -> 
     """(sampler, steps) -> a cell for every schedule that has a grid there, and for ours of the first recording."""
     stage = Stage(PLACE)
     names = dict.fromkeys(name for sampler in samplers for name in (own(sampler), *for_pictures(sampler)))
-    ours, columns = learned(stage, folder, names=tuple(names)), {}
+    ours, columns = learned(stage, folder, tuple(names)), {}
     for sampler in samplers:
         wanted = {ART + name for name in (own(sampler), *for_pictures(sampler))}
         for count in steps:
@@ -71,7 +71,7 @@ def of_other_seeds(final: Columns, seeds: int, folder: Path) -> Columns:
     """The columns with ours that are there, but trials, learned from other recordings as well."""
     stage = Stage(PLACE)
     plain = {cell.schedule.removeprefix(ART) for column in final.values() for cell in column if is_untried(cell)}
-    learned_from = {seed: learned(stage, folder, seed, tuple(plain)) for seed in range(1, seeds)}
+    learned_from = {seed: learned(stage, folder, tuple(plain), seed) for seed in range(1, seeds)}
     return {key: [*column, *(replace(cell, schedule=f"{cell.schedule}, seed {seed}", sigmas=tuple(
         ours[cell.schedule.removeprefix(ART)].sigmas(cell.steps, sigma_max=stage.sigma_max).tolist()))
         for cell in column if is_untried(cell) for seed, ours in learned_from.items())]

@@ -71,7 +71,7 @@ def all_cells(places: Sequence[Place], samplers: Sequence[str], steps: Sequence[
     cells, names = [], tuple(dict.fromkeys((*FOR_ALL, *map(own, samplers))))
     for place in places:
         stage = Stage(place)
-        ours = learned(stage, folder, names=names)
+        ours = learned(stage, folder, names)
         cells += [Cell(place, sampler, count, name, sigmas) for sampler in samplers for count in steps
                   for name, sigmas in grids(stage, sampler, count, ours).items()]
     return cells

@@ -32,7 +32,6 @@ from benchmarks.mnist_cells import Setting, as_picture, fastest_network, network
 
 SAMPLERS = {"euler": 1, "heun": 2, "dpmpp_2m": 1, "uni_pc": 1, "res_multistep": 1, "deis": 1}  # calls a step
 STEPS = (4, 5, 6, 8, 10, 15, 20, 30)
-OBJECTIVES = ("euler", *(f"end:{sampler}" for sampler in SAMPLERS))
 FOR_ALL = ("euler", "end:euler", "end:dpmpp_2m")  # what every sampler is tried with, besides its own
 AIMED = " at pictures"  # after an objective that aims at the spectrum of training pictures
 ART = "ART "  # before the objective
@@ -234,7 +233,7 @@ class Stage:
                       torch.tensor(sigmas, dtype=torch.float32), seeds[0], lambda sigma: None).cpu()
 
 
-def learned(stage: Stage, folder: Path, seed: int = 0, names: Sequence[str] = OBJECTIVES) -> dict[str, Schedule]:
+def learned(stage: Stage, folder: Path, names: Sequence[str], seed: int = 0) -> dict[str, Schedule]:
     """Our schedules at a place, by objective; learned once and kept, so that a run goes on with what it began with."""
     mark = f"{RECORDINGS * ORBITS}-orbits-seed{seed}-{stage.place.mark}"
     paths = {name: folder / f"{stage.place.name}-{as_file(name)}-{mark}.safetensors" for name in names}

@@ -27,7 +27,7 @@ PAGE, FOLDER = "stochastic.md", Path("build/stochastic")
 
 
 def spectrum() -> tuple[np.ndarray, np.ndarray]:
-    """Variances of the target's Fourier coefficients and the share of pixels' variance each stands for, both (M,)."""
+    """Variances of the target's Fourier coefficients and the share of all coefficients that have each, both (M,)."""
     variances = power_spectrum(SIZE).double().numpy()
     weights = np.full_like(variances, 2.0)
     weights[:, [0, -1]] = 1.0

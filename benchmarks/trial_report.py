@@ -7,7 +7,7 @@ import numpy as np
 
 from art_nodes.core.scores import total
 from benchmarks.machine import this_machine
-from benchmarks.matched_cells import ART, PLACES, Cell, Place
+from benchmarks.matched_cells import ART, Cell, Place
 from benchmarks.matched_tables import STATISTICS, Duel, Entries, duel, mean_of, measured
 from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import BATCHES, BUDGETS, NODES, SEEDS, SIZE, Job, title
@@ -81,7 +81,7 @@ def _commands(found: Entries) -> list[str]:
     """What computes the page again: one command for all samplers that were tried at the same places and steps."""
     ways = {}
     for sampler in dict.fromkeys(sampler for _, sampler, _ in found):
-        places = tuple(place.name for place in PLACES if any(key[:2] == (place, sampler) for key in found))
+        places = tuple(dict.fromkeys(place.name for place, which, _ in found if which == sampler))
         steps = tuple(sorted({count for _, which, count in found if which == sampler}))
         ways.setdefault((places, steps), []).append(sampler)
     return [f"python -m benchmarks trial --places {','.join(places)} --samplers {','.join(samplers)}"
@@ -92,7 +92,7 @@ def write(columns: Columns, jobs: Sequence[Job], folder: Path, say=print, to_doc
     """Print the tables, and write the page into `folder`, with `to_docs` into docs/ as well."""
     found = {key: column for key, column in measured(columns, folder).items()
              if any(entry.schedule.startswith(ART) for entry in column)}
-    here = [place for place in PLACES if any(place == where for where, _, _ in found)]
+    here = list(dict.fromkeys(place for place, _, _ in found))
     noises = max((len(entry.errors) for column in found.values() for entry in column if entry.schedule.startswith(ART)),
                  default=0)
     commands = " and then ".join(f"`{line}`" for line in _commands(found))

@@ -16,13 +16,13 @@ LEAST_STEP = 1e-6  # of the mean step: the mean of few episodes may stand still 
 
 @dataclass(frozen=True)
 class Rollout:
-    """K steps of E episodes; every array (K, E, ...)."""
+    """K steps of E episodes; every array but the last two (K, E, ...)."""
 
     policy_features: np.ndarray
     critic_features: np.ndarray
     push: np.ndarray  # d log pi / d ln mu = (a - mu) mu / variance
     curvature: np.ndarray  # |Q| mu^2, what the charge curves by when ln mu changes
-    speed: np.ndarray  # mu
+    mean: np.ndarray  # mu
     reward: np.ndarray
     end: np.ndarray  # (E,) p at clock time 1
     path: np.ndarray  # (K + 1,) p of the mean episode
@@ -119,7 +119,7 @@ class ActorCritic:
                            (SMOOTHING, MAX_CHANGE))
         matrix = self.curvature + np.trace(self.curvature) / size * (np.diag(self.ridge) + smoothing * self.roughness)
         if self.config.budget == "price":
-            reach = flat.T @ rollout.speed.ravel() / (steps * episodes)
+            reach = flat.T @ rollout.mean.ravel() / (steps * episodes)
             matrix = matrix + self.config.penalty * np.outer(reach, reach)
         step = rate * np.linalg.solve(matrix, gradient)
         step *= min(1.0, most / max(1e-12, np.abs(flat @ step).max()))

@@ -22,7 +22,7 @@ SHARES = np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, 1e-4])  # of a move, a
 # A sampler that looks back carries its predictions on along the last step. After a tiny one it would carry on
 # differences that a real model's ripples and rounding rule: in e-folds a step may be so many times the one before.
 MOST_GROWTH = 3.0
-STIFFNESS = 3.0  # of the rules that grids keep to
+PENALTY = 3.0  # of the rules that grids keep to
 
 Descent = Generator[np.ndarray, np.ndarray, tuple[float, np.ndarray]]
 
@@ -98,7 +98,7 @@ def _guard(grids: np.ndarray, least: float, growth: float) -> np.ndarray:
     low = np.maximum(np.log(least / grids[:, 1:-1]), 0.0)
     lengths = np.log(grids[:, :-2] / grids[:, 1:-1])
     leap = np.maximum(np.log(lengths[:, 1:] / lengths[:, :-1] / growth), 0.0) if np.isfinite(growth) else 0.0 * low
-    return 1 + STIFFNESS * ((low**2).sum(axis=1) + (leap**2).sum(axis=1))
+    return 1 + PENALTY * ((low**2).sum(axis=1) + (leap**2).sum(axis=1))
 
 
 def descend(function: Callable[[np.ndarray], np.ndarray], starts: Iterable[np.ndarray],

@@ -32,11 +32,6 @@ class Replay:
     def begin(self) -> None:
         """Make room for what the steps to come are to remember of those before them."""
 
-    @staticmethod
-    def calls(steps: int) -> int:
-        """Model calls of a run of `steps` steps."""
-        return steps
-
     def step(self, there: np.ndarray) -> np.ndarray:
         """Move to `there` (E,), 0 at the last step; returns what that adds to the error, (E, N + 1)."""
         moved = self.move(there)  # first: it asks the orbits for where it is, whose answers are still kept
@@ -70,11 +65,6 @@ class Heun(Replay):
 
     order = 2
 
-    @staticmethod
-    def calls(steps: int) -> int:
-        """Two a step but the last."""
-        return 2 * steps - 1
-
     def target(self, denoised: np.ndarray, there: np.ndarray) -> np.ndarray:
         """x + h (slope + slope')/2, solved for the prediction of an Euler step that would do the same."""
         here, inner = self.sigma[:, None], np.maximum(there, self.orbits.sigmas[-1] * 1e-3)
@@ -89,11 +79,6 @@ class Rk4(Replay):
     """The classic fourth-order method, with an Euler step to 0: the solver of the paper's table 4; no host has it."""
 
     order = 4
-
-    @staticmethod
-    def calls(steps: int) -> int:
-        """Four a step but the last."""
-        return 4 * steps - 3
 
     def target(self, denoised: np.ndarray, there: np.ndarray) -> np.ndarray:
         """x + h (first + 2 second + 2 third + fourth)/6, solved for the prediction of an Euler step like it."""

@@ -148,13 +148,12 @@ def make_plan(model, sampler_name: str, steps: str | Iterable[int], schedules: s
     )
 
 
-def check_reference_steps(reference_steps: int, largest: int) -> int:
-    """Return the reference's steps if they are well above the largest number of steps compared, else ValueError."""
+def check_reference_steps(reference_steps: int, largest: int) -> None:
+    """Raise ValueError if the reference's steps are not well above the largest number of steps compared."""
     least = max(FINER * largest, LEAST_REFERENCE_STEPS)
     if reference_steps < least:
         raise ValueError(f"reference_steps must be at least {LEAST_REFERENCE_STEPS}, and {FINER} times the largest "
                          f"number of steps compared, {largest}; got {reference_steps}; set it to {least} or more")
-    return reference_steps
 
 
 def reference_grid(sampling, steps: int) -> torch.Tensor:

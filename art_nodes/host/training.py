@@ -7,7 +7,6 @@ recording is then lost with it. Only where a trial fails, the schedule without i
 """
 
 import contextlib
-import dataclasses
 import logging
 import time
 from dataclasses import dataclass
@@ -261,7 +260,3 @@ def estimate_learning_seconds(config: TrainConfig) -> float:
     return seconds / last.iteration * config.iterations
 
 
-def config_fields() -> dict[str, object]:
-    """Defaults of TrainConfig that the node offers, by name; the seed and the objective are not among them."""
-    return {field.name: field.default for field in dataclasses.fields(TrainConfig)
-            if field.name not in ("seed", "objective")}

@@ -2,14 +2,13 @@
 
 from comfy_api.latest import io, ui
 
-from ..core.learn import BUDGETS
+from ..core.learn import BUDGETS, TrainConfig
 from ..core.objectives import OBJECTIVES, split_objective
 from ..host.events import TrainingEvents
 from ..host.library import times_lost
-from ..host.training import METHODS, OBJECTIVE, config_fields, train
+from ..host.training import METHODS, OBJECTIVE, train
 from .newer import SEED_CONTROL, folded, found_by
 
-DEFAULTS = config_fields()
 # RK4 is for the paper's tables; the host has no such sampler. The paper's own comes last: by its name it is easily
 # taken for the sampler's.
 HOST_OBJECTIVES = [*(name for name in OBJECTIVES if name != "euler" and split_objective(name)[1] != "rk4"), "euler"]
@@ -17,7 +16,7 @@ HOST_OBJECTIVES = [*(name for name in OBJECTIVES if name != "euler" and split_ob
 
 def advanced(kind, name, **options):
     """An input that newer front ends fold away, with TrainConfig's default."""
-    options.setdefault("default", DEFAULTS.get(name))
+    options.setdefault("default", getattr(TrainConfig, name, None))
     return kind.Input(name, **options, **folded(kind))
 
 

@@ -18,14 +18,12 @@ LAST_EVENT_SECONDS = 2.0  # how long the last event may come after the outputs
 class HostError(RuntimeError):
     """A workflow failed in the host, or the host itself did.
 
-    `node_type` and `exception_message` are the host's own words and None where the
-    host names no node, as for a workflow that it refuses.
+    `node_type` is the host's own word and None where the host names no node, as for a workflow that it refuses.
     """
 
-    def __init__(self, text: str, node_type: str | None = None, exception_message: str | None = None):
+    def __init__(self, text: str, node_type: str | None = None):
         super().__init__(text)
         self.node_type = node_type
-        self.exception_message = exception_message
 
 
 class HostInterrupted(HostError):
@@ -191,4 +189,4 @@ def _raise_failure(entry: dict) -> None:
             message = data["exception_message"].strip()
             trace = "".join(data["traceback"])
             text = f"node {data['node_id']} ({data['node_type']}): {data['exception_type']}: {message}\n{trace}"
-            raise HostError(text, data["node_type"], message)
+            raise HostError(text, data["node_type"])

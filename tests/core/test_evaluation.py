@@ -134,7 +134,7 @@ def test_the_true_value_makes_a_martingale(evaluated):
 
 @pytest.mark.parametrize("name, reward", [
     ("2 % too dear", lambda rollout: 1.02 * rollout.reward),
-    ("a bonus for haste", lambda rollout: rollout.reward + 1e-4 * rollout.speed),
+    ("a bonus for haste", lambda rollout: rollout.reward + 1e-4 * rollout.mean),
 ])
 def test_control_a_wrong_reward_breaks_the_martingale(evaluated, name, reward):
     assert np.abs(martingale_scores(*evaluated, reward)).max() > SIGMAS

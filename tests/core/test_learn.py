@@ -3,6 +3,7 @@
 import dataclasses
 import re
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -186,9 +187,11 @@ def test_records_tell_the_story():
 
 def test_can_be_stopped_at_any_record():
     stream = learn(targets.bank("normal"))
-    schedule = next(stream).schedule
+    stopped = [next(stream) for _ in range(20)][-1].schedule
     stream.close()
-    assert schedule.sigmas(10).shape == (11,)
+    going_on = [record.schedule for record in islice(learn(targets.bank("normal")), 30)]
+    assert [np.array_equal(stopped.clock, going_on[i].clock) for i in (0, 19, 29)] == [False, True, False]
+    assert stopped.sigmas(10).shape == (11,)
 
 
 def test_works_on_the_smallest_setting():

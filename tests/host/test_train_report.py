@@ -134,6 +134,7 @@ def test_the_plot_draws_the_grid_that_is_used(training, monkeypatch):
     schedule = dataclasses.replace(schedules.schedule(), grids={3: [80.0, 79.0, 70.0, 0.0]})
     plot.draw_plot(schedule, 3, {}, [], 0.03)
     (line,), (dot,) = lines, dots
+    assert len(dot) == 3
     across, sigma = map(np.array, zip(*line, strict=True))
     for step, expected in dot:
         assert sigma[np.abs(across - step).argmin()] == pytest.approx(expected, rel=0.05)
