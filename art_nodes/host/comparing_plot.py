@@ -16,8 +16,9 @@ LEARNED = (ART, (245, 120, 90), (150, 20, 90))
 
 
 def draw_errors(measured: Measured, learned: frozenset[str], sampler_name: str) -> torch.Tensor:
-    """IMAGE float32 (1, 560, 1000, 3) in [0, 1]; learned: the names of ART schedules, drawn in reds and thicker.
+    """IMAGE float32 (1, 560, 1000, 3) in [0, 1].
 
+    learned: the names of ART schedules, which are drawn in reds, thicker, and with full dots.
     A schedule that gives another number of steps stands at the model calls that it really takes.
     """
     image = blank_paper(WIDTH, HEIGHT)
@@ -30,7 +31,7 @@ def draw_errors(measured: Measured, learned: frozenset[str], sampler_name: str) 
     for name in reversed(names):  # the best ones on top
         if len(points[name]) > 1:
             panel.line(points[name], colours[name], 3.0 if name in learned else 1.8)
-        panel.dots(points[name], colours[name], 4.5 if name in learned else 3.5)
+        panel.dots(points[name], colours[name], 4.5 if name in learned else 3.5, name not in learned)
     panel.legend([(shortened(name), colours[name]) for name in names[:MOST_NAMED]], left=WIDTH - 270)
     return as_image(image.resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS))
 

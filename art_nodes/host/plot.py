@@ -60,7 +60,7 @@ def _draw_ladder(draw, box, schedule, steps, others, sigma_min) -> None:
     for (_, grid), colour in zip(chosen, OTHERS, strict=False):
         points = _positive(grid, steps)
         panel.line(points, colour, 1.5)
-        panel.dots(points, colour, 2.5)
+        panel.dots(points, colour, 2.5, True)
     times = np.linspace(0, 1, LINES_ON_CLOCK)
     panel.line(list(zip(times * steps, read_clock(schedule.clock_for(steps), times), strict=True)), ART, 2.5)
     panel.dots(_positive(sigmas, steps), ART, 4.0)
@@ -119,11 +119,11 @@ class Panel:
         """A polyline through (x, y) points."""
         self.draw.line([self.place(x, y) for x, y in points], fill=colour, width=round(width * ENLARGED), joint="curve")
 
-    def dots(self, points, colour, radius: float) -> None:
-        """A disc at each point, smaller where there are many."""
+    def dots(self, points, colour, radius: float, hollow: bool = False) -> None:
+        """A disc at each point, smaller where there are many; a ring, for lines that colours may not tell apart."""
         r = ENLARGED * min(radius, max(1.0, 150 / max(1, len(points))))
         for x, y in (self.place(*point) for point in points):
-            self.draw.ellipse((x - r, y - r, x + r, y + r), fill=colour)
+            self.draw.ellipse((x - r, y - r, x + r, y + r), PAPER if hollow else colour, colour, ENLARGED)
 
     def legend(self, entries, left: float | None = None) -> None:
         """Names and colours from `left` on, or in the top right corner, which a falling line leaves free."""

@@ -183,6 +183,17 @@ def test_learned_schedules_are_red(plot):
     assert colours["mine"] == plot.ART and len(set(colours.values())) == 3
 
 
+def test_colours_are_not_all_that_tells_learned_schedules_apart(plot, made_up, monkeypatch):
+    """Their dots are full, those of the host's are rings, too thin for a pixel of their colour alone."""
+    monkeypatch.setattr(plot.Panel, "line", lambda *_: None)
+    for learned, full in ((frozenset({"a"}), True), (frozenset(), False)):
+        picture = plot.draw_errors(made_up({"a": {6: 0.2}, "b": {6: 0.1}}), learned, "euler")
+        colour = plot.line_colours(["b", "a"], learned)["a"]
+        pixels = where(picture, colour)
+        inside = pixels[pixels[:, 1] < plot.BOX[2]]
+        assert len(inside) > 30 if full else len(inside) < 10
+
+
 def test_ticks_stay_apart(plot):
     assert plot.call_ticks([6.0, 10.0, 10.5, 20.0]) == [6, 10, 20]
 

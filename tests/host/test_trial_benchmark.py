@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from art_nodes.demo import load_network
-from benchmarks import matched, trial, trial_cells, trial_report
+from benchmarks import guidance, matched, trial, trial_cells, trial_report
 from benchmarks.chunks import save_whole
 from benchmarks.matched_cells import ART, BATCH, PLACES, Cell
 from benchmarks.matched_tables import measured
@@ -15,6 +15,7 @@ from benchmarks.trial_cells import BUDGETS, SEEDS, Ground, Job, title
 
 pytestmark = pytest.mark.host
 SDXL, STEPS = PLACES[0], 4
+GUIDED = next(place for place in guidance.PLACES if place not in PLACES)
 
 
 def test_a_trial_is_made_in_the_host_and_keeps_its_budget(comfy, monkeypatch):
@@ -53,14 +54,14 @@ def test_many_trials_share_a_compiled_network(comfy, tmp_path, monkeypatch, many
     assert asked == [trial_cells.SIZE] * compiled and bool(calls) == compiled
 
 
-@pytest.fixture
-def judged(tmp_path):
+@pytest.fixture(params=[SDXL, GUIDED], ids=lambda place: place.name)
+def judged(request, tmp_path):
     """One column, three seeds: karras off by 1.0, the objective's grid by 1.2, trials of 512 by .9, of 4096 by .8."""
-    rng, jobs, cells = np.random.default_rng(0), [Job(SDXL, "euler", STEPS, seed) for seed in SEEDS], []
+    rng, jobs, cells = np.random.default_rng(0), [Job(request.param, "euler", STEPS, seed) for seed in SEEDS], []
     base = rng.uniform(0.9, 1.1, BATCH)
 
     def add(name, size, last):
-        cells.append(Cell(SDXL, "euler", STEPS, name, (10.0, 3.0, 2.0, last, 0.0)))
+        cells.append(Cell(request.param, "euler", STEPS, name, (10.0, 3.0, 2.0, last, 0.0)))
         save_whole(cells[-1].path(tmp_path, 0), errors=size * base * rng.uniform(0.99, 1.01, BATCH))
         return {"sigmas": cells[-1].sigmas}
 
@@ -86,7 +87,7 @@ def test_the_page_counts_every_seed(judged, tmp_path):
     trial_report.write(matched.columns(cells), jobs, tmp_path, lambda line: None)
     page = (tmp_path / trial_report.PAGE).read_text()
     assert "| 512 calls | 256 | 1 of 3 | 1 of 3 | 2 of 3 | 1 of 3 |" in page
-    assert "`python -m benchmarks trial --places sdxl-cfg1 --samplers euler --steps 4 --docs`" in page
+    assert f"`python -m benchmarks trial --places {jobs[0].place.name} --samplers euler --steps 4 --docs`" in page
     assert "1.20l 1.20l" in page and "karras" in page
 
 
