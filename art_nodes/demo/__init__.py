@@ -14,23 +14,25 @@ WEIGHTS = Path(__file__).parent / "fashion_unet.safetensors"
 def load_network(path=None, device="cpu") -> DemoUNet:
     """The trained network in float32 and eval mode, without gradients; `path` None means the bundled weights.
 
-    Raises FileNotFoundError where there is no such file and ValueError where the file is
-    damaged or holds another network.
+    Raises as `load_weights` does.
     """
-    path = WEIGHTS if path is None else Path(path)
+    return load_weights(DemoUNet(), WEIGHTS if path is None else Path(path), device, "demo",
+                        "install the node pack again or give the path of a trained file")
+
+
+def load_weights(network, path: Path, device, name: str, way_out: str):
+    """`network` with the weights of a file, in float32 and eval mode, without gradients.
+
+    name, way_out: of the model, and what helps, for messages. Raises FileNotFoundError where there is no such file and
+    ValueError where the file is damaged or holds another network.
+    """
     if not path.exists():
-        raise FileNotFoundError(
-            f"the demo model's weights are needed; {path} does not exist; "
-            "install the node pack again or give the path of a trained file"
-        )
-    network = DemoUNet()
+        raise FileNotFoundError(f"the {name} model's weights are needed; {path} does not exist; {way_out}")
     try:
         network.load_state_dict(load_file(path))  # stored in half precision; the copy widens
     except (SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"the weights must be a safetensors file of the demo network; {path} is not ({error}); "
-            "install the node pack again or give the path of a trained file"
-        ) from error
+        raise ValueError(f"the weights must be a safetensors file of the {name} network; {path} is not ({error}); "
+                         f"{way_out}") from error
     return network.to(device).eval().requires_grad_(False)
 
 

@@ -3,9 +3,8 @@
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
+from art_nodes.demo import load_weights
 from art_nodes.demo.unet import UNet, precondition
 
 WEIGHTS = Path(__file__).parent / "photo_unet.safetensors"
@@ -23,24 +22,10 @@ def new_network(dropout: float = 0.0) -> UNet:
 def load_network(path=None, device="cpu") -> UNet:
     """The trained network in float32 and eval mode, without gradients; `path` None means the bundled weights.
 
-    Raises FileNotFoundError where there is no such file and ValueError where the file is
-    damaged or holds another network.
+    Raises as `art_nodes.demo.load_weights` does.
     """
-    path = WEIGHTS if path is None else Path(path)
-    if not path.exists():
-        raise FileNotFoundError(
-            f"the photo model's weights are needed; {path} does not exist; give the path of a trained file or "
-            "train one with 'python -m benchmarks train-photos'"
-        )
-    network = new_network()
-    try:
-        network.load_state_dict(load_file(path))  # stored in half precision; the copy widens
-    except (SafetensorError, RuntimeError) as error:
-        raise ValueError(
-            f"the weights must be a safetensors file of the photo network; {path} is not ({error}); "
-            "give the path of a file that 'python -m benchmarks train-photos' wrote"
-        ) from error
-    return network.to(device).eval().requires_grad_(False)
+    return load_weights(new_network(), WEIGHTS if path is None else Path(path), device, "photo",
+                        "give the path of a trained file or train one with 'python -m benchmarks train-photos'")
 
 
 def photo_denoiser(network: UNet):
