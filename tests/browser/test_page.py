@@ -173,6 +173,7 @@ def test_side_panel_on_a_laptop(tab):
     panel = tab.page.locator(".art-panel")
     row = panel.locator(".art-row", has_text=row_of("demo-edm"))
     panel.locator(".art-search").first.press("ArrowDown")
+    tab.until("() => document.activeElement === document.querySelector('.art-panel .art-row:not(:disabled)')")
     row.click()
     for part, share in ((panel.get_by_role("button", name="Use it"), 1.0), (panel.locator(".art-picture"), 0.5)):
         box = part.bounding_box()

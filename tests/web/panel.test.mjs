@@ -122,6 +122,8 @@ test('the keys go from the field into the list, through it, and stay where they 
 test('rows that are the same stay, with the focus, when the list is read anew', async () => {
   const container = await openPanel();
   const [first, ...others] = rowsOf(container);
+  press(container.all('input')[0], 'ArrowDown');
+  assert.equal(document.activeElement, first);
   others[0].focus();
   reconnect();
   await settle();

@@ -53,6 +53,15 @@ export class ScheduleList {
     this.shown.forEach(({ name, button }) => button.setAttribute('aria-pressed', String(this.isPressed(name))));
   }
 
+  /** Have the arrow key lead from a field into the list. */
+  follow(field) {
+    field.addEventListener('keydown', (event) => {
+      if (event.key !== 'ArrowDown') return;
+      event.preventDefault();
+      this.enter();
+    });
+  }
+
   /** Go to the row where the keys left off. */
   enter() {
     this.stopAt(this.stop)?.button.focus();

@@ -11,7 +11,7 @@ import { say } from './words.mjs';
 
 // With these the host's own schedules were as good or better at most numbers of steps (docs/fid-noise.md).
 const UNPROVEN = ['euler_ancestral', 'res_multistep_ancestral'];
-const DOUBTFUL = ['uni_pc']; // with guidance: docs/results-guided.md
+const DOUBTFUL = ['uni_pc']; // with guidance: docs/results.md
 
 /**
  * Our entries of a node's menu.

@@ -27,12 +27,9 @@ export function pickSchedule() {
       button(say('cancel'), () => dialog.close()));
     const found = () => search(schedules(), field.value);
     const fill = () => list.show(found());
+    list.follow(field);
     field.addEventListener('input', fill);
     field.addEventListener('keydown', (event) => {
-      if (event.key === 'ArrowDown') {
-        event.preventDefault();
-        list.enter();
-      }
       if (event.key !== 'Enter' || event.isComposing || event.keyCode === COMPOSING || !field.value.trim()) return;
       const first = found().find((each) => !each.error);
       if (first) pick(first.name);

@@ -77,6 +77,7 @@ function fillPanel(container) {
     show();
   }, (name) => selected.has(name));
   const fill = () => list.show(found(field.value, selected));
+  list.follow(field);
   field.addEventListener('input', () => {
     kept.search = field.value;
     fill();
