@@ -30,10 +30,9 @@ def test_the_code_runs_as_it_stands(tmp_path):
 
 SAMPLERS = ("euler", "heun", "dpmpp_2m", "res_multistep", "deis", "uni_pc")
 MAIN = SAMPLERS[:3]
-# Which places are quoted from which page: those at cfg 3 were measured anew.
-PLACES = {"results.md": ("SDXL, cfg 1", "EDM, cfg 1", "photos, SDXL"),
-          "results-guided.md": ("SDXL, cfg 3", "EDM, cfg 3"),
-          "results-exact.md": ("digits, SDXL", "digits, EDM", "gaussian, SDXL", "gaussian, EDM")}
+TRAINED, GUIDED = ("SDXL, cfg 1", "EDM, cfg 1", "photos, SDXL"), ("SDXL, cfg 3", "EDM, cfg 3")
+EXACT = ("digits, SDXL", "digits, EDM", "gaussian, SDXL", "gaussian, EDM")
+PLACES = {"results.md": (*TRAINED, *GUIDED), "results-exact.md": EXACT}  # by the page that they are quoted from
 STEPS = (4, 5, 6, 8, 10, 15, 20, 30)
 
 
@@ -80,8 +79,7 @@ def agrees(cell: str, told: tuple[str, float]) -> bool:
 
 
 def test_the_table_of_all_samplers_is_that_of_the_pages(duels):
-    exact = PLACES["results-exact.md"]
-    groups = (PLACES["results.md"], PLACES["results-guided.md"], exact[:2], exact[2:])
+    groups = (TRAINED, GUIDED, EXACT[:2], EXACT[2:])
     quoted = {sampler: cells for sampler, *cells in rows((ROOT / "README.md").read_text(), "**All samplers**")}
     assert tuple(quoted) == SAMPLERS
     for sampler, cells in quoted.items():
@@ -99,7 +97,7 @@ def test_the_table_of_budgets_is_that_of_the_pages():
 
 
 def test_the_tables_with_and_without_a_trial_are_those_of_the_pages(duels):
-    groups = (PLACES["results.md"], PLACES["results-exact.md"])
+    groups = (TRAINED, EXACT)
     quoted = rows(page("measured.md"), "# ")
     assert len(quoted) == 2 * len(SAMPLERS)
     for sampler, objective, *cells in quoted:
@@ -108,8 +106,8 @@ def test_the_tables_with_and_without_a_trial_are_those_of_the_pages(duels):
             assert agrees(rms, tally(duels, sampler, places, tried)), (sampler, objective)
             assert medians == tally(duels, sampler, places, tried, "median")[0], (sampler, objective)
     for sampler, rms, medians in rows(page("measured.md"), "At cfg 3"):
-        assert agrees(rms, tally(duels, sampler, PLACES["results-guided.md"])), sampler
-        assert medians == tally(duels, sampler, PLACES["results-guided.md"], of="median")[0], sampler
+        assert agrees(rms, tally(duels, sampler, GUIDED)), sampler
+        assert medians == tally(duels, sampler, GUIDED, of="median")[0], sampler
 
 
 def test_the_table_of_places_is_that_of_the_pages(duels):
@@ -128,7 +126,6 @@ def test_what_is_told_of_where_ours_is_not_the_best_is_that_of_the_pages(duels):
     each = [(sampler, place, steps, ratio, verdict) for sampler in SAMPLERS for of_page in PLACES.values()
             for place in of_page
             for steps, (ratio, verdict) in zip(STEPS, duels[sampler, place, True, "RMS"], strict=True)]
-    exact = PLACES["results-exact.md"]
     main = [one for one in each if one[0] in MAIN]
     assert not [one for one in main if one[0] == "euler" and one[4] != "wins"]
     lost = [one for one in main if one[4] == "loses"]
@@ -137,7 +134,7 @@ def test_what_is_told_of_where_ours_is_not_the_best_is_that_of_the_pages(duels):
     above = [one for one in main if one[3] > 1.0 and one[4] == "tied"]
     assert f"{len(above)} tied columns of these three are above 1" in told
     worse = [one for one in each if one[0] not in MAIN and one[3] > 1.02]
-    trained = [one for one in worse if one[1] not in exact]
+    trained = [one for one in worse if one[1] not in EXACT]
     assert f"Of the other 216 columns {len(worse)} are more than 2 % above the best built-in, {len(trained)} of them " \
            "on trained models" in told
     for sampler, words in (("res_multistep", "RES multistep"), ("deis", "DEIS"), ("uni_pc", "UniPC")):
@@ -145,6 +142,23 @@ def test_what_is_told_of_where_ours_is_not_the_best_is_that_of_the_pages(duels):
         named = told[told.index(f"- {words} "):].split(";" if sampler == "uni_pc" else " - ")[0]
         for *_, ratio, _ in (one for one in trained if one[0] == sampler):
             assert f"{ratio:.2f}" in named, (sampler, ratio)
+
+
+def test_what_is_told_of_fresh_noise_is_that_of_its_page():
+    summary = rows(page("fresh.md"), "# ")
+    before, after = ([sum(int(row[first + k]) for row in summary) for k in range(3)] for first in (2, 6))
+    assert not any(int(row[8]) for row in summary if row[0] in MAIN) and len(summary) == len(SAMPLERS)
+    for text in ((ROOT / "README.md").read_text(), page("measured.md")):
+        words = " ".join(text.split())
+        assert "{} won, {} tied and {} lost".format(*after) in words
+        assert "where they were {}, {} and {}".format(*before) in words
+    wins, tied, _ = ([int(cell) for cell in row[1:]] for row in rows(page("fresh.md"), "Columns by"))
+    told = " ".join(page("measured.md").split())
+    assert f"Of {sum(wins)} won columns {wins[0]} are won again, {wins[1]} are tied and none is lost" in told
+    assert f"of the {sum(tied)} tied ones {tied[0]} are won, {tied[2]} is lost" in told and not wins[2]
+    for sampler in SAMPLERS:
+        lost = [cell for row in rows(page("fresh.md"), f"## {sampler}\n") for cell in row[1:] if cell.endswith("l")]
+        assert all(cell.split()[-1].rstrip("l") in told for cell in lost)
 
 
 def test_what_is_told_of_the_advice_by_fid_is_what_its_page_has():
