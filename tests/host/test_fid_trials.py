@@ -39,7 +39,7 @@ def test_orbits_to_foretell_with_are_recorded_once(comfy, tmp_path, monkeypatch)
 def test_ours_of_the_second_round_are_learned_from_other_recordings_too(comfy, tmp_path, monkeypatch):
     """What is untried, each column's own objective; built-ins and what trials found stay as they are."""
     rates = {1: 1.0, 2: 2.0}
-    monkeypatch.setattr(fid, "learned", lambda stage, folder, seed, names: {
+    monkeypatch.setattr(fid, "learned", lambda stage, folder, names, seed: {
         name: schedules.schedule(top=14.6146, rate=rates[seed] + (name == "spectrum:euler")) for name in names})
     names = {4: ["karras", f"{ART}end:euler", f"{ART}spectrum:euler, tried, seed 0"], 6: [f"{ART}spectrum:euler"]}
     columns = {("euler", count): [fid.FidCell(fid.PLACE, "euler", count, name, (14.6, 1.0, 0.0)) for name in some]
