@@ -10,6 +10,7 @@ from .checks import check_denoised, check_nodes, check_noise, check_scale, check
 from .clock import STARTS_ALIKE
 from .exact import Denoiser, ask
 from .grids import power_grid
+from .record import flow_recording_grid
 from .stiffness import rms
 
 LEAST_ASKED = 0.01  # sigma down to which a reference goes: the rest is a straight line, on data of spread 1
@@ -76,6 +77,7 @@ def compare(
     solver: str | Solver = "euler",
     reference_nodes: int = 256,
     sigma_min: float | None = None,
+    share: bool = False,
 ) -> list[Row]:
     """Error of each grid at sigma = 0 against a fine Heun solution from the same noise; best first, NaN last.
 
@@ -85,8 +87,11 @@ def compare(
     sigma_min: the least sigma that the reference asks the model at, as the model's own; by default half the least one
         of the grids, a thousandth of the first or 0.01, whichever is least. Of data whose spread is not well above
         that pass a smaller one: from there to 0 the reference is a straight line.
+    share: whether sigma is a rectified flow's share of noise, as in `record_orbits`: its composition lies in shares
+        near 1, where a reference for added noise has hardly a node and may be worse than what it judges.
     Raises ValueError for no grid, one that does not fall to 0, grids that start at different sigmas, noise that is
-    not scaled by that, a sigma_min that is not below them, an unknown solver, or fewer than 8 reference_nodes.
+    not scaled by that, a sigma_min that is not below them, an unknown solver, fewer than 8 reference_nodes, or a
+    share of noise above 1.
     """
     noise = start_states(noise)
     run, reference_nodes = find_solver(solver), check_nodes(reference_nodes, "reference_nodes", 256)
@@ -103,7 +108,9 @@ def compare(
     check_scale(noise, top)
     smallest = min(float(sigmas[-2]) for sigmas in grids.values())
     least = min(0.5 * smallest, 1e-3 * top, LEAST_ASKED) if sigma_min is None else check_sigma_range(top, sigma_min)[1]
-    reference = heun(Counted(denoiser), noise, torch.from_numpy(power_grid(reference_nodes, top, least)))
+    fine = np.append(flow_recording_grid(top, least, reference_nodes), 0.0) if share else \
+        power_grid(reference_nodes, top, least)
+    reference = heun(Counted(denoiser), noise, torch.from_numpy(fine))
     rows = []
     for name, sigmas in grids.items():
         counted = Counted(denoiser)

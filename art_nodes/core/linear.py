@@ -87,7 +87,10 @@ def common_square(vectors: np.ndarray, kept: float = 1.0) -> float:
     fours = (gram.sum() ** 2 - 4 * rows + 2 * squares) / (count * (count - 2) * (count - 3))
     found = (pairs - 2 * triples + fours) / (count - 1)
     alike = total / vectors.shape[1]
-    return float(alike + max(found / total - alike, 0.0) / kept)
+    # Of S^2 a random subset keeps its share of the elements' own variances, and the square of it of their covariances.
+    spread = (vectors**2).sum(axis=0) / (count - 1)
+    own = max((count - 1) / (count + 1) * (spread**2).sum() / spread.sum(), alike) if kept < 1 else alike
+    return float(own + max(found / total - own, 0.0) / kept)
 
 
 def _classes(bank: OrbitBank) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

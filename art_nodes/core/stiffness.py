@@ -18,7 +18,7 @@ SIGNAL_TO_NOISE, OF_KNOWN_NOISE = 5.0, 3.0
 RELATIVE_FLOOR = 1e-14
 # Of ln|Q| below the lowest secant that stands out of the noise.
 MAX_EXTRAPOLATION = 0.3
-# d ln|Q| / d ln sigma where sigma is far above all data, D = x0 v / (v + sigma^2): |Q| falls no faster.
+# d ln|Q| / d ln sigma where sigma is far above all data, D = x0 sqrt(v / (v + sigma^2)): |Q| falls no faster.
 STEEPEST = -3.0
 
 

@@ -142,6 +142,22 @@ def test_the_reference_asks_no_smaller_sigma_than_the_model_has():
     assert min(asked) == pytest.approx(0.003)
 
 
+def test_a_reference_of_a_flow_has_its_nodes_where_the_composition_lies():
+    """Of a wide Gaussian, whose exact end is spread * noise, a reference for added noise is off by a third."""
+    spread, noise = 100.0, targets.noise((4, 8), 1.0, seed=6)
+
+    def flow(x, sigma):
+        added = (sigma / (1 - sigma)).reshape(-1, 1)
+        return torch.where(added.isinf(), 0.0, gaussian(spread**2)(x / (1 - sigma.reshape(-1, 1)), added.flatten()))
+
+    grid = {"any": torch.tensor([1.0, 0.9, 0.5, 0.0])}
+    off = [compare(flow, noise, grid, lambda _, x, __: spread * x, sigma_min=1e-3, share=share)[0].rms
+           / float((spread * noise).square().mean().sqrt()) for share in (True, False)]
+    assert off[0] < 0.01 and off[1] > 0.2
+    with pytest.raises(ValueError, match="sigma_max must be at most 1 for a rectified flow"):
+        compare(gaussian(), START, grids(), share=True)
+
+
 def test_noise_in_half_precision_is_sampled_in_single():
     """Else what is compared is rounding; the denoiser answers in the precision it is asked in."""
     def denoise(x, sigma):

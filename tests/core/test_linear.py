@@ -143,6 +143,13 @@ def test_pictures_of_one_direction_or_of_all_are_the_ends_of_the_scale():
     assert common_square(along[:, kept], 0.2) == pytest.approx(common_square(along), rel=0.02)
 
 
+def test_a_random_part_of_uneven_pictures_tells_of_all():
+    """Independent elements of which half do not vary at all: only covariances are rarer in a part."""
+    samples = np.random.default_rng(0).normal(size=(200, 1000)) * np.where(np.arange(1000) % 2, 2**0.5, 0.0)
+    assert common_square(samples) == pytest.approx(2.0, rel=0.1)
+    assert common_square(samples[:, :250], 0.25) == pytest.approx(2.0, rel=0.1)
+
+
 def test_of_large_samples_a_part_tells_the_spread(monkeypatch, bank):
     """A sixteenth of the elements tells of the same spread as all do; taken for all of them it tells of a third."""
     error = LinearError(bank, "end:euler")
