@@ -16,7 +16,8 @@ from .samplers import REPLAYS
 REFINED_STEPS = (3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30)
 DIFFERENCE = 1e-4  # of ln step length, for derivatives by central differences
 ROUNDS, ENOUGH = 80, 1e-6  # of BFGS; stop when a round gains less than this share
-SHORTEST, LONGEST = np.log(5e-3), np.log(8.0)  # of a step, as ln of its e-folds of sigma
+# Of a step, as ln of its e-folds of sigma: at the top of a flow's range, which ends at 1, they are few.
+SHORTEST, LONGEST = np.log(1e-3), np.log(8.0)
 LARGEST_MOVE = 0.5  # of any ln step length in one round
 SHARES = np.array([1.0, 0.5, 0.25, 0.1, 0.03, 0.01, 1e-3, 1e-4])  # of a move, all tried at once
 # A sampler that looks back carries its predictions on along the last step. After a tiny one it would carry on

@@ -72,10 +72,15 @@ class Spectrum:
 
 
 def root_of(gram: np.ndarray) -> np.ndarray:
-    """A matrix (N, R) of few columns that times its transpose is a Gram matrix (N, N), but for what is negligible."""
-    values, vectors = np.linalg.eigh(gram)
+    """A matrix (N, R) of few columns that times its transpose is a Gram matrix (N, N), but for what is negligible.
+
+    Beside a start state at a sigma of thousands, the first row, all of a faint band would be; so that is made smaller.
+    """
+    scale = np.ones(len(gram))
+    scale[0] = max(1.0, np.sqrt(max(gram[0, 0], 0.0) / max(gram.diagonal()[1:].max(), 1e-300)))
+    values, vectors = np.linalg.eigh(gram / np.outer(scale, scale))
     large = np.maximum(np.arange(len(values)) == len(values) - 1, values > NEGLIGIBLE * values[-1])
-    return vectors[:, large] * np.sqrt(np.maximum(values[large], 0.0))
+    return scale[:, None] * vectors[:, large] * np.sqrt(np.maximum(values[large], 0.0))
 
 
 @functools.lru_cache(maxsize=4)

@@ -254,12 +254,18 @@ def test_a_single_broken_number_of_the_noise_is_told(broken):
 @pytest.mark.parametrize("nodes", [8, 64])
 @pytest.mark.parametrize("low", [0.0003, 0.003, 0.1])
 def test_a_flow_is_recorded_evenly_in_the_noise_added(low, nodes):
-    """In units of the picture the grid is an ordinary one, but for its two ends."""
+    """In units of the picture the grid is an ordinary one, but for its two ends and one node right below pure noise."""
     grid = flow_recording_grid(1.0, low, nodes)
     assert (grid[0], grid[-1], len(grid)) == (1.0, low, nodes) and (np.diff(grid) < 0).all()
-    added = grid[1:-1] / (1 - grid[1:-1])
+    added = grid[2:-1] / (1 - grid[2:-1])
     assert np.ptp(np.diff(added ** (1 / 7))) < 1e-9
     assert nodes < 64 or np.abs(np.diff(grid)).max() < 0.07, "no wide gap, at pure noise least of all"
+
+
+def test_a_flow_that_starts_below_pure_noise_is_recorded_evenly_from_there():
+    grid = flow_recording_grid(0.99, 0.01, 16)
+    added = grid / (1 - grid)
+    assert np.ptp(np.diff(added ** (1 / 7))) < 1e-9 and added[0] == pytest.approx(99) and len(grid) == 16
 
 
 def test_a_share_of_noise_is_at_most_1():

@@ -105,6 +105,42 @@ def test_recordings_of_a_flow_are_those_of_added_noise(bank):
     np.testing.assert_allclose(bank.gram[:, -1, -1], fine.gram[:, -1, -1], rtol=0.03)
 
 
+def test_recordings_of_a_flow_hold_what_is_widest_in_a_large_picture():
+    """Its mean, which shows first of all, right below pure noise; control: without the node there ends are off."""
+    widest, start = 100.0, noise(1, 0).reshape(-1, 1)
+
+    def denoise(x, share):
+        column = share.reshape(-1, 1)
+        return (1 - column) * widest**2 * x / ((1 - column) ** 2 * widest**2 + column**2)
+
+    def off(nodes):
+        known = record_orbits(denoise, start, 1.0, LOW, sigmas=nodes, share=True)
+        return np.abs(known.ends / (widest * start.numpy()) - 1).max()
+
+    nodes = flow_recording_grid(1.0, LOW, 64)
+    assert off(nodes) < 0.004 and off(np.delete(nodes, 1)) > 0.03
+
+
+def test_many_steps_of_a_flow_may_be_short_ones(monkeypatch):
+    """In large pictures something happens right below pure noise; control: with a bound on them grids are worse."""
+    spreads = torch.logspace(2, -1, 13).repeat_interleave(torch.arange(13) ** 2 + 1)  # few wide directions, many narrow
+
+    def denoise(x, share):
+        column = share.reshape(-1, 1)
+        return (1 - column) * spreads**2 * x / ((1 - column) ** 2 * spreads**2 + column**2)
+
+    start = torch.randn(16, len(spreads), generator=torch.Generator().manual_seed(0))
+    error = SamplerError(record_orbits(denoise, start, 1.0, LOW, share=True), "end:dpmpp_2m")
+
+    def found():
+        grid = best_grid(error, 30)
+        return error(grid[None])[0], np.log(grid[0] / grid[1])
+
+    least, shortest = found()
+    monkeypatch.setattr("art_nodes.core.refine.SHORTEST", np.log(5e-3))
+    assert shortest < 0.004 and found()[0] > 1.2 * least
+
+
 def test_the_spectrum_of_a_flow_counts_what_each_step_leaves_of_the_picture():
     """Eq. (17) worked out on pictures: an error at a share s of noise is 1/(1 - s) times as large in the picture."""
     seen = [noise(6, 3)]

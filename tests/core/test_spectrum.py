@@ -188,6 +188,17 @@ def test_a_band_with_nothing_but_rounding_has_a_root_of_nothing(gram):
     np.testing.assert_array_equal(root_of(gram), np.zeros((3, 1)))
 
 
+@pytest.mark.parametrize("top", [14.6, 4519.0])
+def test_a_faint_band_keeps_its_root_beside_a_start_from_thousands(top):
+    """A ten-thousandth of the power of a picture in all."""
+    rng = np.random.default_rng(0)
+    rows = np.concatenate([top * rng.standard_normal((1, 64)), 1e-2 * rng.standard_normal((3, 64))])
+    gram = rows @ rows.T / 64
+    root = root_of(gram)
+    np.testing.assert_allclose((root @ root.T)[1:, 1:], gram[1:, 1:], rtol=1e-6, atol=1e-9)
+    np.testing.assert_allclose((root @ root.T)[0], gram[0], rtol=1e-6, atol=1e-6)
+
+
 def test_what_is_wanted_of_a_band_is_never_nothing(bank):
     """Of references without fine structure: a millionth of the mean power, so that logarithms stay finite."""
     spectrum, end = bank.aiming_at(torch.ones(1, 1, 64, 64)).spectrum, np.eye(len(bank.sigmas) + 1)[-1]
