@@ -105,7 +105,7 @@ class Place:
 
 
 PLACES = (*(Place(PHOTOS, dress) for dress in DRESSES), *(Place(DEMO, dress) for dress in DRESSES),
-          Place(GAUSSIAN, SDXL), Place(DIGITS, SDXL))
+          Place(GAUSSIAN, SDXL), Place(GAUSSIAN, FLOW), Place(DIGITS, SDXL))
 
 
 def carried_bank(source: Source, place: Place, seed: int, *, prepared: bool = True) -> OrbitBank:
