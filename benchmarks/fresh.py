@@ -6,7 +6,6 @@ first. Stops cleanly at Ctrl-C or SIGTERM; the same command goes on where it sto
 """
 
 import argparse
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -19,8 +18,8 @@ import torch
 from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import (
-    FOLDER,
     SECOND,
+    arguments_after,
     built_in,
     columns,
     deciding,
@@ -31,9 +30,8 @@ from benchmarks.matched import (
     trials,
     tried_cells,
 )
-from benchmarks.matched_cells import BATCH, MEASURED, PLACES, SAMPLERS, STEPS, FreshCell, processes
+from benchmarks.matched_cells import BATCH, PLACES, SAMPLERS, FreshCell, processes
 from benchmarks.matched_tables import Columns, Duel, duel, entries, mean_of
-from benchmarks.options import chosen, step_counts
 from benchmarks.pages import as_markdown, as_text, write_page
 
 PAGE = "fresh.md"
@@ -125,21 +123,11 @@ def write(both: Pairs, folder: Path, to_docs: bool = False) -> None:
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks fresh", description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
-    parser.add_argument("--samplers", default=",".join(SAMPLERS), help="of those of `matched`")
-    parser.add_argument("--places", default=",".join(place.name for place in MEASURED), help="of those of `matched`")
-    parser.add_argument("--steps", default=",".join(map(str, STEPS)))
-    parser.add_argument("--report", action="store_true", help="only report what is there")
-    parser.add_argument("--docs", action="store_true", help=f"also write docs/{PAGE}")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="that of `matched`")
-    args = parser.parse_args(argv)
+    args = arguments_after(parser, argv, SAMPLERS, PAGE)
     stop_cleanly()
     torch.set_num_threads(1)
-    names = chosen(parser, args.places, (place.name for place in PLACES))
-    places, samplers = [place for place in PLACES if place.name in names], chosen(parser, args.samplers, SAMPLERS)
-    steps = step_counts(parser, args.steps)
-    found = columns(built_in(product(places, samplers, steps))
-                    + tried_cells(trials(places, samplers, steps), args.folder))
+    asked = args.places, args.samplers, args.steps
+    found = columns(built_in(product(*asked)) + tried_cells(trials(*asked), args.folder))
     fresh = deciders(found, args.folder)
     if not fresh:
         sys.exit(f"nothing to measure again in {args.folder}; run `python -m benchmarks matched` with the same places, "

@@ -18,7 +18,7 @@ from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import command, this_machine
 from benchmarks.matched import FOLDER, built_in, missing, run
 from benchmarks.matched_cells import BATCH, DEMO, Cell, Place, processes
-from benchmarks.options import chosen
+from benchmarks.options import named
 from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.seed_tables import rows_of, summary, title
 from benchmarks.trial_cells import SEEDS, SIZE, Ground
@@ -61,8 +61,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    names = chosen(parser, args.places, (place.name for place in PLACES))
-    places = [place for place in PLACES if place.name in names]
+    places = named(parser, args.places, PLACES)
     with resumable():
         cells = [cell for place in places for seed in SEEDS for cell in ours(place, seed)]
         cells += built_in((place, sampler, steps) for place in places for sampler in SAMPLERS for steps in STEPS)

@@ -20,7 +20,7 @@ from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import FOLDER, built_in, missing, run
 from benchmarks.matched_cells import BATCH, PLACES, Cell, processes
-from benchmarks.options import chosen
+from benchmarks.options import named
 from benchmarks.pages import as_text
 
 USUAL = ("sdxl-cfg1", "digits-sdxl", "gaussian-sdxl")
@@ -63,8 +63,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    names = chosen(parser, args.places, (place.name for place in PLACES))
-    places = [place for place in PLACES if place.name in names]
+    places = named(parser, args.places, PLACES)
     with resumable():
         cells = [cell for cell in built_in((place, *column) for place in places for column in COLUMNS)
                  if cell.schedule in SCHEDULES]

@@ -43,7 +43,7 @@ from benchmarks.matched_cells import (
     processes,
     together,
 )
-from benchmarks.options import chosen, no_page_of_a_look, step_counts
+from benchmarks.options import chosen, named, no_page_of_a_look, step_counts
 from benchmarks.pages import copy_to_docs
 from benchmarks.trial_cells import SIZE, Trial, make_missing
 
@@ -224,12 +224,26 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     no_page_of_a_look(parser, args)
-    places = chosen(parser, args.places, (place.name for place in PLACES))
-    args.places = tuple(place for place in PLACES if place.name in places)
+    args.places = tuple(named(parser, args.places, PLACES))
     args.samplers = tuple(chosen(parser, args.samplers, SAMPLERS))
     args.steps = step_counts(parser, args.steps)
     if args.quick:
         args.places, args.samplers, args.steps = QUICK.values()
+    return args
+
+
+def arguments_after(parser: argparse.ArgumentParser, argv, samplers: Iterable[str], page: str) -> argparse.Namespace:
+    """Of a benchmark that goes on from what this one has measured: places, samplers and steps of its own columns."""
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
+    parser.add_argument("--samplers", default=",".join(samplers), help=f"of {', '.join(SAMPLERS)}")
+    parser.add_argument("--places", default=",".join(place.name for place in MEASURED), help="of those of `matched`")
+    parser.add_argument("--steps", default=",".join(map(str, STEPS)))
+    parser.add_argument("--report", action="store_true", help="only report what is there")
+    parser.add_argument("--docs", action="store_true", help=f"also write docs/{page}")
+    parser.add_argument("--folder", type=Path, default=FOLDER, help="that of `matched`")
+    args = parser.parse_args(argv)
+    args.places, args.samplers = named(parser, args.places, PLACES), chosen(parser, args.samplers, SAMPLERS)
+    args.steps = step_counts(parser, args.steps)
     return args
 
 

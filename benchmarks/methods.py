@@ -26,7 +26,7 @@ from benchmarks.machine import command, this_machine
 from benchmarks.matched import FOLDER, built_in, missing, run
 from benchmarks.matched_cells import BATCH, DEMO, Cell, Place, processes
 from benchmarks.matched_tables import Duel, Entry, mean_of
-from benchmarks.options import chosen
+from benchmarks.options import named
 from benchmarks.other_methods import LATER, by_gradient, dmn, gits, gradient_calls, oss, oss_calls
 from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.seed_tables import columns_of, rows_of, summary, title
@@ -180,8 +180,8 @@ def main(argv=None):
     args = parser.parse_args(argv)
     stop_cleanly()
     torch.set_num_threads(1)
-    wanted = chosen(parser, args.places, (place.name for place in PLACES))
-    places, names = [place for place in PLACES if place.name in wanted], ",".join(wanted)
+    places = named(parser, args.places, PLACES)
+    names = ",".join(place.name for place in places)
     asked = [(place, sampler, steps) for place in places for sampler in SAMPLERS for steps in STEPS]
     with resumable():
         found = [Found(place, method, sampler, steps, seed) for place in places for seed in SEEDS

@@ -12,6 +12,13 @@ def chosen(parser: argparse.ArgumentParser, asked: str, known: Iterable[str], se
     return [name for name in known if name in names]
 
 
+def named(parser: argparse.ArgumentParser, asked: str, known: Iterable, separator: str = ",") -> list:
+    """As `chosen`, of things that have a `name`."""
+    known = list(known)
+    names = chosen(parser, asked, (one.name for one in known), separator)
+    return [one for one in known if one.name in names]
+
+
 def step_counts(parser: argparse.ArgumentParser, asked: str) -> tuple[int, ...]:
     """The whole numbers that an option asks for, separated by commas; anything else ends the program with a word."""
     try:

@@ -11,7 +11,7 @@ import torch
 from art_nodes.core.scores import total
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import BATCH, HELD_OUT, MEASURED, Place, Stage
-from benchmarks.options import chosen
+from benchmarks.options import named
 from benchmarks.pages import as_text
 
 STEPS, FINEST = (160, 640), 1280
@@ -37,8 +37,7 @@ def main(argv=None):
     args = parser.parse_args(argv)
     torch.set_num_threads(1)
     rows = [["place", *(f"{steps} steps" for steps in STEPS), f"{OTHER}, {FINEST}", "measured by"]]
-    names = chosen(parser, args.places, (place.name for place in MEASURED))
-    for place in (place for place in MEASURED if place.name in names):
+    for place in named(parser, args.places, MEASURED):
         found = (f"{one:.6f}" for one in drift(place))
         rows.append([place.title, *found, f"{place.reference_steps} steps"])
         print("  ".join(rows[-1]), flush=True)

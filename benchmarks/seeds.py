@@ -6,7 +6,6 @@ cleanly at Ctrl-C or SIGTERM; the same command goes on where it stopped.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -18,10 +17,9 @@ import torch
 from art_nodes.core.scores import total
 from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import this_machine
-from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, columns, missing, run, trials
-from benchmarks.matched_cells import ART, BATCH, MEASURED, NODES, PLACES, SAMPLERS, STEPS, TRIED, Cell, own, processes
+from benchmarks.matched import BATCHES, BUDGET, SECOND, arguments_after, built_in, columns, missing, run, trials
+from benchmarks.matched_cells import ART, BATCH, NODES, PLACES, TRIED, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
-from benchmarks.options import chosen, step_counts
 from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import SEEDS, SIZE, Trial, make_missing
 
@@ -118,25 +116,17 @@ def write(cells: Sequence[Cell], folder: Path, to_docs: bool = False) -> None:
 
 def main(argv=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks seeds", description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes of one thread each")
-    parser.add_argument("--samplers", default=",".join(CHECKED), help=f"of {', '.join(SAMPLERS)}")
-    parser.add_argument("--places", default=",".join(place.name for place in MEASURED), help="of those of `matched`")
-    parser.add_argument("--steps", default=",".join(map(str, STEPS)))
-    parser.add_argument("--report", action="store_true", help="only report what is there")
-    parser.add_argument("--docs", action="store_true", help=f"also write docs/{PAGE}")
-    parser.add_argument("--folder", type=Path, default=FOLDER, help="that of `matched`")
-    args = parser.parse_args(argv)
+    args = arguments_after(parser, argv, CHECKED, PAGE)
     stop_cleanly()
     torch.set_num_threads(1)
-    names = chosen(parser, args.places, (place.name for place in PLACES))
-    places, samplers = [place for place in PLACES if place.name in names], chosen(parser, args.samplers, SAMPLERS)
-    steps = step_counts(parser, args.steps)
-    cells = built_in(product(places, samplers, steps))
+    asked = args.places, args.samplers, args.steps
+    cells = built_in(product(*asked))
     for (place, sampler, count), column in columns(cells).items():
         if sum(len(cell.load(args.folder)) >= SECOND * BATCH for cell in column) < 2:
             sys.exit(f"{place.title}, {sampler}, {count} steps: no built-in schedule to compare with in {args.folder}; "
                      "run `python -m benchmarks matched` with the same places, samplers, steps and folder first")
-    jobs = [replace(job, seed=seed) for place in places for seed in SEEDS for job in trials([place], samplers, steps)]
+    jobs = [replace(job, seed=seed) for place in args.places for seed in SEEDS
+            for job in trials([place], args.samplers, args.steps)]
     with resumable():
         if not args.report:
             make_missing(jobs, args.folder, args.workers,

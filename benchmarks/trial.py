@@ -17,7 +17,7 @@ from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.guidance import PLACES as GUIDED
 from benchmarks.matched import built_in, columns, race
 from benchmarks.matched_cells import PLACES, SAMPLERS, Cell, processes
-from benchmarks.options import chosen, step_counts
+from benchmarks.options import chosen, named, step_counts
 from benchmarks.trial_cells import SEEDS, Job, make_missing
 
 FOLDER = Path("build/trial")
@@ -41,8 +41,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     known = tuple(dict.fromkeys((*PLACES, *GUIDED)))
-    places = chosen(parser, args.places, (place.name for place in known))
-    args.places = tuple(place for place in known if place.name in places)
+    args.places = tuple(named(parser, args.places, known))
     args.samplers = tuple(chosen(parser, args.samplers, SAMPLERS))
     args.steps = step_counts(parser, args.steps)
     return args
