@@ -22,7 +22,7 @@ from art_nodes.core.scores import ratio_interval, total
 from art_nodes.core.stiffness import rms
 from benchmarks import bundled_report as report
 from benchmarks.bundled_places import PLACES, SOURCES, Place, Source, built_in, carried_bank
-from benchmarks.carry_over import GROWTH
+from benchmarks.carry_over import GROWTH, carried_objective
 from benchmarks.chunks import say
 from benchmarks.machine import this_machine
 from benchmarks.matched import UNCULLED
@@ -42,19 +42,19 @@ PIECES = 64  # at which a clock's J is taken
 Grids = dict[tuple[str, int], dict[str, np.ndarray]]  # (sampler, steps) -> schedule -> sigmas
 
 
-def learned(bank: OrbitBank, seed: int, growth: float | None) -> dict[str, Schedule]:
-    """A schedule for each sampler; growth as for `with_grids`."""
-    clock = learn_schedule(bank, TrainConfig(seed=seed))
+def learned(bank: OrbitBank, seed: int, carried: bool) -> dict[str, Schedule]:
+    """A schedule for each sampler, as bundled ones are learned if it is `carried`."""
+    clock, growth = learn_schedule(bank, TrainConfig(seed=seed)), GROWTH if carried else None
+    names = {sampler: carried_objective(name, carried and bank.share) for sampler, name in OBJECTIVES.items()}
     return {sampler: clock if name == "euler" else with_grids(clock, bank, name, STEPS, growth=growth)
-            for sampler, name in OBJECTIVES.items()}
+            for sampler, name in names.items()}
 
 
 def our_grids(place: Place, sources: Sequence[Source]) -> Grids:
     """Ours at a place, one schedule from each source; the place's own among them."""
     grids: Grids = {(sampler, steps): {} for sampler in SOLVERS for steps in STEPS}
     for source in sources:
-        growth = None if source == place.source else GROWTH
-        for sampler, schedule in learned(carried_bank(source, place, 0), 0, growth).items():
+        for sampler, schedule in learned(carried_bank(source, place, 0), 0, source != place.source).items():
             for steps in STEPS:
                 grids[sampler, steps][source.name] = schedule.sigmas(steps).double().numpy()
     return grids

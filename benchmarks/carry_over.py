@@ -170,12 +170,21 @@ def carried_bank(denoiser: Denoiser, latents: Latents, seed: int = 0, orbits: in
 
 def objectives(latents: Latents) -> dict[str, str]:
     """What is learned for a family, by the objective whose file it goes to."""
-    learned = {name: name for name in OBJECTIVES}
+    learned = {name: carried_objective(name, latents.share) for name in OBJECTIVES}
     if latents.high > TRAINED_UP_TO * latents.data_std and not latents.share:
         # Above the trained range nothing changes, so a step there costs nothing and descent leaves some behind; the
         # best grid of nodes does not.
         learned[DEFAULT] = "residual:euler"
     return learned
+
+
+def carried_objective(name: str, share: bool) -> str:
+    """What is learned in place of an objective for a model that is another than the one recorded.
+
+    How far errors shrink on their way from a flow's pure noise differs from model to model; what steps leave does not.
+    """
+    kind, _, sampler = name.partition(":")
+    return f"residual:{sampler}" if share and kind == "end" else name
 
 
 def learn_family(bank: OrbitBank, latents: Latents, seed: int = 0) -> dict[str, Schedule]:

@@ -36,7 +36,7 @@ FOR_ALL = ("euler", "end:euler", "end:dpmpp_2m")  # what every sampler is tried 
 AIMED = " at pictures"  # after an objective that aims at the spectrum of training pictures
 ART = "ART "  # before the objective
 TRIED = ", tried"  # after the objective of a grid that a trial found
-DEMO = "demo"
+DEMO, GARMENTS = "demo", "garments"  # the same network, as one of benchmarks/other_models.py
 HELD_OUT = 100_000  # seed of the first chunk of noise; training takes 0 and up
 FRESH = 200_000  # the same of noise that no change of ours was ever judged on
 BATCH, ORBITS, NODES = 32, 20, 64
@@ -52,7 +52,7 @@ EXACT = ("digits", "gaussian", "labelled-digits", "labelled-garments")
 class Place:
     """A model to compare on: a dress of the demo model at a cfg, or of one of benchmarks/other_models.py."""
 
-    dress: str  # "SDXL" or "EDM"
+    dress: str  # "SDXL" or "EDM", of other models "flow" as well
     cfg: float = 1.0
     model: str = DEMO
 
@@ -78,6 +78,8 @@ class Place:
         """Of what decides its samples beside their noise and sigmas."""
         if self.model == DEMO:
             return networks_hash()
+        if self.model == GARMENTS:
+            return f"{self.model}-{networks_hash()}"
         return f"{self.model}-{'exact' if self.model in EXACT else photo_hash()}"
 
     @property
@@ -90,6 +92,8 @@ DEMO_PLACES = (Place("SDXL", 1.0), Place("SDXL", 3.0), Place("EDM", 1.0), Place(
 PLACES = (*DEMO_PLACES, *(Place(dress, model=model) for model in ("photos", "digits", "gaussian")
                           for dress in ("SDXL", "EDM")))
 MEASURED = tuple(place for place in PLACES if place != Place("EDM", model="photos"))  # where nothing else is asked for
+FLOWS = (Place("flow", model=GARMENTS), Place("flow", 3.0, GARMENTS), Place("flow", model="photos"),
+         Place("flow", model="gaussian"))
 
 
 @dataclass(frozen=True)
@@ -198,9 +202,11 @@ class Stage:
         )
         from benchmarks.other_models import OTHERS, build_other
 
-        dress = next(name for name in DRESSES if name.startswith(place.dress))
         self.place, other = place, OTHERS.get(place.model)
-        self.model = build_other(place.model, dress) if other else build_model(dress, network)
+        if other:
+            self.model = build_other(place.model, place.dress)
+        else:
+            self.model = build_model(next(name for name in DRESSES if name.startswith(place.dress)), network)
         [[labels, _]] = class_conditioning(ALL_CLASSES, batch)
         labels = labels.repeat(many, 1, 1)
         self.positive, self.negative = [[labels, {"pooled_output": labels[:, 0]}]], class_conditioning(NO_CLASS)

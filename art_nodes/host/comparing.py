@@ -26,13 +26,15 @@ from .comparing_results import Cell, Measured, comparison_record, end_errors, fi
 from .comparing_samplers import check_sampler, count_calls, sample
 from .comparing_sheet import check_vae, no_pictures, try_sheet
 from .comparing_text import cost_text, counted, table_text
-from .recording import batch_seed, describe_model, empty_like, flat, gaussian
+from .recording import batch_seed, describe_model, empty_like, flat, gaussian, is_share, recording_nodes
 
 # Tried with 100 model calls on the demo model as EDM, as SDXL and under a flow's noise levels: this pair ends within
-# 0.1 % of the solution (RMS, of that of the latent) on all three. uni_pc, ipndm and deis on karras are about as good,
+# 0.1 % of the solution (RMS, of that of the latent). uni_pc, ipndm and deis on karras are about as good,
 # and so is exponential; heun and dpm_2 are ten times as far off (EDM), and simple and normal on the noise table of
 # SDXL eight to thirty times, with any sampler: they leave too much to the last steps.
 REFERENCE_SAMPLER, REFERENCE_SCHEDULER = "dpmpp_2m", "karras"
+# Of a flow karras' first step leaps over shares of noise where a large picture's composition lies.
+FLOW_REFERENCE = "the nodes of a recording"
 FINER = 4  # the reference has at least so many times the steps of any schedule
 LEAST_REFERENCE_STEPS = 20
 SHOWN = 2  # noises on the contact sheet
@@ -106,7 +108,7 @@ def compare(model, positive, negative, latent_image: dict, cfg: float, seed: int
     measured = measure(model, positive, negative, latent_image, plan, cfg=cfg, seed=seed, seeds=seeds,
                        shown=SHOWN if vae is not None else 0, tell=tell)
     setting = {"sampler": plan.sampler_name, "cfg": cfg, "seed": seed, "seeds": seeds,
-               "reference": f"{REFERENCE_SAMPLER} on {REFERENCE_SCHEDULER}", "reference_steps": plan.reference_steps,
+               "reference": f"{REFERENCE_SAMPLER} on {reference_name(model)}", "reference_steps": plan.reference_steps,
                "model": describe_model(model)}
     pictures, flaws = (no_pictures(), []) if vae is None else try_sheet(measured, vae)
     table = table_text(measured, setting, [*plan.warnings, *start_warnings(model, plan), *flaws])
@@ -158,7 +160,14 @@ def check_reference_steps(reference_steps: int, largest: int) -> None:
 
 def reference_grid(sampling, steps: int) -> torch.Tensor:
     """(steps + 1,) sigmas of the reference."""
+    if is_share(sampling):
+        return torch.from_numpy(np.append(recording_nodes(sampling, steps), 0.0)).float()
     return comfy.samplers.calculate_sigmas(sampling, REFERENCE_SCHEDULER, steps).float().cpu()
+
+
+def reference_name(model) -> str:
+    """What the reference's sigmas are, in words."""
+    return FLOW_REFERENCE if is_share(model.get_model_object("model_sampling")) else REFERENCE_SCHEDULER
 
 
 def start_warnings(model, plan: Plan) -> list[str]:

@@ -174,7 +174,9 @@ def recording_nodes(sampling, nodes: int) -> np.ndarray:
     table = noise_table(sampling)
     if table is not None:
         return table_nodes(table, nodes)
-    return (flow_recording_grid if is_share(sampling) else recording_grid)(high, low, nodes)
+    if is_share(sampling):  # some shifts make it 1 and a rounding
+        return flow_recording_grid(min(high, 1.0), low, nodes)
+    return recording_grid(high, low, nodes)
 
 
 def is_share(sampling) -> bool:
@@ -279,8 +281,8 @@ def describe_model(model) -> dict:
         "latent_format": type(model.get_model_object("latent_format")).__name__,
         "dtype": str(model.model_dtype()).removeprefix("torch."),
     }
-    if getattr(sampling, "shift", None) is not None:
-        known["shift"] = float(sampling.shift)
+    known |= {name: float(getattr(sampling, name)) for name in ("shift", "multiplier")
+              if getattr(sampling, name, None) is not None}
     return known
 
 

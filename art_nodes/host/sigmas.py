@@ -185,7 +185,12 @@ def mismatches(schedule: Schedule, model: dict) -> list[str]:
     elif schedule.sigma_max > LARGER * model["sigma_max"]:
         found.append(f"the schedule starts at sigma {schedule.sigma_max:g}, the model at {model['sigma_max']:g}: what "
                      "is above that is cut off, of its grids too; learn a schedule on this model")
-    for key, what in (("model", "model family"), ("model_sampling", "noise levels and prediction"), ("shift", "shift")):
+    kinds = {"model": "model family", "model_sampling": "noise levels and prediction"}
+    if "CONST" in str(model.get("model_sampling")):  # a shift moves the host's schedules only, and no prediction
+        kinds["multiplier"] = "multiplier"
+    else:
+        kinds["shift"] = "shift"
+    for key, what in kinds.items():
         learned = schedule.provenance.get(key)
         if learned is not None and not _same(learned, model.get(key)):
             found.append(f"the schedule was learned on {what} {str(learned)[:MOST_TEXT]}, this model has "

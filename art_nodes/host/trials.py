@@ -18,7 +18,7 @@ from ..core.spectrum import bands_of, weigh_frequencies
 from ..core.trial import Tried, ends_error, try_grids
 from .comparing_grids import find_entries
 from .comparing_samplers import count_calls, sample
-from .host_schedules import NODES
+from .host_schedules import NODES, starts_at
 from .recording import batch_seed, batch_sizes, empty_like, first_samples, flat, gaussian, true_cfg
 
 OURS = "ART"
@@ -169,7 +169,7 @@ def candidates(model, bank: OrbitBank, schedule: Schedule, objective: str, steps
     # Some start below the model's range, or repeat a sigma.
     found = {name: np.append(top, grid[1:].double().numpy()) for name, grid in found.items()
              if grid is not None and len(grid) == steps + 1 and (grid.diff() < 0).all()
-             and np.isclose(grid[0], top, rtol=1e-3)}
+             and starts_at(grid, top)}
     foretold = {name: float(error(grid[None])[0]) for name, grid in found.items()}
     linear = linear_readings(bank, ours, objective, on_each)
     return ours | linear | {name: found[name] for name in sorted(found, key=foretold.get)}, len(ours)
