@@ -30,7 +30,7 @@ from benchmarks.matched import (
     trials,
     tried_cells,
 )
-from benchmarks.matched_cells import BATCH, PLACES, SAMPLERS, FreshCell, processes
+from benchmarks.matched_cells import BATCH, KNOWN, SAMPLERS, FreshCell, processes
 from benchmarks.matched_tables import Columns, Duel, duel, entries, mean_of
 from benchmarks.pages import as_markdown, as_text, write_page
 
@@ -98,7 +98,7 @@ def table(both: Pairs, sampler: str) -> list[list[str]]:
 def write(both: Pairs, folder: Path, to_docs: bool = False) -> None:
     """Print the tables, and write the page."""
     samplers = [name for name in SAMPLERS if any(name == sampler for _, sampler, _ in both)]
-    places = [place.name for place in PLACES if any(place == where for where, _, _ in both)]
+    places = [place.name for place in KNOWN if any(place == where for where, _, _ in both)]
     grown = np.log([after.ratio / before.ratio for before, after in both.values()])
     told = (f"Ratios on fresh noise are {np.exp(grown.mean()):.3f} times those before in the geometric mean,"
             f" {np.exp(np.median(grown)):.3f} in the median.")

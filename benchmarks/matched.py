@@ -28,6 +28,7 @@ from benchmarks.matched_cells import (
     ART,
     BATCH,
     FOR_ALL,
+    KNOWN,
     MEASURED,
     PLACES,
     SAMPLERS,
@@ -212,7 +213,7 @@ def _arguments(argv) -> argparse.Namespace:
                         help="processes of one thread each; one on a GPU, with ART_HOST_GPU=1")
     parser.add_argument("--samplers", default=",".join(SAMPLERS), help="deterministic samplers, separated by commas")
     parser.add_argument("--places", default=",".join(place.name for place in MEASURED),
-                        help=f"of {', '.join(place.name for place in PLACES)}")
+                        help=f"of {', '.join(place.name for place in KNOWN)}")
     parser.add_argument("--steps", default=",".join(map(str, STEPS)))
     parser.add_argument("--quick", action="store_true",
                         help="for a look: two samplers at 6 steps, one place, 96 noises")
@@ -224,7 +225,7 @@ def _arguments(argv) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     args = parser.parse_args(argv)
     no_page_of_a_look(parser, args)
-    args.places = tuple(named(parser, args.places, PLACES))
+    args.places = tuple(named(parser, args.places, KNOWN))
     args.samplers = tuple(chosen(parser, args.samplers, SAMPLERS))
     args.steps = step_counts(parser, args.steps)
     if args.quick:
@@ -242,7 +243,7 @@ def arguments_after(parser: argparse.ArgumentParser, argv, samplers: Iterable[st
     parser.add_argument("--docs", action="store_true", help=f"also write docs/{page}")
     parser.add_argument("--folder", type=Path, default=FOLDER, help="that of `matched`")
     args = parser.parse_args(argv)
-    args.places, args.samplers = named(parser, args.places, PLACES), chosen(parser, args.samplers, SAMPLERS)
+    args.places, args.samplers = named(parser, args.places, KNOWN), chosen(parser, args.samplers, SAMPLERS)
     args.steps = step_counts(parser, args.steps)
     return args
 

@@ -94,6 +94,7 @@ PLACES = (*DEMO_PLACES, *(Place(dress, model=model) for model in ("photos", "dig
 MEASURED = tuple(place for place in PLACES if place != Place("EDM", model="photos"))  # where nothing else is asked for
 FLOWS = (Place("flow", model=GARMENTS), Place("flow", 3.0, GARMENTS), Place("flow", model="photos"),
          Place("flow", model="gaussian"))
+KNOWN = (*PLACES, *FLOWS)  # what can be asked for
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from art_nodes.core.scores import FEW
 from benchmarks.machine import command, this_machine
 from benchmarks.matched_budgets import budget_table
-from benchmarks.matched_cells import ART, BATCH, FINER, MEASURED, PLACES, REFERENCE_STEPS, SAMPLERS, STEPS, TRIED, Place
+from benchmarks.matched_cells import ART, BATCH, FINER, KNOWN, MEASURED, REFERENCE_STEPS, SAMPLERS, STEPS, TRIED, Place
 from benchmarks.matched_tables import (
     OF_MEDIANS,
     Columns,
@@ -41,7 +41,7 @@ def _command(found: Entries, page: str) -> str:
 
 def _asked(places: Collection[Place]) -> str:
     return "" if set(places) == set(MEASURED) else " --places " + ",".join(
-        place.name for place in PLACES if place in places)
+        place.name for place in KNOWN if place in places)
 
 
 def markdown(found: Entries, trial: str, rounds: Sequence[int], page: str = PAGE) -> str:

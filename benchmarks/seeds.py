@@ -18,7 +18,7 @@ from art_nodes.core.scores import total
 from benchmarks.chunks import resumable, say, stop_cleanly
 from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, SECOND, arguments_after, built_in, columns, missing, run, trials
-from benchmarks.matched_cells import ART, BATCH, NODES, PLACES, TRIED, Cell, own, processes
+from benchmarks.matched_cells import ART, BATCH, KNOWN, NODES, TRIED, Cell, own, processes
 from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
 from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import SEEDS, SIZE, Trial, make_missing
@@ -93,7 +93,7 @@ def write(cells: Sequence[Cell], folder: Path, to_docs: bool = False) -> None:
     """Print the tables, and write the page."""
     found = measured(cells, folder)
     samplers = list(dict.fromkeys(sampler for _, sampler, _ in found))
-    places = [place.name for place in PLACES if any(place == where for where, _, _ in found)]
+    places = [place.name for place in KNOWN if any(place == where for where, _, _ in found)]
     parts = ["# What trials found, for three seeds",
              f"{this_machine()}; `python -m benchmarks seeds --places {','.join(places)} --samplers"
              f" {','.join(samplers)} --docs`, after `matched` for the same",

@@ -155,7 +155,13 @@ def test_what_is_told_of_fresh_noise_is_that_of_its_page():
     wins, tied, _ = ([int(cell) for cell in row[1:]] for row in rows(page("fresh.md"), "Columns by"))
     told = " ".join(page("measured.md").split())
     assert f"Of {sum(wins)} won columns {wins[0]} are won again, {wins[1]} are tied and none is lost" in told
-    assert f"of the {sum(tied)} tied ones {tied[0]} are won, {tied[2]} is lost" in told and not wins[2]
+    assert f"of the {sum(tied)} tied ones {tied[0]} are won, {tied[2]} are lost" in told and not wins[2]
+    for guided, words in ((False, "{} won, {} tied and {} lost of 144, where they were {}, {} and {}"),
+                          (True, "{}, {} and {} of 96, where they were {}, {} and {}")):
+        cells = [cell.split(" → ") for sampler in SAMPLERS for place, *row in rows(page("fresh.md"), f"## {sampler}\n")
+                 for cell in row if ("cfg 3" in place) == guided]
+        counts = [sum(cell[noise].endswith(verdict) for cell in cells) for noise in (1, 0) for verdict in "wtl"]
+        assert words.format(*counts) in told
     for sampler in SAMPLERS:
         lost = [cell for row in rows(page("fresh.md"), f"## {sampler}\n") for cell in row[1:] if cell.endswith("l")]
         assert all(cell.split()[-1].rstrip("l") in told for cell in lost)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from .arrival import Arrival, added_noise
+from .arrival import MOST_ADDED, Arrival, added_noise
 from .bank import OrbitBank
 from .checks import is_number
 from .orbits import Orbits
@@ -269,7 +269,7 @@ def growth_of(bank: OrbitBank) -> float:
     slope = ((1 - sigmas * bank.share) * nodes - Orbits(bank.sigmas).state(bank.sigmas)) / sigmas  # F at the nodes
     change, size = squares(np.diff(nodes, axis=0), bank.gram), squares(slope, bank.gram)
     folds = -np.diff(np.log(noise))
-    told = folds > 0  # near a share of 1 all noise counts as the same
+    told = noise[:-1] < (MOST_ADDED if bank.share else np.inf)  # near a share of 1 all noise counts as the same
     if bank.rounding is not None:
         noisy = bank.rounding[1:]
         clear, size = _stand_out(size, noisy / bank.sigmas**2)

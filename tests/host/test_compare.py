@@ -154,6 +154,8 @@ def test_other_parametrisations(comparing, inputs):
         compared = compare(comparing, (model, *inputs[1:]), schedules="simple, karras")
         assert all(np.isfinite(cell.rms) and cell.rms > 0 for cell in compared.measured.cells)
         assert words in compared.table
+        name = "the nodes of a recording" if model is flow else "karras"
+        assert f"dpmpp_2m on {name}" in compared.table
 
 
 # What may and what may not win

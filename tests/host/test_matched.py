@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from art_nodes.core.exact import gaussian
 from art_nodes.demo.unet import CLASSES
 from benchmarks import (
     first_calls,
@@ -17,9 +18,10 @@ from benchmarks import (
     matched_tables,
     pages,
 )
+from benchmarks.carry_over import as_flow
 from benchmarks.chunks import save_whole
 from benchmarks.comfy import inprocess
-from benchmarks.matched_cells import ART, BATCH, DEMO, FID_BATCH, PLACES, Cell, Stage, Worker
+from benchmarks.matched_cells import ART, BATCH, DEMO, FID_BATCH, FLOWS, PLACES, Cell, Place, Stage, Worker
 
 pytestmark = pytest.mark.host
 SDXL = PLACES[0]
@@ -157,21 +159,21 @@ def denoiser_of(place, batch: int):
     from benchmarks.other_models import OTHERS
 
     denoise = OTHERS[place.model].make("cpu")
-    if not OTHERS[place.model].by_class:
-        return denoise
-    weights = torch.eye(10)[torch.arange(batch) % 10]
-    none = torch.zeros_like(weights)
-    return lambda x, sigma: torch.lerp(denoise(x, sigma, none), denoise(x, sigma, weights), place.cfg)
+    if OTHERS[place.model].by_class:
+        weights = torch.eye(10)[torch.arange(batch) % 10]
+        none, told = torch.zeros_like(weights), denoise
+        denoise = lambda x, sigma: torch.lerp(told(x, sigma, none), told(x, sigma, weights), place.cfg)  # noqa: E731
+    return as_flow(denoise) if place.dress == "flow" else denoise
 
 
-@pytest.mark.parametrize("place", [*PLACES[4:], *LABELLED], ids=lambda place: place.name)
+@pytest.mark.parametrize("place", [*PLACES[4:], *FLOWS, *LABELLED], ids=lambda place: place.name)
 def test_the_host_samples_the_denoiser_itself(comfy, place):
     """What the host's Euler makes of another model is Euler by hand on its denoiser; entries of SDXL's table."""
     stage = Stage(place)
     levels = stage.sampling.sigmas.double().numpy()
     grid = np.append(levels[[-1, -200, -400, -700]], 0.0)
     noise = torch.randn(stage.latent["samples"].shape, generator=torch.Generator().manual_seed(5))
-    denoise, x = denoiser_of(place, len(noise)), noise * np.hypot(1, grid[0])
+    denoise, x = denoiser_of(place, len(noise)), noise * (1.0 if place.dress == "flow" else np.hypot(1, grid[0]))
     with torch.no_grad():
         for here, there in zip(grid[:-1], grid[1:], strict=True):
             clean = denoise(x, torch.full((len(x),), float(here)))
@@ -180,10 +182,33 @@ def test_the_host_samples_the_denoiser_itself(comfy, place):
     torch.testing.assert_close(end, x, rtol=TOLERANCE / 10, atol=TOLERANCE / 10)
 
 
+def test_the_reference_of_a_flow_sees_what_is_widest_in_a_large_picture(comfy, monkeypatch):
+    """Exact to half a percent where one direction spreads by 60; control: the host's karras leaves much more."""
+    import comfy.samplers
+
+    from art_nodes.host.comparing import REFERENCE_SAMPLER, reference_grid
+    from benchmarks import other_models
+
+    variance = torch.ones(1, 28, 28)
+    variance[0, 0, 0] = 60.0**2
+    wide = other_models.Other((1, 28, 28), lambda _device: gaussian(variance))
+    monkeypatch.setitem(other_models.OTHERS, "gaussian", wide)
+    monkeypatch.setattr("benchmarks.carry_over.TRAINED_UP_TO", 1e4)  # exact at all noise levels
+    stage = Stage(Place("flow", model="gaussian"), batch=4)
+
+    def off(sigmas):
+        end = stage.end(REFERENCE_SAMPLER, sigmas.tolist(), 5)
+        truth = torch.randn(end.shape, generator=torch.Generator().manual_seed(5)) * variance.sqrt()
+        return ((end - truth).norm() / truth.norm()).item()
+
+    assert off(reference_grid(stage.sampling, 100)) < 0.01
+    assert off(comfy.samplers.calculate_sigmas(stage.sampling, "karras", 100)) > 0.1
+
+
 def test_places_never_share_their_samples():
     marks = [place.mark for place in PLACES]
     assert len({place.name for place in PLACES}) == len(PLACES) and len(set(marks)) == 4
-    every = {*PLACES, *guidance.PLACES}
+    every = {*PLACES, *FLOWS, *guidance.PLACES}
     assert len({place.name for place in every}) == len({place.title for place in every}) == len(every)
 
 

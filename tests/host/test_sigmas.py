@@ -186,20 +186,22 @@ def test_without_a_model_it_says_what_it_is_for(read):
     assert "no MODEL is connected: it is for models that start at sigma 80." in reading.text and not reading.warnings
 
 
-def test_another_shift_is_warned_about(read, models, caplog):
+def test_of_a_flow_another_multiplier_is_warned_about_and_another_shift_is_not(read, models, caplog):
+    """A shift moves the host's own schedules; what the model is told of a sigma the multiplier decides."""
     from comfy_extras.nodes_model_advanced import ModelSamplingSD3
 
     flow = ModelSamplingSD3().patch(models[workflows.SDXL], 3.0)[0]
     learned = {**MODEL, "model_sampling": "ModelSamplingDiscreteFlow + CONST", "shift": 8.0}
     caplog.clear()  # of what the host warned while it was imported
     with caplog.at_level(logging.WARNING):
-        read("s", 4, 1.0, schedules.schedule(top=1.0, **learned), flow)
-    assert "learned on shift 8.0, this model has 3.0" in caplog.text
+        read("s", 4, 1.0, schedules.schedule(top=1.0, **learned, multiplier=1.0), flow)
+    assert "learned on multiplier 1.0, this model has 1000.0" in caplog.text
     assert len(caplog.records) == 1
-    caplog.clear()
-    with caplog.at_level(logging.WARNING):
-        read("s", 4, 1.0, schedules.schedule(top=1.0, **{**learned, "shift": 3.0}), flow)
-    assert not caplog.records
+    for known in ({}, {"multiplier": 1000.0}):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            read("s", 4, 1.0, schedules.schedule(top=1.0, **learned, **known), flow)
+        assert not caplog.records
 
 
 def test_the_fingerprint_follows_the_file(library, tmp_path):

@@ -125,6 +125,16 @@ def test_flows_are_recorded_where_pictures_take_shape(comfy, recording, kind):
     assert (nodes > 0.9).sum() > 20, "a rectified flow composes a picture at shares of noise from 0.9 to 1"
 
 
+def test_a_flow_whose_shift_makes_its_sigma_1_and_a_rounding_is_recorded_from_1(comfy, recording):
+    import comfy.model_sampling
+
+    flow = type("Flow", (comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST), {})()
+    flow.set_parameters(shift=2.14)
+    assert float(flow.sigma_max) > 1, "the host's float32 leaves this shift above 1"
+    nodes = recording.recording_nodes(flow, 64)
+    assert nodes[0] == 1.0 and len(nodes) == 64 and (np.diff(nodes) < 0).all()
+
+
 def test_zero_terminal_snr(training, demo):
     """sigma_max 4518; the table has wide gaps at its top."""
     from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete

@@ -153,6 +153,21 @@ def test_the_hosts_schedules_are_candidates_and_ours_come_first(inputs, recorded
         assert len(grid) == STEPS + 1 and (np.diff(grid) < 0).all() and (grid[0], grid[-1]) == (bank.sigma_max, 0.0)
 
 
+def test_a_flows_tables_are_candidates_though_they_start_a_little_below_pure_noise(inputs):
+    """As other nodes take them, from the model's own sigma_max; control: those of other ranges are none."""
+    from comfy_extras.nodes_model_advanced import ModelSamplingSD3
+
+    from art_nodes.host.recording import record
+    from art_nodes.host.trials import candidates
+
+    flow = (ModelSamplingSD3().patch(inputs[workflows.SDXL][0], 3.0)[0], *inputs[workflows.SDXL][1:])
+    with torch.inference_mode():
+        bank = record(*flow, cfg=1.0, seed=SEED, orbits=2, nodes=16)
+    found, _ = candidates(flow[0], bank, optimal_schedule(bank), "end:euler", STEPS)
+    assert {"OptimalSteps FLUX", "OptimalSteps Chroma"} <= found.keys() and not {"AYS SDXL", "GITS"} & found.keys()
+    assert found["OptimalSteps FLUX"][0] == bank.sigma_max == 1.0
+
+
 @pytest.mark.parametrize(("objective", "steps", "smooth"), [("end:heun", 12, True), ("detail:euler", 6, False)])
 def test_objectives_of_ends_are_read_in_several_ways(recorded, monkeypatch, objective, steps, smooth):
     """The schedule's own grid first, all of one kind, no two alike; smooth ones only where that leaves less freedom."""
