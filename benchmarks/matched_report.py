@@ -59,15 +59,21 @@ def markdown(found: Entries, trial: str, rounds: Sequence[int], page: str = PAGE
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+FLOWS_ARE = (", flow those of a rectified flow with shift 3; garments: the demo model as one. Fine solutions of flows"
+             " step where recordings do and not on karras")
+
+
 def _head(found: Entries, trial: str, rounds: Sequence[int], page: str) -> list[str]:
     """What was done, and what the words mean."""
     noises = sorted({len(entry.errors) for column in found.values() for entry in column})
     names = dict.fromkeys(place.title for place, _, _ in found)
+    flows = FLOWS_ARE if any(place.dress == "flow" for place, _, _ in found) else ""
     return ["# Against every built-in schedule, at matched model calls",
             f"{this_machine()}; {_command(found, page)}",
             f"In ComfyUI, with its own samplers and schedulers, measured at: {'; '.join(names)}. With a cfg: the demo"
             " model; photos: the photo model (docs/photo-model.md); digits and gaussian: exact denoisers of"
-            " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise levels."
+            " scikit-learn's digits under a kernel and of a 28x28 Gaussian field. SDXL and EDM are the noise"
+            f" levels{flows}."
             f" {AS_TAKEN} With UniPC ComfyUI's KSampler drops the last sigma above 0 of a scheduler; *whole* is it"
             " as BasicScheduler gives it.",
             "End error: distance, in units of the data's deviation, to a fine solution from the same noise, of"
