@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from ..core import OrbitBank, Schedule, grid_cost
-from ..core.objectives import SamplerError, split_objective
+from ..core.objectives import NOISY, SamplerError, split_objective
 from ..core.trial import Tried
 from .comparing_grids import ALL, find_entries
 
@@ -72,6 +72,20 @@ def mask_lines(model, latent_image: dict) -> list[str]:
     shown = ("; to show this model what to paint over, connect InpaintModelConditioning's positive and negative, with "
              "noise_mask off") if getattr(model.model, "concat_keys", ()) else ""
     return [f"the mask of latent_image was left out: learned as if the whole picture were painted{shown}"]
+
+
+def flow_lines(bank: OrbitBank, objective: str) -> list[str]:
+    """What an objective leaves out of a rectified flow, if it is for one and leaves something out."""
+    kind, sampler = split_objective(objective)
+    if not bank.share:
+        return []
+    if sampler in NOISY:
+        return [f"with a flow model ComfyUI steps otherwise with {sampler} than {objective} knows: compare before you "
+                "keep it"]
+    if kind in ("euler", "residual"):
+        return [f"of a flow model {objective} counts errors of the first steps for less than they are in the picture: "
+                f"end:{sampler} does not"]
+    return []
 
 
 def model_line(known: dict) -> str:

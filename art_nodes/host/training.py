@@ -32,6 +32,7 @@ from .report import (
     bank_lines,
     comparison_lines,
     fitting_lines,
+    flow_lines,
     guidance_lines,
     host_grids,
     learning_lines,
@@ -137,6 +138,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     lines = [
         *bank_lines(bank, recording_seconds), *guidance_lines(bank, cfg),
         *prompts_lines(positive, orbits, batch_size(latent_image)), *mask_lines(model, latent_image),
+        *flow_lines(bank, objective),
         *learning_lines(schedule, costs, bank, learning_seconds),
         *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds),
         *(comparison_lines(bank, sigmas, grids, steps, objective) if compared else [NOT_COMPARED]),

@@ -57,6 +57,17 @@ def test_grids_of_the_host_are_those_that_its_ksampler_takes(comfy, report):
         np.testing.assert_array_equal(entry.grid(6).double().numpy(), grid)
 
 
+@pytest.mark.parametrize(("objective", "words"), [
+    ("euler", "end:euler does not"), ("residual:dpmpp_2m", "end:dpmpp_2m does not"),
+    ("spectrum:dpmpp_2m_sde", "steps otherwise with dpmpp_2m_sde"), ("end:heun", ""), ("spectrum:euler", "")])
+def test_what_an_objective_leaves_out_of_a_flow_is_said(report, objective, words):
+    """Of a flow only."""
+    grid = np.geomspace(1.0, 0.01, 8)
+    flow, added = (OrbitBank(grid, np.ones((2, 8)), share=share) for share in (True, False))
+    assert report.flow_lines(added, objective) == [] and bool(words) == bool(report.flow_lines(flow, objective))
+    assert all(words in line for line in report.flow_lines(flow, objective))
+
+
 @pytest.mark.parametrize("steps", [1, 2, 10, 50])
 def test_comparison_ranks_by_cost(report, steps):
     bank = OrbitBank(np.geomspace(14.6146, 0.0292, 64), np.ones((1, 64)))  # constant |Q|: even steps are the best
