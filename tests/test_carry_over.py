@@ -116,10 +116,14 @@ def test_a_family_from_recording_to_file(family, tmp_path, monkeypatch):
     assert sorted(Schedule.load(tmp_path / f"{family}.safetensors").grids) == [4]
 
 
-def test_a_range_far_above_the_trained_one_gets_the_best_grid_of_nodes():
-    chosen = {name: carry_over.objectives(latents)["end:euler"] for name, latents in FAMILIES.items()}
-    assert {name for name, objective in chosen.items() if objective != "end:euler"} == {"svd"}
-    assert chosen["svd"] == "residual:euler"
+def test_a_range_far_above_the_trained_one_and_flows_get_the_grids_of_what_eulers_steps_leave():
+    chosen = {name: carry_over.objectives(latents) for name, latents in FAMILIES.items()}
+    assert {name for name, objectives in chosen.items() if objectives["end:euler"] != "end:euler"} == {
+        "svd", "sd3", "flux", "flow"}
+    assert all(objectives["end:dpmpp_2m"] == "end:dpmpp_2m" for objectives in chosen.values())
+    for name in ("svd", "flux"):
+        bundled = Schedule.load(carry_over.FOLDER / f"{name}.safetensors")
+        assert chosen[name]["end:euler"] == bundled.provenance["objective"] == "residual:euler"
 
 
 def _with_few(schedule, bank, objective, growth):

@@ -167,6 +167,27 @@ def test_what_is_told_of_fresh_noise_is_that_of_its_page():
         assert all(cell.split()[-1].rstrip("l") in told for cell in lost)
 
 
+def test_what_is_told_of_flows_and_of_carried_schedules_is_that_of_their_pages():
+    readme, measured = (" ".join(text.split()) for text in ((ROOT / "README.md").read_text(), page("measured.md")))
+    euler, dpmpp = rows(page("results-flow.md"), "## Who wins")
+    assert "{} won, {} tied and {} lost with Euler ({:.2f}), and {}, {} and {} with DPM++ 2M ({:.2f})".format(
+        *euler[2:5], float(euler[5]), *dpmpp[2:5], float(dpmpp[5])) in readme
+    places = [[cell.split(";") for cell in row] for _, *row in rows(page("results-flow.md"), "## Place by place")]
+    for word, row in zip(("Euler", "DPM++ 2M"), places, strict=True):
+        wins, ratios = [counts.split(",")[0] for counts, _ in row], [ratio.strip() for _, ratio in row]
+        assert f"{word} wins {wins[0]}, {wins[1]} and {wins[2]}" in measured and f"({', '.join(ratios)})" in measured
+    carried = {row[0]: row for row in rows(page("bundled.md"), "| sampler | learned") if row[1].startswith("photo")}
+    assert "in {} of 18 cells with Euler and lose {} (mean ratio {:.2f}), with Heun {} and {} ({:.2f}), with DPM++ " \
+           "2M {} and {} ({:.2f})".format(*(value for sampler in MAIN for value in (
+               carried[sampler][2], carried[sampler][4], float(carried[sampler][5])))) in readme
+    flows = [cell for sampler in MAIN for where, learned, *cells in rows(page("bundled.md"), f"### {sampler}\n")
+             if where.endswith("flow") and learned == "photographs" for cell in cells]
+    highs = [float(cell.split("–")[1].rstrip(")")) for cell in flows]
+    lows = [float(cell.split("(")[1].split("–")[0]) for cell in flows]
+    assert len(flows) == 18 and sum(low > 1 for low in lows) == 17 and min(highs) <= 1
+    assert "As rectified flows they won one comparison of 18" in readme
+
+
 def test_what_is_told_of_the_advice_by_fid_is_what_its_page_has():
     tables = {sampler: {name: [float(cell) for cell in cells if cell] for name, *cells in
                         rows(page("fid.md"), f"### {sampler}, 280 samples")} for sampler in ("euler", "dpmpp_2m")}
