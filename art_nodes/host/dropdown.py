@@ -15,7 +15,7 @@ import torch
 from ..core import Schedule
 from .families import cautions
 from .families_reading import choose_schedule, sampling_facts
-from .recording import sampling_name
+from .recording import noise_settings, sampling_name
 from .sigmas import mismatches
 
 NAME = "art"
@@ -58,10 +58,8 @@ def art_scheduler(model_sampling, steps: int) -> torch.Tensor:
 
 def _known(sampling, schedule: Schedule) -> dict:
     """What describe_model would tell, as far as noise levels do; of the model itself nothing is known to differ."""
-    known = {"model": schedule.provenance.get("model"), "model_sampling": sampling_name(sampling),
-             "sigma_max": float(sampling.sigma_max)}
-    shift = getattr(sampling, "shift", None)
-    return known if shift is None else {**known, "shift": float(shift)}
+    return {"model": schedule.provenance.get("model"), "model_sampling": sampling_name(sampling),
+            "sigma_max": float(sampling.sigma_max), **noise_settings(sampling)}
 
 
 @functools.lru_cache(maxsize=256)

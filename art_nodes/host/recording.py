@@ -281,9 +281,13 @@ def describe_model(model) -> dict:
         "latent_format": type(model.get_model_object("latent_format")).__name__,
         "dtype": str(model.model_dtype()).removeprefix("torch."),
     }
-    known |= {name: float(getattr(sampling, name)) for name in ("shift", "multiplier")
-              if getattr(sampling, name, None) is not None}
-    return known
+    return known | noise_settings(sampling)
+
+
+def noise_settings(sampling) -> dict[str, float]:
+    """What decides a flow's noise levels and what the network is told of them, as far as a model_sampling has it."""
+    return {name: float(getattr(sampling, name)) for name in ("shift", "multiplier")
+            if getattr(sampling, name, None) is not None}
 
 
 def sampling_name(sampling) -> str:

@@ -180,20 +180,23 @@ def test_a_distilled_model_is_warned_about(dropdown, model, caplog):
     assert "distilled to 50 noise levels" in caplog.text
 
 
-def test_another_shift_is_warned_about(dropdown, comfy, tmp_path, caplog):
+def test_of_a_flow_another_multiplier_is_warned_about_and_another_shift_is_not(dropdown, comfy, tmp_path, caplog):
     import comfy.model_base as base
 
-    learned = {"family": "flow", "model": "SD3", "model_sampling": "ModelSamplingDiscreteFlow + CONST", "shift": 3.0}
+    learned = {"family": "flow", "model": "SD3", "model_sampling": "ModelSamplingDiscreteFlow + CONST", "shift": 3.0,
+               "multiplier": 1000.0}
     schedules.schedule(top=1.0, **learned).save(tmp_path / "bundled" / "flow.safetensors")
 
-    def read(shift):
+    def read(**settings):
         caplog.clear()
-        settings = types.SimpleNamespace(sampling_settings={"shift": shift})
+        told = types.SimpleNamespace(sampling_settings=settings)
         with caplog.at_level(logging.WARNING):
-            return dropdown.art_scheduler(base.model_sampling(settings, base.ModelType.FLOW), 6)
+            return dropdown.art_scheduler(base.model_sampling(told, base.ModelType.FLOW), 6)
 
-    assert torch.equal(read(3.0), schedules.schedule(top=1.0).sigmas(6)) and not caplog.records
-    assert len(read(8.0)) == 7 and "learned on shift 3.0, this model has 8.0" in caplog.text
+    for shift in (3.0, 8.0):
+        assert torch.equal(read(shift=shift), schedules.schedule(top=1.0).sigmas(6)) and not caplog.records
+    assert len(read(shift=3.0, multiplier=1.0)) == 7
+    assert "learned on multiplier 1000.0, this model has 1.0" in caplog.text
 
 
 @pytest.fixture(params=["others first", "ours first"])
