@@ -26,33 +26,33 @@ def save_whole(path: Path, **arrays) -> None:
 
 
 class Processes:
-    """work(job), by `workers` processes that each began with start(*arguments), for as long as the `with` lasts.
+    """Jobs done by `workers` processes, each by a function of its own that make(*arguments) gave it, within a `with`.
 
-    They begin with the first job, so that several rounds of work wait for start once. With one worker it all happens
+    They begin with the first job, so that several rounds of work wait for `make` once. With one worker it all happens
     in this process. Leaving by an exception ends them at once.
     """
 
-    def __init__(self, work: Callable, start: Callable, arguments: tuple, workers: int):
-        self.work, self.start, self.arguments, self.workers = work, start, arguments, workers
-        self.pool, self.begun = None, False
+    def __init__(self, make: Callable[..., Callable], arguments: tuple, workers: int):
+        self.make, self.arguments, self.workers = make, arguments, workers
+        self.pool, self.work = None, None
 
     def __enter__(self):
         return self
 
     def __call__(self, jobs: Sequence) -> Iterator:
-        """work(job) for all jobs, in any order."""
-        if jobs and not self.begun:
+        """What is made of all jobs, in any order."""
+        if jobs and self.work is None:
             self._begin()
         return self.pool.imap_unordered(self.work, jobs) if self.pool else map(self.work, jobs)
 
     def _begin(self) -> None:
-        self.begun = True
         if self.workers == 1:
             torch.set_num_threads(1)
-            self.start(*self.arguments)
+            self.work = self.make(*self.arguments)
         else:  # two processes of one thread beat one of two threads: the network is small
             os.environ.setdefault("OMP_NUM_THREADS", "1")  # for numpy's algebra too, which torch does not tell
-            self.pool = multiprocessing.get_context("spawn").Pool(self.workers, _begin, (self.start, self.arguments))
+            self.pool = multiprocessing.get_context("spawn").Pool(self.workers, _begin, (self.make, self.arguments))
+            self.work = _do
 
     def __exit__(self, error, *_):
         if self.pool is None:
@@ -64,17 +64,25 @@ class Processes:
         self.pool.join()
 
 
-def in_processes(work: Callable, jobs: Sequence, start: Callable, arguments: tuple, workers: int) -> Iterator:
-    """work(job) for all jobs, in any order, by `Processes` of their own; leaving the loop ends these."""
-    with Processes(work, start, arguments, workers) as each:
+def in_processes(make: Callable[..., Callable], arguments: tuple, jobs: Sequence, workers: int) -> Iterator:
+    """What is made of all jobs, in any order, by `Processes` of their own; leaving the loop ends these."""
+    with Processes(make, arguments, workers) as each:
         yield from each(jobs)
 
 
-def _begin(start: Callable, arguments: tuple) -> None:
+_work: Callable | None = None  # of this process, where it is one of a pool
+
+
+def _begin(make: Callable[..., Callable], arguments: tuple) -> None:
+    global _work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the first one ends the others
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # not its default, which would leave half a file
     torch.set_num_threads(1)
-    start(*arguments)
+    _work = make(*arguments)
+
+
+def _do(job):
+    return _work(job)
 
 
 def stop_cleanly() -> None:

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -357,18 +357,10 @@ class Worker:
         return found
 
 
-_worker: Worker | None = None  # of this process
-
-
-def _start(root: Path) -> None:
-    global _worker
-    _worker = Worker(root)
-
-
-def _work(job: Job) -> tuple[Job, float]:
-    return _worker.compute(job)
+def _computing(root: Path) -> Callable[[Job], tuple[Job, float]]:
+    return Worker(root).compute
 
 
 def processes(root: Path, workers: int) -> Processes:
     """That compute and save jobs; each is given back with the seconds it took."""
-    return Processes(_work, _start, (root,), workers)
+    return Processes(_computing, (root,), workers)

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -226,20 +226,12 @@ def fastest_network(setting: Setting):
     return compiled, f"compiled, within {gap:.0e} of eager"
 
 
-_worker: Worker | None = None  # of this process
-
-
-def _start(setting: Setting) -> None:
-    global _worker
+def _computing(setting: Setting) -> Callable[[Job], tuple[Job, float]]:
     network, word = fastest_network(setting)
     print(f"worker {os.getpid()}: {word}", flush=True)
-    _worker = Worker(setting, network, classifier.load_classifier().to(setting.device).features)
-
-
-def _work(job: Job) -> tuple[Job, float]:
-    return _worker.compute(job)
+    return Worker(setting, network, classifier.load_classifier().to(setting.device).features).compute
 
 
 def compute(jobs: Sequence[Job], setting: Setting, workers: int) -> Iterator[tuple[Job, float]]:
     """Compute the jobs with `workers` processes of one thread each; yields each when it is saved."""
-    return in_processes(_work, jobs, _start, (setting,), workers)
+    return in_processes(_computing, (setting,), jobs, workers)

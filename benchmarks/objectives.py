@@ -121,16 +121,8 @@ class Judge:
         return part
 
 
-_judge: Judge | None = None  # of this process
-
-
-def _start(folder: Path, noises: int) -> None:
-    global _judge
-    _judge = Judge(folder, noises)
-
-
-def _compute(part: Part) -> Part:
-    return _judge.compute(part)
+def _computing(folder: Path, noises: int) -> Callable[[Part], Part]:
+    return Judge(folder, noises).compute
 
 
 def parts(samplers: Sequence[str], noises: int = NOISES) -> list[Part]:
@@ -260,7 +252,7 @@ def main(argv=None):
     todo = [] if args.report else [part for part in parts(args.samplers, args.noises)
                                    if not part.path(args.folder).exists()]
     with resumable():
-        for done, part in enumerate(in_processes(_compute, todo, _start, (args.folder, args.noises), args.workers)):
+        for done, part in enumerate(in_processes(_computing, (args.folder, args.noises), todo, args.workers)):
             print(f"{done + 1}/{len(todo)}  {part.sampler}, {part.steps} steps", flush=True)
     bank = OrbitBank.merge(TARGET.record(seed) for seed in range(RECORDINGS))
     ranks = {sampler: rank_table(bank, sampler, args.folder, args.noises) for sampler in args.samplers}

@@ -12,10 +12,10 @@ def chosen(parser: argparse.ArgumentParser, asked: str, known: Iterable[str], se
     return [name for name in known if name in names]
 
 
-def named(parser: argparse.ArgumentParser, asked: str, known: Iterable, separator: str = ",") -> list:
+def named(parser: argparse.ArgumentParser, asked: str, known: Iterable) -> list:
     """As `chosen`, of things that have a `name`."""
     known = list(known)
-    names = chosen(parser, asked, (one.name for one in known), separator)
+    names = chosen(parser, asked, (one.name for one in known))
     return [one for one in known if one.name in names]
 
 

@@ -4,6 +4,7 @@ A trial at a place has a recording of its own: batches of two orbits, each of an
 as much as two of a user's single pictures. Noise is that of no held-out sample.
 """
 
+import functools
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -147,7 +148,6 @@ class Ground:
         return found
 
 
-_root: Path
 _network = None  # the demo model's, compiled; of this process, as what follows
 _grounds: dict[tuple, Ground] = {}
 
@@ -161,17 +161,18 @@ def ground(place: Place, seed: int, batches: int = BATCHES, classes: tuple[str, 
     return _grounds[key]
 
 
-def _start(root: Path, compiled: bool) -> None:
-    global _root, _network
-    _root, _network = root, None
+def _finding(root: Path, compiled: bool) -> Callable:
+    global _network
+    _network = None
     if compiled:
         _network, word = fastest_network(Setting(root, 250, 1, batch=SIZE))
         print(f"trials: {word}", flush=True)
+    return functools.partial(_find, root)
 
 
 @torch.no_grad()
-def _work(job):
-    path, found = job.path(_root), job.find()
+def _find(root: Path, job):
+    path, found = job.path(root), job.find()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, json.dumps(found).encode())
     return job
@@ -180,7 +181,7 @@ def _work(job):
 def compute(jobs: Sequence, root: Path, workers: int) -> Iterator:
     """Save at its `path(root)` what `find()` of each job gives, with `workers` processes; yields each when saved."""
     many = len(jobs) >= COMPILED_FROM * workers and any(job.place.model == DEMO for job in jobs)
-    return in_processes(_work, jobs, _start, (root, many and not on_gpu()), workers)
+    return in_processes(_finding, (root, many and not on_gpu()), jobs, workers)
 
 
 def make_missing(jobs: Sequence, root: Path, workers: int, title: Callable[[object], str]) -> None:

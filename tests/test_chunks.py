@@ -14,18 +14,19 @@ NAME = "work_of_test_chunks"
 SOURCE = '''
 import os
 
-said = None
+times = 0
 
 
-def start(word):
-    global said
-    said = (word, os.getpid(), (said or (0, 0, 0))[2] + 1)
+def make(word):
+    global times
+    times += 1
 
+    def work(job):
+        if job < 0:
+            raise ValueError("a job that fails")
+        return job, (word, os.getpid(), times)
 
-def work(job):
-    if job < 0:
-        raise ValueError("a job that fails")
-    return job, said
+    return work
 '''
 
 
@@ -41,8 +42,8 @@ def module(tmp_path, monkeypatch):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_rounds_of_work_start_their_processes_once(module, workers):
     """And not at all without work."""
-    with Processes(module.work, module.start, ("word",), workers) as each:
-        assert list(each([])) == [] and not each.begun
+    with Processes(module.make, ("word",), workers) as each:
+        assert list(each([])) == [] and each.work is None
         found = [*each([1, 2, 3]), *each([4, 5])]
     assert sorted(job for job, _ in found) == [1, 2, 3, 4, 5]
     assert {said[0] for _, said in found} == {"word"} and {said[2] for _, said in found} == {1}
@@ -52,13 +53,13 @@ def test_rounds_of_work_start_their_processes_once(module, workers):
 
 def test_a_job_that_fails_ends_them(module):
     with pytest.raises(ValueError, match="a job that fails"), \
-            Processes(module.work, module.start, ("word",), 2) as each:
+            Processes(module.make, ("word",), 2) as each:
         list(each([1, -1, 2]))
     assert not multiprocessing.active_children()
 
 
 def test_leaving_the_loop_ends_them(module):
-    jobs = in_processes(module.work, range(50), module.start, ("word",), 2)
+    jobs = in_processes(module.make, ("word",), range(50), 2)
     next(jobs)
     assert len(multiprocessing.active_children()) == 2
     jobs.close()

@@ -208,8 +208,8 @@ def run(setting, monkeypatch):
 
     def go(cells, fail_after=None, setting=setting):
         fake, lines = Recording(fail_after), []
-        monkeypatch.setattr(mnist_cells, "_start", lambda *_, **__: monkeypatch.setattr(
-            mnist_cells, "_worker", Worker(setting, fake.network, fake.features)))
+        monkeypatch.setattr(mnist_cells, "_computing",
+                            lambda _: Worker(setting, fake.network, fake.features).compute)
         return mnist_style.run(cells, setting, 1, lines.append), fake, lines
 
     return go
