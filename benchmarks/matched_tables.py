@@ -171,11 +171,14 @@ def by_place(found: Entries) -> list[list[str]]:
 def advice(found: Entries) -> list[list[str]]:
     """For each sampler the schedule of ours with the least mean ratio, and how often it loses.
 
-    Not the one that loses least often: on few noises nothing does.
+    Not the one that loses least often: on few noises nothing does. Nor one that has fewer noises than ours in some
+    column: its rivals are others.
     """
-    rows = {}
+    rows, partly = {}, {(sampler, entry.schedule) for (_, sampler, _), column in found.items() for entry in column
+                        if len(entry.errors) < max(len(one.errors) for one in column if one.schedule.startswith(ART))}
     for sampler, schedule, _, _, loses, mean, *_ in summary(found)[1:]:
-        rows.setdefault(sampler, []).append((float(mean), int(loses), schedule.removeprefix(ART)))
+        if (sampler, schedule) not in partly:
+            rows.setdefault(sampler, []).append((float(mean), int(loses), schedule.removeprefix(ART)))
     best = {sampler: min(which) for sampler, which in rows.items()}
     return [["sampler", "objective", "cells lost", "mean ratio"],
             *([sampler, name, str(loses), f"{mean:.3f}"] for sampler, (mean, loses, name) in best.items())]
