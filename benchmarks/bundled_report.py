@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from art_nodes.core import Schedule
-from art_nodes.core.scores import ratio_interval, total
+from art_nodes.core.scores import total
 from benchmarks import ays, published
 from benchmarks.bundle_demo import FOLDER as SCHEDULES
 from benchmarks.carry_over import field_variances
+from benchmarks.duels import Duel, mean_of
 from benchmarks.latents import FAMILIES
 from benchmarks.machine import this_machine
 from benchmarks.pages import as_markdown, as_text
@@ -32,10 +33,13 @@ def strongest(column: Mapping[str, np.ndarray]) -> str:
 
 def ratio(column: Mapping[str, np.ndarray], name: str) -> str:
     """Ours over the strongest built-in with the 95 % interval of the ratio; in ** where the interval lies below 1."""
-    rival = strongest(column)
-    low, high = ratio_interval(column[name], column[rival])
-    text = f"{total(column[name]) / total(column[rival]):.2f} ({low:.2f}–{high:.2f})"
-    return f"**{text}**" if high < 1 else text
+    one = against_strongest(column, name)
+    return f"**{one.text}**" if one.verdict == "wins" else one.text
+
+
+def against_strongest(column: Mapping[str, np.ndarray], name: str) -> Duel:
+    """Ours against the strongest built-in."""
+    return Duel.of(strongest(column), column[name], column[strongest(column)])
 
 
 def error_table(results: Results, sampler: str) -> list[list[str]]:
@@ -60,21 +64,20 @@ def tally(results: Results) -> list[list[str]]:
     samplers = dict.fromkeys(sampler for result in results.values() for sampler, _ in _columns(result))
     for sampler in samplers:
         for word in ("itself", "photographs, elsewhere", "any other model"):
-            verdicts, ratios, to_own = [], [], []
+            duels, to_own = [], []
             for place, result in results.items():
                 for (name, _), column in _columns(result).items():
                     own = next(source for source in column if place.startswith(source + ","))
                     chosen = {"itself": [own], "photographs, elsewhere": {"photographs"} - {own},
                               "any other model": [s for s in column if s != own and not s.startswith(HOST)]}[word]
                     for source in chosen if name == sampler else ():
-                        low, high = ratio_interval(column[source], column[strongest(column)])
-                        verdicts.append("wins" if high < 1 else "loses" if low > 1 else "tied")
-                        ratios.append(total(column[source]) / total(column[strongest(column)]))
+                        duels.append(against_strongest(column, source))
                         to_own.append(total(column[source]) / total(column[own]))
-            if ratios:
+            if duels:
+                verdicts, ratios = [one.verdict for one in duels], [one.ratio for one in duels]
                 rows.append([sampler, word, *(str(verdicts.count(each)) for each in ("wins", "tied", "loses")),
-                             f"{np.exp(np.mean(np.log(ratios))):.3f}", f"{max(ratios):.3f}",
-                             f"{np.exp(np.mean(np.log(to_own))):.3f}"])
+                             f"{mean_of(ratios):.3f}", f"{max(ratios):.3f}",
+                             f"{mean_of(to_own):.3f}"])
     return rows
 
 

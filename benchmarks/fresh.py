@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.chunks import resumable, say, stop_cleanly
+from benchmarks.duels import Duel, mean_of
 from benchmarks.machine import this_machine
 from benchmarks.matched import (
     SECOND,
@@ -31,7 +32,7 @@ from benchmarks.matched import (
     tried_cells,
 )
 from benchmarks.matched_cells import BATCH, KNOWN, SAMPLERS, FreshCell, processes
-from benchmarks.matched_tables import Columns, Duel, duel, entries, mean_of
+from benchmarks.matched_tables import Columns, duel, entries
 from benchmarks.pages import as_markdown, as_text, write_page
 
 PAGE = "fresh.md"

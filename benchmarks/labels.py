@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from art_nodes.core.scores import ratio_interval, total
 from art_nodes.demo.unet import CLASSES
 from benchmarks.chunks import resumable, say, stop_cleanly
+from benchmarks.duels import Duel
 from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, FOLDER, SECOND, built_in, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, DEMO_PLACES, SAMPLERS, TRIED, Cell, Place, processes
@@ -65,10 +65,8 @@ def rows_of(jobs: Sequence[tuple[Trial, Trial]], folder: Path) -> list[list[str]
         entry = Entry(cell_of(job, folder).schedule, mine)
         won = duel([*rivals(job.place, job.sampler, job.steps, folder), entry], entry.schedule)
         whole = cell_of(replace(job, classes=CLASSES), folder).load(folder)[:NOISES]
-        low, high = ratio_interval(mine, whole)
         rows.append([job.sampler, job.place.title, str(job.steps), str(job.seed),
-                     f"{won.ratio:.2f} ({won.low:.2f}–{won.high:.2f})", won.rival, won.verdict,
-                     f"{total(mine) / total(whole):.2f} ({low:.2f}–{high:.2f})"])
+                     won.text, won.rival, won.verdict, Duel.of("all labels", mine, whole).text])
     return rows
 
 

@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from art_nodes.core.scores import ratio_interval, total
+from art_nodes.core.scores import total
+from benchmarks.duels import Duel
 from benchmarks.matched_cells import ART, SAMPLERS, STEPS, Place
-from benchmarks.matched_tables import Duel, Entries
+from benchmarks.matched_tables import Entries
 
 BUDGETS = STEPS  # model calls a picture
 
@@ -51,13 +52,7 @@ def budget_table(found: Entries, place: Place) -> list[list[str]]:
     for calls in BUDGETS:
         ours, hosts = (best_within(found, place, calls, whose) for whose in (True, False))
         if ours and hosts:
-            one = against(ours, hosts)
+            one = Duel.of(hosts.schedule, ours.errors, hosts.errors)
             rows.append([str(calls), str(ours), f"{total(ours.errors):.4f}", str(hosts), f"{total(hosts.errors):.4f}",
-                         f"{one.ratio:.2f} ({one.low:.2f}–{one.high:.2f}), {one.verdict}"])
+                         f"{one.text}, {one.verdict}"])
     return rows
-
-
-def against(ours: Pair, hosts: Pair) -> Duel:
-    """The ratio of two pairs on the same noises, and its interval."""
-    low, high = ratio_interval(ours.errors, hosts.errors)
-    return Duel(hosts.schedule, float(total(ours.errors) / total(hosts.errors)), low, high)

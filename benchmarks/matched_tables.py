@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from art_nodes.core.scores import ratio_interval, total
+from art_nodes.core.scores import total
+from benchmarks.duels import Duel, mean_of
 from benchmarks.matched_cells import ART, BATCH, TRIED, Cell, Place, own
 
 Columns = Mapping[tuple[Place, str, int], Sequence[Cell]]
@@ -30,21 +31,6 @@ class Entry:
     def median(self) -> float:
         """Over all noises."""
         return float(np.median(self.errors))
-
-
-@dataclass(frozen=True)
-class Duel:
-    """Ours against the strongest built-in of a column; ratio of RMS or median errors and its 95 % interval."""
-
-    rival: str
-    ratio: float
-    low: float
-    high: float
-
-    @property
-    def verdict(self) -> str:
-        """By the interval."""
-        return "wins" if self.high < 1 else "loses" if self.low > 1 else "tied"
 
 
 Entries = Mapping[tuple[Place, str, int], Sequence[Entry]]
@@ -74,8 +60,7 @@ def duel(found: Sequence[Entry], ours: str, of: Callable = total) -> Duel | None
     rival = min(rivals, key=lambda name: of(rivals[name]))
     if not np.isfinite(mine).all():
         return Duel(rival, np.inf, np.inf, np.inf)
-    low, high = ratio_interval(mine, rivals[rival], of)
-    return Duel(rival, float(of(mine) / of(rivals[rival])), low, high)
+    return Duel.of(rival, mine, rivals[rival], of)
 
 
 def measured(columns: Columns, folder: Path, rounds: Sequence[int] = ()) -> Entries:
@@ -119,8 +104,7 @@ def duel_table(found: Entries, place: Place, sampler: str) -> list[list[str]]:
             duels = [duel(column, name, of) for column in here.values()]
             if any(duels):
                 rows.append([f"{name} / strongest, {word}",
-                             *(f"{d.ratio:.2f} ({d.low:.2f}–{d.high:.2f}) {d.rival}, {d.verdict}" if d else ""
-                               for d in duels)])
+                             *(f"{d.text} {d.rival}, {d.verdict}" if d else "" for d in duels)])
     return rows
 
 
@@ -136,11 +120,6 @@ def tally(found: Entries, ours: str, sampler: str, of: Callable = total, at: Pla
              if name == sampler and at in (None, place)]
     duels = [one for one in duels if one]
     return {word: sum(d.verdict == word for d in duels) for word in ("wins", "tied", "loses")}, [d.ratio for d in duels]
-
-
-def mean_of(ratios: Sequence[float]) -> float:
-    """Geometric."""
-    return float(np.exp(np.mean(np.log(ratios))))
 
 
 def summary(found: Entries) -> list[list[str]]:
@@ -190,6 +169,5 @@ def misses(found: Entries) -> list[list[str]]:
     for (place, sampler, steps), column in found.items():
         one = duel(column, ART + own(sampler) + TRIED)
         if one and one.ratio > 1:
-            rows.append([sampler, place.title, str(steps), f"{one.ratio:.2f} ({one.low:.2f}–{one.high:.2f})", one.rival,
-                         one.verdict])
+            rows.append([sampler, place.title, str(steps), one.text, one.rival, one.verdict])
     return rows

@@ -18,14 +18,14 @@ import torch
 
 from art_nodes.core import optimal_schedule, recording_grid, with_grids
 from art_nodes.core.exact import Denoiser
-from art_nodes.core.scores import ratio_interval, total
 from art_nodes.demo import demo_denoiser, load_network
 from art_nodes.demo.unet import CLASSES
 from benchmarks.chunks import resumable, say, stop_cleanly
+from benchmarks.duels import Duel, mean_of
 from benchmarks.machine import command, this_machine
 from benchmarks.matched import FOLDER, built_in, missing, run
 from benchmarks.matched_cells import BATCH, DEMO, Cell, Place, processes
-from benchmarks.matched_tables import Duel, Entry, mean_of
+from benchmarks.matched_tables import Entry
 from benchmarks.options import named
 from benchmarks.other_methods import LATER, by_gradient, dmn, gits, gradient_calls, oss, oss_calls
 from benchmarks.pages import as_markdown, as_text, write_page
@@ -158,7 +158,7 @@ def between(column: Sequence[Entry], mine: str, other: str) -> Duel | None:
     errors = {entry.schedule: entry.errors for entry in column}
     if not {mine, other} <= errors.keys():
         return None
-    return Duel(other, total(errors[mine]) / total(errors[other]), *ratio_interval(errors[mine], errors[other]))
+    return Duel.of(other, errors[mine], errors[other])
 
 
 def spent(jobs: Sequence[Found], folder: Path) -> list[list[str]]:

@@ -16,10 +16,11 @@ import torch
 
 from art_nodes.core.scores import total
 from benchmarks.chunks import resumable, say, stop_cleanly
+from benchmarks.duels import mean_of
 from benchmarks.machine import this_machine
 from benchmarks.matched import BATCHES, BUDGET, SECOND, arguments_after, built_in, columns, missing, run, trials
 from benchmarks.matched_cells import ART, BATCH, KNOWN, NODES, TRIED, Cell, own, processes
-from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, mean_of, tally
+from benchmarks.matched_tables import STATISTICS, Entries, duel, entries, tally
 from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import SEEDS, SIZE, Trial, make_missing
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 
 from art_nodes.core.scores import total
+from benchmarks.duels import Duel, mean_of
 from benchmarks.machine import this_machine
 from benchmarks.matched_cells import ART, Cell, Place
-from benchmarks.matched_tables import STATISTICS, Duel, Entries, duel, mean_of, measured
+from benchmarks.matched_tables import STATISTICS, Entries, duel, measured
 from benchmarks.pages import as_markdown, as_text, write_page
 from benchmarks.trial_cells import BATCHES, BUDGETS, NODES, SEEDS, SIZE, Job, title
 

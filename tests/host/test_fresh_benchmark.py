@@ -8,9 +8,9 @@ import torch
 
 from benchmarks import fresh, matched
 from benchmarks.chunks import save_whole
+from benchmarks.duels import Duel
 from benchmarks.matched import SECOND
 from benchmarks.matched_cells import ART, BATCH, FRESH, HELD_OUT, PLACES, Cell, FreshCell, Worker, own
-from benchmarks.matched_tables import Duel
 
 pytestmark = pytest.mark.host
 SDXL = PLACES[0]
