@@ -45,9 +45,11 @@ Grids = dict[tuple[str, int], dict[str, np.ndarray]]  # (sampler, steps) -> sche
 def learned(bank: OrbitBank, seed: int, carried: bool) -> dict[str, Schedule]:
     """A schedule for each sampler, as bundled ones are learned if it is `carried`."""
     clock, growth = learn_schedule(bank, TrainConfig(seed=seed)), GROWTH if carried else None
-    names = {sampler: carried_objective(name, carried and bank.share) for sampler, name in OBJECTIVES.items()}
-    return {sampler: clock if name == "euler" else with_grids(clock, bank, name, STEPS, growth=growth)
-            for sampler, name in names.items()}
+    files = OBJECTIVES | ({"heun": OBJECTIVES["euler"]} if carried and bank.share else {})  # what auto-clock takes
+    names = {sampler: carried_objective(name, carried and bank.share) for sampler, name in files.items()}
+    made = {name: clock if name == "euler" else with_grids(clock, bank, name, STEPS, growth=growth)
+            for name in dict.fromkeys(names.values())}
+    return {sampler: made[name] for sampler, name in names.items()}
 
 
 def our_grids(place: Place, sources: Sequence[Source]) -> Grids:
