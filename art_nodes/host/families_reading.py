@@ -6,8 +6,10 @@ from pathlib import Path
 from ..core import Schedule, ScheduleFileError
 from ..core.checks import MIN_NODES
 from . import library
-from .families import FAMILIES, ZERO_SNR_SIGMA, Choice, ModelFacts, choose, prediction_of
+from .families import FAMILIES, SHARE, ZERO_SNR_SIGMA, Choice, ModelFacts, choose, prediction_of
 from .recording import noise_table, sampling_name
+
+CLOCK = library.AUTOS[f"{library.AUTO}-clock"]  # how names of the paper's clocks end
 
 
 def sampling_facts(sampling, **known) -> ModelFacts:
@@ -62,10 +64,14 @@ def _is_for(family: str, path: Path) -> bool:
 def choose_schedule(facts: ModelFacts, ending: str = "") -> tuple[Choice, Schedule]:
     """The choice for a model and its schedule, of `library.AUTOS` the one with this ending.
 
-    A family without such a one gives its own, and the reason says so. ValueError says what to do where there is none.
+    A family without such a one gives its own, and the reason says so; so does a rectified flow asked for its clock.
+    ValueError says what to do where there is none.
     """
     own = family_schedules()
-    choice = choose(facts, own)
+    choice, remark = choose(facts, own), ""
     name = (own | family_schedules(ending))[choice.taken]
-    lacks = "" if name.endswith(ending) else f"; there is no {choice.taken}{ending}, and {name} stands in"
-    return dataclasses.replace(choice, taken=name, reason=choice.reason + lacks), library.load_schedule(name)
+    if not name.endswith(ending):
+        remark = f"; there is no {choice.taken}{ending}, and {name} stands in"
+    elif ending == CLOCK and choice.family.meaning == SHARE:  # as docs/bundled.md measured
+        name, remark = own[choice.taken], f"; Heun did better with it than with {name} wherever flows were measured"
+    return dataclasses.replace(choice, taken=name, reason=choice.reason + remark), library.load_schedule(name)
