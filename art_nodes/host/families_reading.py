@@ -73,5 +73,6 @@ def choose_schedule(facts: ModelFacts, ending: str = "") -> tuple[Choice, Schedu
     if not name.endswith(ending):
         remark = f"; there is no {choice.taken}{ending}, and {name} stands in"
     elif ending == CLOCK and choice.family.meaning == SHARE:  # as docs/bundled.md measured
-        name, remark = own[choice.taken], f"; Heun did better with it than with {name} wherever flows were measured"
+        remark = f"; carried to other flows, its kind did better with Heun than the clock, {name}"
+        name = own[choice.taken]
     return dataclasses.replace(choice, taken=name, reason=choice.reason + remark), library.load_schedule(name)

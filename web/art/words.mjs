@@ -69,7 +69,7 @@ export const ENGLISH = {
   overlayPoint: '$share of the steps: $name at sigma $sigma',
   // picker and list
   autoMultistep: 'the family’s for DPM++ 2M, RES multistep, DEIS and UniPC',
-  autoClock: 'the family’s for Heun: the paper’s clock, made for no number of steps',
+  autoClock: 'the family’s for Heun: the paper’s clock; of flows the one for Euler',
   browse: 'Browse schedules…',
   choose: 'Choose a schedule',
   search: 'Search schedules',
