@@ -33,8 +33,7 @@ from .recording import batch_seed, describe_model, empty_like, flat, gaussian, i
 # times as far off (EDM), and simple and normal on the noise table of SDXL eight to thirty times, with any sampler: they
 # leave too much to the last steps.
 REFERENCE_SAMPLER, REFERENCE_SCHEDULER = "dpmpp_2m", "karras"
-# Of a flow karras' first step leaps over shares of noise where a large picture's composition lies: on the photo model
-# as one it leaves 13 % where these leave half a percent.
+# Of a flow karras' first step leaps over shares of noise where a large picture's composition lies.
 FLOW_REFERENCE = "the nodes of a recording"
 FINER = 4  # the reference has at least so many times the steps of any schedule
 LEAST_REFERENCE_STEPS = 20
