@@ -182,7 +182,7 @@ def carried_objective(name: str, share: bool) -> str:
     """What is learned in place of an objective for a model that is another than the one recorded.
 
     How far errors shrink on their way from a flow's pure noise differs from model to model; what Euler's steps leave
-    does not. What DPM++ 2M's leave does too.
+    does not.
     """
     return "residual:euler" if share and name == DEFAULT else name
 

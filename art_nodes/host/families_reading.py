@@ -72,7 +72,7 @@ def choose_schedule(facts: ModelFacts, ending: str = "") -> tuple[Choice, Schedu
     name = (own | family_schedules(ending))[choice.taken]
     if not name.endswith(ending):
         remark = f"; there is no {choice.taken}{ending}, and {name} stands in"
-    elif ending == CLOCK and choice.family.meaning == SHARE:  # as docs/bundled.md measured
-        remark = f"; carried to other flows, its kind did better with Heun than the clock, {name}"
+    elif ending == CLOCK and choice.family.meaning == SHARE:  # what docs/bundled.md measures Heun with
+        remark = f"; on a rectified flow it is what Heun gets in place of {name}"
         name = own[choice.taken]
     return dataclasses.replace(choice, taken=name, reason=choice.reason + remark), library.load_schedule(name)

@@ -219,7 +219,7 @@ def test_auto_for_another_sampler_takes_the_one_beside_it_or_says_that_there_is_
 
 
 @pytest.mark.parametrize("kind, taken", [("auto-clock", "sd3"), ("auto-dpmpp_2m", "sd3-dpmpp_2m")])
-def test_the_clock_of_a_rectified_flow_is_passed_over_for_what_heun_does_better_with(comfy, bundle, kind, taken):
+def test_the_clock_of_a_rectified_flow_is_passed_over_for_the_grids_for_euler(comfy, bundle, kind, taken):
     import comfy.model_base as base
 
     from art_nodes.host.sigmas import read_sigmas
@@ -229,7 +229,7 @@ def test_the_clock_of_a_rectified_flow_is_passed_over_for_what_heun_does_better_
     bundle(**{"sd3": 1.0, "sd3-clock": 1.0, "sd3-dpmpp_2m": 1.0, "sdxl": 14.6146, "sdxl-clock": 14.6146})
     reading = read_sigmas(kind, 8, 1.0, model=sd3)
     assert reading.name == taken and reading.text.startswith(f"{kind} took {taken}: the model is of the family sd3")
-    assert ("its kind did better with Heun than the clock, sd3-clock" in reading.text) == (taken == "sd3")
+    assert ("it is what Heun gets in place of sd3-clock" in reading.text) == (taken == "sd3")
     assert read_sigmas("sd3-clock", 8, 1.0, model=sd3).name == "sd3-clock", "asked for by name it is there"
     assert read_sigmas("auto-clock", 8, 1.0, model=sdxl(comfy)).name == "sdxl-clock"
 

@@ -419,9 +419,8 @@ def test_advice_is_the_least_mean_error_and_not_who_hardly_ever_loses():
     found = {(SDXL, "heun", steps): [entry("karras", 1.0, 1.01, 0.99), *(
         entry(names[i], *(errors[i, steps] * np.array([1.0, 1.01, 0.99]))) for i in range(2))] for steps in (1, 2)}
     assert matched_tables.advice(found)[1:] == [["heun", "end:heun", "1", "0.663"]]
-    for better, noises in ((0.1, 2), (0.2, 3)):  # the first in one column on fewer noises than the others
-        found[SDXL, "heun", 1].append(entry(f"{ART}end:{noises}", *[better] * noises))
-        found[SDXL, "heun", 2].append(entry(f"{ART}end:{noises}", *[better] * 3))
+    found[SDXL, "heun", 1] += [entry(ART + "end:2", 0.1, 0.1), entry(ART + "end:3", 0.2, 0.2, 0.2)]  # 2 noises of 3
+    found[SDXL, "heun", 2] += [entry(ART + "end:2", 0.1, 0.1, 0.1), entry(ART + "end:3", 0.2, 0.2, 0.2)]
     assert matched_tables.advice(found)[1:] == [["heun", "end:3", "0", "0.200"]]
 
 
