@@ -21,8 +21,9 @@ from art_nodes.core.compare import euler, heun
 from art_nodes.core.scores import ratio_interval, total
 from art_nodes.core.stiffness import rms
 from benchmarks import bundled_report as report
-from benchmarks.bundled_places import PLACES, SOURCES, Place, Source, built_in, carried_bank
+from benchmarks.bundled_places import PLACES, Place, built_in, carried_bank
 from benchmarks.carry_over import GROWTH, carried_objective
+from benchmarks.carry_sources import SOURCES, Source
 from benchmarks.chunks import say
 from benchmarks.machine import this_machine
 from benchmarks.matched import UNCULLED

@@ -9,7 +9,7 @@ from art_nodes.core import Schedule
 from art_nodes.core.scores import total
 from benchmarks import ays, published
 from benchmarks.bundle_demo import FOLDER as SCHEDULES
-from benchmarks.carry_over import field_variances
+from benchmarks.carrying import field_variances
 from benchmarks.duels import Duel, mean_of
 from benchmarks.latents import FAMILIES
 from benchmarks.machine import this_machine

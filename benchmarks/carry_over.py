@@ -15,157 +15,38 @@ How much errors grow on their way is not carried: how different the photo model'
 
 import argparse
 import dataclasses
-import math
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from art_nodes.core import (
-    OrbitBank,
-    Schedule,
-    TrainConfig,
-    flow_recording_grid,
-    learn_schedule,
-    record_orbits,
-    recording_grid,
-    with_grids,
-)
-from art_nodes.core.arrival import added_noise
+from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, with_grids
 from art_nodes.core.exact import Denoiser
 from art_nodes.host.families import BY_NAME
 from benchmarks.bundle_demo import FOLDER
+from benchmarks.carry_sources import PHOTOS, Dress
+from benchmarks.carrying import SLOPE, SMOOTH, TRAINED_UP_TO, prepared
 from benchmarks.latents import FAMILIES, Latents
 from benchmarks.make_bundled import DEFAULT, file_name
 from benchmarks.options import chosen
-from benchmarks.photo_model import CHANNELS, IMAGE_SIZE, load_network, photo_denoiser
+from benchmarks.photo_model import load_network, photo_denoiser
 
-RECORDINGS, ORBITS, NODES = 4, 32, 64
-SLOPE = 2.0  # of a photograph's power spectrum, power ~ frequency^-2
-SMOOTH = 0.25  # e-folds of sigma, the width of the smoothing; a Gaussian's stiffness stays as it is within 1 %
-LEAST_CHANGE = 1e-4  # of the predictions in an e-fold of sigma, of the largest: stiffness is never 0
-TRAINED_UP_TO = 80.0  # the photo model's largest sigma; above it pictures are all noise
-KNOWN_UP_TO = 40.0  # what is recorded up to here the smoothing does not mix with what lies above
+RECORDINGS, ORBITS = 4, 32
 OBJECTIVES = ("euler", "end:euler", "end:dpmpp_2m")
 GROWTH = 0.0  # of errors, gamma of eq. (16)
 NOT_ITS_OWN = "not learned on this checkpoint: run ART Train for that"
 
 
-def rescaled(denoiser: Denoiser, spread: float) -> Denoiser:
-    """D of the same data times `spread`; above the trained range the noise counts as all there is."""
-    def denoise(x, sigma):
-        inside = (sigma / spread).clamp(max=TRAINED_UP_TO)
-        shrink = inside * spread / sigma  # 1 within the range
-        return spread * denoiser(x / spread * shrink.reshape(-1, *[1] * (x.ndim - 1)), inside)
-
-    return denoise
-
-
-def as_flow(denoiser: Denoiser) -> Denoiser:
-    """D(x, share) of a rectified flow over the same data: x = (1 - share) x0 + share * noise, share in (0, 1]."""
-    def denoise(x, share):
-        # At a share of 1 nothing is left of the picture; a little below there is as little to see.
-        share = share.clamp(max=TRAINED_UP_TO / (1 + TRAINED_UP_TO))
-        column = share.reshape(-1, *[1] * (x.ndim - 1))
-        return denoiser(x / (1 - column), share / (1 - share))
-
-    return denoise
-
-
-def field_variances(size: tuple[int, int], slope: float = SLOPE) -> tuple[np.ndarray, np.ndarray]:
-    """Variances (M,) of the modes of a Gaussian field with an image's spectrum, and the share of modes with each.
-
-    Power ~ (1 + f^2)^(-slope/2), f in cycles along the short side, as in core/exact.py; unit variance in all.
-    """
-    cycles = [np.fft.fftfreq(side) * min(size) for side in size]
-    power = (1 + cycles[0][:, None] ** 2 + cycles[1] ** 2) ** (-slope / 2)
-    variances, count = np.unique((power / power.mean()).round(9), return_counts=True)
-    return variances, count / count.sum()
-
-
-def field_stiffness(sigmas: np.ndarray, size: tuple[int, int], slope: float = SLOPE) -> np.ndarray:
-    """RMS of dD/dsigma along the orbits of that field; (N,).
-
-    A mode of variance v: D = v x/(v + s^2) with x = sqrt(v + s^2) z, so |dD/ds| = v s/(v + s^2)^1.5.
-    """
-    variances, share = field_variances(size, slope)
-    s = np.asarray(sigmas, float)[:, None]
-    return np.sqrt((variances**2 * s**2 / (variances + s**2) ** 3) @ share)
-
-
-def size_factor(sigmas: np.ndarray, size: tuple[int, int], before: tuple[int, int] = (IMAGE_SIZE, IMAGE_SIZE),
-                slope: float = SLOPE) -> np.ndarray:
-    """By how much a picture of `size` is stiffer than one of the size `before`; (N,). Sigmas in units of the data."""
-    return field_stiffness(sigmas, size, slope) / np.maximum(field_stiffness(sigmas, before, slope), 1e-300)
-
-
-def smoothed(bank: OrbitBank, width: float = SMOOTH) -> OrbitBank:
-    """The bank with predictions smoothed over ln of the noise added, by local parabolas under a Gaussian window."""
-    u = np.log(added_noise(bank.sigmas, bank.share))
-    keep = np.eye(len(u) + 1)  # the state at sigma_max stays
-    for i, here in enumerate(u):
-        window = np.exp(-0.5 * ((u - here) / width) ** 2)
-        powers = np.vander(u - here, 3, increasing=True)
-        keep[i + 1, 1:] = np.linalg.lstsq(powers.T @ (powers * window[:, None]), (powers * window[:, None]).T)[0][0]
-    gram = keep @ bank.gram @ keep.T
-    change = np.diff(np.eye(len(u) + 1), axis=0)[1:]
-    length = np.sqrt(np.maximum(np.einsum("in,bnm,im->bi", change, gram, change), 0.0))
-    folds = np.log(bank.sigmas[:-1] / bank.sigmas[1:])
-    length = np.maximum(length, LEAST_CHANGE * (length / folds).max(axis=1, keepdims=True) * folds)
-    stiffness = length / (bank.sigmas[:-1] - bank.sigmas[1:]) / (0.5 * (bank.sigmas[:-1] + bank.sigmas[1:]))
-    return dataclasses.replace(bank, gram=gram, detail=None, stiffness=np.append(stiffness, stiffness[:, -1:], axis=1))
-
-
-def stiffened(bank: OrbitBank, factor: np.ndarray) -> OrbitBank:
-    """The bank with every change of the predictions times `factor` (N,), that of the cell below each node."""
-    count = len(bank.sigmas)
-    back = np.eye(count + 1)  # rows: x at sigma_max, then D at the nodes, from the last one up
-    for i in range(count - 1, 0, -1):
-        change = np.zeros(count + 1)
-        change[[i, i + 1]] = 1.0, -1.0
-        back[i] = back[i + 1] + factor[i - 1] * change
-    return dataclasses.replace(bank, stiffness=bank.stiffness * factor, gram=back @ bank.gram @ back.T, detail=None)
-
-
-def record(denoiser: Denoiser, latents: Latents, seed: int, orbits: int = ORBITS) -> OrbitBank:
-    """Orbits of the photo model in a family's dress."""
-    noise = torch.randn(orbits, CHANNELS, IMAGE_SIZE, IMAGE_SIZE, generator=torch.Generator().manual_seed(seed))
-    spread = latents.data_std
-    if latents.share:
-        nodes = flow_recording_grid(latents.high, latents.low, NODES)
-        return record_orbits(as_flow(rescaled(denoiser, spread)), noise, latents.high, latents.low, sigmas=nodes,
-                             share=True)
-    nodes = recording_grid(latents.high, latents.low, NODES)
-    start = noise * math.hypot(spread, latents.high)
-    return record_orbits(rescaled(denoiser, spread), start, latents.high, latents.low, sigmas=nodes)
-
-
-def with_tail(bank: OrbitBank, noise: np.ndarray, trained: float = KNOWN_UP_TO) -> OrbitBank:
-    """The bank with |Q| carried on where `noise` (N,), that of each cell in units of the data, is above the trained.
-
-    Far above the spread of the data D - mean is ever less of a picture: |dD/dnoise| falls like noise^-2.
-    """
-    middle = 0.5 * (bank.edges[:-1] + bank.edges[1:])
-    per_change = middle / (1 + noise) ** 2 if bank.share else middle
-    rate = bank.stiffness * per_change  # |dD/dnoise|
-    first = int(np.argmax(noise <= trained))
-    rate[:, :first] = np.maximum(rate[:, :first], rate[:, first:first + 1] * (noise[first] / noise[:first]) ** 2)
-    return dataclasses.replace(bank, stiffness=rate / per_change)
-
-
-def in_data_units(latents: Latents, sigmas: np.ndarray) -> np.ndarray:
-    """The noise added to a picture, in units of its spread."""
-    added = sigmas / np.maximum(1 - sigmas, 1e-3) if latents.share else sigmas
-    return added / latents.data_std
+def dress_of(latents: Latents) -> Dress:
+    """The range of sigma and the scale of the data of a family."""
+    return Dress(latents.family, latents.high, latents.low, latents.share, latents.data_std)
 
 
 def carried_bank(denoiser: Denoiser, latents: Latents, seed: int = 0, orbits: int = ORBITS) -> OrbitBank:
-    """What a schedule of the family is learned on."""
-    parts = (record(denoiser, latents, RECORDINGS * seed + part, orbits) for part in range(RECORDINGS))
-    bank = smoothed(OrbitBank.merge(parts))
-    middle = in_data_units(latents, 0.5 * (bank.edges[:-1] + bank.edges[1:]))
-    return stiffened(with_tail(bank, middle), size_factor(middle, latents.size))
+    """The photo model's orbits, as schedules of the family are learned on them."""
+    parts = (dress_of(latents).record(denoiser, PHOTOS.noise(orbits, RECORDINGS * seed + part))
+             for part in range(RECORDINGS))
+    return prepared(OrbitBank.merge(parts), latents.size, PHOTOS.size, latents.data_std)
 
 
 def objectives(latents: Latents) -> dict[str, str]:

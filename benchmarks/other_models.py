@@ -15,7 +15,7 @@ from art_nodes.core.exact import Denoiser, image_gaussian
 from art_nodes.demo import demo_denoiser, load_network
 from art_nodes.demo.unet import IMAGE_SIZE
 from art_nodes.host.demo_model import DRESSES, DemoConfig, Dress, class_weights
-from benchmarks.carry_over import as_flow
+from benchmarks.carrying import as_flow
 from benchmarks.digits import kernel_denoiser, load
 from benchmarks.labelled import Labelled, labelled_digits, labelled_garments
 from benchmarks.targets import PATCH, photo_denoiser

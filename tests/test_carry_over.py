@@ -8,7 +8,7 @@ from art_nodes.core import Schedule, flow_recording_grid, record_orbits, recordi
 from art_nodes.core.compare import euler
 from art_nodes.core.exact import gaussian, image_gaussian
 from art_nodes.host.families import ADDED, BY_NAME, SHARE, ModelFacts, cautions, schedule_meaning
-from benchmarks import carry_over
+from benchmarks import carry_over, carrying
 from benchmarks.latents import FAMILIES, SD, SDXL
 
 HIGH, LOW = 14.6146, 0.0292
@@ -23,7 +23,7 @@ def test_data_of_another_scale(spread):
     """A Gaussian of variance 1 told in units of s is a Gaussian of variance s^2."""
     x, sigma = 3 * noise(5, 7), torch.tensor([0.1, 0.7, 1.0, 5.0, 14.0])
     expected = gaussian(spread**2)(x, sigma)
-    torch.testing.assert_close(carry_over.rescaled(gaussian(), spread)(x, sigma), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(carrying.rescaled(gaussian(), spread)(x, sigma), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_a_flow_runs_through_the_same_pictures():
@@ -32,7 +32,7 @@ def test_a_flow_runs_through_the_same_pictures():
     shares = torch.from_numpy(grid)
     plain = torch.from_numpy(grid / (1 - grid))
     end = euler(added, start * float(plain[0]), plain)
-    torch.testing.assert_close(euler(carry_over.as_flow(added), start * float(shares[0]), shares), end,
+    torch.testing.assert_close(euler(carrying.as_flow(added), start * float(shares[0]), shares), end,
                                rtol=1e-4, atol=1e-5)
 
 
@@ -45,7 +45,7 @@ def test_a_larger_picture():
     """Stiffness measured at 32x32 and carried to 64x64 is the one measured there; as it is, it is not."""
     small, large = _bank(32), _bank(64)
     middle = 0.5 * (small.edges[:-1] + small.edges[1:])
-    carried = carry_over.stiffened(small, carry_over.size_factor(middle, (64, 64), (32, 32)))
+    carried = carrying.stiffened(small, carrying.size_factor(middle, (64, 64), (32, 32)))
     inner = slice(1, -1)  # the two ends are held at their neighbours' values
     ratio = (carried.mean_stiffness / large.mean_stiffness)[inner]
     assert np.abs(np.log(ratio)).max() < 0.05
@@ -55,7 +55,7 @@ def test_a_larger_picture():
 def test_stiffened_predictions_change_as_much_more():
     """The Gram matrix follows: every difference of predictions is longer by the factor, the last one stays."""
     bank, factor = _bank(16), np.linspace(0.5, 2.0, 48)
-    carried = carry_over.stiffened(bank, factor)
+    carried = carrying.stiffened(bank, factor)
     change = np.diff(np.eye(49), axis=0)[1:]
 
     def lengths(of):
@@ -63,7 +63,7 @@ def test_stiffened_predictions_change_as_much_more():
 
     np.testing.assert_allclose(lengths(carried), lengths(bank) * factor[:-1], rtol=1e-3)
     np.testing.assert_allclose(carried.gram[:, [0, -1]][:, :, [0, -1]], bank.gram[:, [0, -1]][:, :, [0, -1]])
-    np.testing.assert_allclose(carry_over.stiffened(bank, np.ones(48)).gram, bank.gram, atol=1e-9)
+    np.testing.assert_allclose(carrying.stiffened(bank, np.ones(48)).gram, bank.gram, atol=1e-9)
 
 
 def _rippling(x, sigma):
@@ -81,8 +81,8 @@ def test_ripples_are_smoothed_away():
     def off(bank):
         return np.abs(np.log(bank.mean_stiffness / plain.mean_stiffness)[inner]).max()
 
-    assert off(carry_over.smoothed(plain)) < 0.015
-    assert off(carry_over.smoothed(rippled)) < 0.1 < 0.2 < off(rippled)
+    assert off(carrying.smoothed(plain)) < 0.015
+    assert off(carrying.smoothed(rippled)) < 0.1 < 0.2 < off(rippled)
 
 
 def test_every_family_is_carried_to():
@@ -136,5 +136,5 @@ def _with_few(schedule, bank, objective, growth):
 def test_control_stretching_sigma_alone_is_no_data_scale():
     """Negative control: sigma in other units without the data in them is another model."""
     image, pictures, sigma = image_gaussian(8), 3 * noise(5, 1, 8, 8), torch.full((5,), 1.0)
-    right = carry_over.rescaled(image, 0.5)(pictures, sigma)
+    right = carrying.rescaled(image, 0.5)(pictures, sigma)
     assert (image(pictures, sigma) - right).abs().max() > 0.1

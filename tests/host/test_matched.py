@@ -18,7 +18,7 @@ from benchmarks import (
     matched_tables,
     pages,
 )
-from benchmarks.carry_over import as_flow
+from benchmarks.carrying import as_flow
 from benchmarks.chunks import save_whole
 from benchmarks.comfy import inprocess
 from benchmarks.matched_cells import ART, BATCH, DEMO, FID_BATCH, FLOWS, PLACES, Cell, Place, Stage, Worker
