@@ -22,19 +22,21 @@ from art_nodes.core.scores import ratio_interval, total
 from art_nodes.core.stiffness import rms
 from benchmarks import bundled_report as report
 from benchmarks.bundled_places import PLACES, Place, built_in, carried_bank
-from benchmarks.carry_over import GROWTH, carried_objective
-from benchmarks.carry_sources import SOURCES, Source
+from benchmarks.carry_over import GROWTH, POOLED
+from benchmarks.carry_sources import POOL, SOURCES, Source
 from benchmarks.chunks import say
 from benchmarks.machine import this_machine
 from benchmarks.matched import UNCULLED
 from benchmarks.options import chosen, no_page_of_a_look
 from benchmarks.pages import copy_to_docs
+from benchmarks.pooled import pooled_grids
 from benchmarks.transfer_scores import two_step
 
 FOLDER = Path("build/bundled")
 STEPS = (6, 10, 20)
 SOLVERS = {"euler": euler, "heun": heun, "dpmpp_2m": two_step}
 OBJECTIVES = {"euler": "end:euler", "heun": "euler", "dpmpp_2m": "end:dpmpp_2m"}  # the bundled file for a sampler
+FLOW_FILES = {"euler": "euler", "heun": "euler", "dpmpp_2m": "dpmpp_2m"}  # whose grids a sampler gets on a flow
 SEEDS = 3  # of recording and training, for J/J*; end errors are those of the first
 HELD_OUT = 50_000  # seed of the noise that is judged on; recordings take small ones
 BATCH, RIVALS = 32, 3  # all built-ins are tried on one batch; so many on all, and what may be as good as the best
@@ -43,23 +45,29 @@ PIECES = 64  # at which a clock's J is taken
 Grids = dict[tuple[str, int], dict[str, np.ndarray]]  # (sampler, steps) -> schedule -> sigmas
 
 
-def learned(bank: OrbitBank, seed: int, carried: bool) -> dict[str, Schedule]:
-    """A schedule for each sampler, as bundled ones are learned if it is `carried`."""
-    clock, growth = learn_schedule(bank, TrainConfig(seed=seed)), GROWTH if carried else None
-    files = OBJECTIVES | ({"heun": OBJECTIVES["euler"]} if carried and bank.share else {})  # what auto-clock takes
-    names = {sampler: carried_objective(name, carried and bank.share) for sampler, name in files.items()}
-    made = {name: clock if name == "euler" else with_grids(clock, bank, name, STEPS, growth=growth)
-            for name in dict.fromkeys(names.values())}
-    return {sampler: made[name] for sampler, name in names.items()}
+def learned(bank: OrbitBank, carried: bool) -> dict[str, Schedule]:
+    """A schedule for each sampler from one source, as bundled ones are learned if it is `carried`."""
+    clock, growth = learn_schedule(bank, TrainConfig()), GROWTH if carried else None
+    return {sampler: clock if name == "euler" else with_grids(clock, bank, name, STEPS, growth=growth)
+            for sampler, name in OBJECTIVES.items()}
 
 
 def our_grids(place: Place, sources: Sequence[Source]) -> Grids:
-    """Ours at a place, one schedule from each source; the place's own among them."""
+    """Ours at a place: of the place's own model, and of the others as bundled schedules are carried to its dress.
+
+    That is one schedule from each of them, and for a rectified flow one from all together.
+    """
     grids: Grids = {(sampler, steps): {} for sampler in SOLVERS for steps in STEPS}
-    for source in sources:
-        for sampler, schedule in learned(carried_bank(source, place, 0), 0, source != place.source).items():
+    others = [source for source in sources if source != place.source]
+    for source in (place.source, *(() if place.dress.share else others)):
+        for sampler, schedule in learned(carried_bank(source, place, 0), source != place.source).items():
             for steps in STEPS:
                 grids[sampler, steps][source.name] = schedule.sigmas(steps).double().numpy()
+    if place.dress.share:
+        banks = [carried_bank(source, place, 0) for source in POOL if not source.akin(place.source)]
+        pools = {sampler: pooled_grids(banks, sampler, STEPS) for sampler in POOLED}
+        for (sampler, steps), ours in grids.items():
+            ours[report.TOGETHER] = pools[FLOW_FILES[sampler]][steps]
     return grids
 
 

@@ -17,6 +17,9 @@ from benchmarks.pages import as_markdown, as_text
 
 PAGE, PREFACE = "bundled.md", Path(__file__).parent / "bundled_page.md"
 HOST = "host "  # before a built-in's name
+TOGETHER = "all others together"  # where a schedule is from that several models were asked for
+PHOTOGRAPHS = "photographs"  # what is bundled for added noise is from
+ITSELF, BUNDLED, SINGLE = "itself", "as bundled ones are, elsewhere", "any one other model"  # kinds of ours
 Results = Mapping[str, dict]  # place -> what was measured there
 
 
@@ -50,7 +53,7 @@ def error_table(results: Results, sampler: str) -> list[list[str]]:
         if not rows:
             rows.append(["judged on", "learned on", *(f"{steps} steps" for steps in columns)])
         for source in (name for name in next(iter(columns.values())) if not name.startswith(HOST)):
-            word = "itself" if place.startswith(source + ",") else source
+            word = ITSELF if place.startswith(source + ",") else source
             rows.append([place, word, *(ratio(column, source) for column in columns.values())])
         rows.append([place, "strongest built-in", *(f"{strongest(column).removeprefix(HOST)} "
                                                     f"{total(column[strongest(column)]):.4f}"
@@ -63,14 +66,12 @@ def tally(results: Results) -> list[list[str]]:
     rows = [["sampler", "learned on", "wins", "tied", "loses", "mean ratio", "worst ratio", "to the place's own"]]
     samplers = dict.fromkeys(sampler for result in results.values() for sampler, _ in _columns(result))
     for sampler in samplers:
-        for word in ("itself", "photographs, elsewhere", "any other model"):
+        for word in (ITSELF, BUNDLED, SINGLE):
             duels, to_own = [], []
             for place, result in results.items():
                 for (name, _), column in _columns(result).items():
                     own = next(source for source in column if place.startswith(source + ","))
-                    chosen = {"itself": [own], "photographs, elsewhere": {"photographs"} - {own},
-                              "any other model": [s for s in column if s != own and not s.startswith(HOST)]}[word]
-                    for source in chosen if name == sampler else ():
+                    for source in _of_kind(word, column, own) if name == sampler else ():
                         duels.append(against_strongest(column, source))
                         to_own.append(total(column[source]) / total(column[own]))
             if duels:
@@ -79,6 +80,15 @@ def tally(results: Results) -> list[list[str]]:
                              f"{mean_of(ratios):.3f}", f"{max(ratios):.3f}",
                              f"{mean_of(to_own):.3f}"])
     return rows
+
+
+def _of_kind(word: str, column: Mapping[str, np.ndarray], own: str) -> list[str]:
+    """A column's schedules of a kind: the place's own, carried as bundled ones are, or of one other model."""
+    if word == ITSELF:
+        return [own]
+    if word == BUNDLED:
+        return [name for name in (PHOTOGRAPHS, TOGETHER) if name in column and name != own]
+    return [name for name in column if name not in (own, TOGETHER) and not name.startswith(HOST)]
 
 
 def cost_table(results: Results) -> list[list[str]]:

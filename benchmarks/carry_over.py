@@ -11,11 +11,12 @@ A clock is carried over from the photo model (docs/photo-model.md) in three exac
    more of the measured stiffness is ripple. They are smoothed over sigma before anything is learned.
 
 How much errors grow on their way is not carried: how different the photo model's pictures are tells nothing of others.
+Grids for rectified flows, which differ most from model to model, are of all models that are here together (pooled.py).
 """
 
 import argparse
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -24,16 +25,20 @@ from art_nodes.core import OrbitBank, Schedule, TrainConfig, learn_schedule, wit
 from art_nodes.core.exact import Denoiser
 from art_nodes.host.families import BY_NAME
 from benchmarks.bundle_demo import FOLDER
-from benchmarks.carry_sources import PHOTOS, Dress
+from benchmarks.carry_sources import PHOTOS, POOL, Dress
 from benchmarks.carrying import SLOPE, SMOOTH, TRAINED_UP_TO, prepared
 from benchmarks.latents import FAMILIES, Latents
 from benchmarks.make_bundled import DEFAULT, file_name
 from benchmarks.options import chosen
 from benchmarks.photo_model import load_network, photo_denoiser
+from benchmarks.pooled import FREEDOM, POWER, SHIFT, pooled_grids
 
 RECORDINGS, ORBITS = 4, 32
 OBJECTIVES = ("euler", "end:euler", "end:dpmpp_2m")
+POOLED = ("euler", "dpmpp_2m")  # samplers that rectified flows get grids for
 GROWTH = 0.0  # of errors, gamma of eq. (16)
+FITTED_TO = (f"the mean of the {POWER}th powers of end errors and one-step residuals, foretold on each of them, over "
+             f"those of the host's simple with shift {SHIFT:g}; ln step lengths of {FREEDOM} hat functions")
 NOT_ITS_OWN = "not learned on this checkpoint: run ART Train for that"
 
 
@@ -50,31 +55,38 @@ def carried_bank(denoiser: Denoiser, latents: Latents, seed: int = 0, orbits: in
 
 
 def objectives(latents: Latents) -> dict[str, str]:
-    """What is learned for a family, by the objective whose file it goes to."""
-    learned = {name: carried_objective(name, latents.share) for name in OBJECTIVES}
-    if latents.high > TRAINED_UP_TO * latents.data_std and not latents.share:
-        # Above the trained range nothing changes, so a step there costs nothing and descent leaves some behind; the
-        # best grid of nodes does not.
-        learned[DEFAULT] = "residual:euler"
-    return learned
-
-
-def carried_objective(name: str, share: bool) -> str:
-    """What is learned in place of an objective for a model that is another than the one recorded.
-
-    How far errors shrink on their way from a flow's pure noise differs from model to model; what Euler's steps leave
-    does not.
-    """
-    return "residual:euler" if share and name == DEFAULT else name
+    """What is learned for a family with added noise, by the objective whose file it goes to."""
+    # Above the trained range nothing changes, so a step there costs nothing and descent leaves some behind; the best
+    # grid of nodes does not.
+    far_above = latents.high > TRAINED_UP_TO * latents.data_std
+    return {name: "residual:euler" if far_above and name == DEFAULT else name for name in OBJECTIVES}
 
 
 def learn_family(bank: OrbitBank, latents: Latents, seed: int = 0) -> dict[str, Schedule]:
-    """The schedules of a family, as in `objectives`; grids for single numbers of steps go with all but the paper's."""
-    clock = learn_schedule(bank, TrainConfig(seed=seed))
-    made = {place: clock if name == "euler" else with_grids(clock, bank, name, growth=GROWTH)
-            for place, name in objectives(latents).items()}
-    return {place: dataclasses.replace(one, provenance={**one.provenance, **describe(latents, seed)})
-            for place, one in made.items()}
+    """The schedules of a family by the objective whose file they go to; all but the paper's hold grids too.
+
+    bank: what `carried_bank` made of the photo model's orbits.
+    """
+    clock, told = learn_schedule(bank, TrainConfig(seed=seed)), describe(latents, seed)
+    made = {"euler": clock} if latents.share else {
+        place: clock if name == "euler" else with_grids(clock, bank, name, growth=GROWTH)
+        for place, name in objectives(latents).items()}
+    made = {place: dataclasses.replace(one, provenance={**one.provenance, **told}) for place, one in made.items()}
+    if latents.share:
+        banks = [prepared(source.bank(dress_of(latents), seed), latents.size, source.size, latents.data_std)
+                 for source in POOL]
+        made |= {f"end:{sampler}": with_pooled_grids(made["euler"], banks, sampler) for sampler in POOLED}
+    return made
+
+
+def with_pooled_grids(clock: Schedule, banks: Sequence[OrbitBank], sampler: str) -> Schedule:
+    """The clock with grids for a sampler that do best where they do worst, over a recording of each model of POOL."""
+    grids, known = pooled_grids(banks, sampler), clock.provenance
+    names = ", ".join(source.name for source in POOL)
+    return dataclasses.replace(clock, grids=grids, provenance={
+        **known, "objective": f"end:{sampler}", "grids": list(grids), "fitted_to": FITTED_TO,
+        "title": f"{BY_NAME[known['family']].title}, carried over from several models",
+        "learned_on": f"{len(POOL)} models at once ({names}), the clock on photographs alone; {NOT_ITS_OWN}"})
 
 
 def describe(latents: Latents, seed: int) -> dict:
@@ -110,7 +122,7 @@ def main(argv: list[str] | None = None, network: Callable = load_network) -> Non
         for place, schedule in made.items():
             file = file_name(name, place)
             schedule.save(args.out / file)
-            print(f"{file}: {objectives(latents)[place]}, J/J* {schedule.cost(bank):.4f}, {len(bank.stiffness)} "
+            print(f"{file}: {schedule.provenance['objective']}, J/J* {schedule.cost(bank):.4f}, {len(bank.stiffness)} "
                   f"orbits, 10 steps: {' '.join(f'{sigma:.4g}' for sigma in schedule.sigmas(10).tolist())}", flush=True)
 
 

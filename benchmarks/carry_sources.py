@@ -1,5 +1,6 @@
 """The models that are here and the dresses they are recorded in: what schedules are carried from."""
 
+import dataclasses
 import functools
 import math
 from collections.abc import Callable
@@ -58,14 +59,22 @@ DRESSES = (SDXL, EDM, FLOW)
 
 @dataclass(frozen=True)
 class Source:
-    """A model of data of unit variance; `side` of its pictures in pixels, `orbits` recorded, `judged` held out."""
+    """A model of data of unit variance; `side` of its pictures in pixels, `orbits` recorded, `judged` held out.
+
+    like: the name of the one that it is a variant of.
+    """
 
     name: str
     make: Callable[[], Denoiser]
     shape: tuple[int, ...]
     side: int
     orbits: int
-    judged: int
+    judged: int = 0
+    like: str = ""
+
+    def akin(self, other: "Source") -> bool:
+        """Whether one is the other, or both are variants of one."""
+        return (self.like or self.name) == (other.like or other.name)
 
     def noise(self, count: int, seed: int) -> torch.Tensor:
         """Unit noise (count, ...)."""
@@ -96,3 +105,8 @@ DEMO = Source("demo", demo_denoiser_of_all_classes(), IMAGE, IMAGE[-1], 60, 128)
 GAUSSIAN = Source("64x64 Gaussian", image_gaussian, (1, 64, 64), 64, 16, 128)
 DIGITS = Source("digits", lambda: kernel_denoiser(load_digits()), (64,), 8, 128, 256)
 SOURCES = (PHOTOS, DEMO, GAUSSIAN, DIGITS)
+# Beside them in pools: guidance, as large models are used with, and fields with more and with less in their details.
+GUIDED = Source("demo at cfg 3", demo_denoiser_of_all_classes(3.0), IMAGE, IMAGE[-1], 60, like=DEMO.name)
+FINE, COARSE = (dataclasses.replace(GAUSSIAN, name=f"64x64 Gaussian of slope {slope:g}", like=GAUSSIAN.name,
+                                    make=functools.partial(image_gaussian, slope=slope)) for slope in (1.5, 3.0))
+POOL = (*SOURCES, GUIDED, FINE, COARSE)
