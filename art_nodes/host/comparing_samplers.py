@@ -47,14 +47,18 @@ def sample(model, positive, negative, cfg: float, noise, latent, sampler_name: s
 
     noise: standard normal; the host scales it to the first sigma. seed: that of the noise; a sampler that adds noise
         draws it from another one.
+    A sampler that finds no step along these sigmas ends in NaN.
     """
     guider = WatchedGuider(model, on_call)
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
     sampler = comfy.samplers.sampler_object(sampler_name)
-    # A copy of the sigmas: uni_pc writes into those it is given.
-    return guider.sample(noise, latent, sampler, sigmas.clone(), disable_pbar=True,
-                         seed=(seed + NOISE_APART) & LARGEST_SEED)
+    try:  # with a copy of the sigmas: uni_pc writes into those it is given
+        return guider.sample(noise, latent, sampler, sigmas.clone(), disable_pbar=True,
+                             seed=(seed + NOISE_APART) & LARGEST_SEED)
+    except (torch.linalg.LinAlgError, ZeroDivisionError):
+        # Of a repeated sigma most samplers make NaN, but uni_pc fails, and would take a whole comparison with it.
+        return latent * math.nan
 
 
 def check_sampler(name: str) -> str:

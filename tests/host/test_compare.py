@@ -181,13 +181,13 @@ def test_another_number_of_steps_does_not_win(comfy, comparing, inputs, monkeypa
     assert line_points(found.cells, "generous") == [(12.0, generous.rms)]
 
 
-def test_a_schedule_that_ends_in_nan_is_told_and_does_not_win(comfy, comparing, inputs, monkeypatch):
-    made_up(comfy, monkeypatch, "twice", lambda steps: [14.6] * 2 + [1.0] * (steps - 2) + [0.0])
-    compared = compare(comparing, inputs, schedules="karras, twice", sampler_name="dpmpp_2m", steps="3",
-                       vae=None)
-    assert np.isnan(compared.measured.cell("twice", 3).rms)
-    assert compared.measured.winner(3).name == "karras"
-    assert "twice at 3 steps ends in NaN or infinity: does not compete" in compared.table
+@pytest.mark.parametrize("sampler", ["dpmpp_2m", "uni_pc"])  # the first divides by 0, the second raises an error
+def test_a_schedule_that_ends_in_nan_is_told_and_does_not_win(comfy, comparing, inputs, monkeypatch, sampler):
+    made_up(comfy, monkeypatch, "twice", lambda steps: [14.6] * 3 + [1.0] * (steps - 3) + [0.0])
+    compared = compare(comparing, inputs, schedules="karras, twice", sampler_name=sampler, steps="5", vae=None)
+    assert np.isnan(compared.measured.cell("twice", 5).rms)
+    assert compared.measured.winner(5).name == "karras"
+    assert "twice at 5 steps ends in NaN or infinity: does not compete" in compared.table
 
 
 def test_a_model_that_answers_nan_is_refused_at_once(comparing, inputs):
