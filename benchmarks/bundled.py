@@ -102,9 +102,11 @@ class Judge:
                                for noise, truth in zip(self.batches[batches], self.truth[batches], strict=True)])
 
     def column(self, sampler: str, ours: Mapping[str, np.ndarray], theirs: Mapping[str, np.ndarray]) -> dict:
-        """Name -> errors: all of ours, and the built-ins that may be the strongest by the first batch."""
+        """Name -> errors: all of ours, built-ins that may be strongest by the first batch, and on flows `simple`."""
         first = {name: self.errors(sampler, grid, slice(0, 1)) for name, grid in theirs.items()}
         rivals = strongest(first) if self.place.source.name != UNCULLED else first
+        if self.place.dress.share:
+            rivals = dict.fromkeys((*rivals, report.USUAL))
         found = {name: self.errors(sampler, grid, slice(None)) for name, grid in ours.items()}
         rest = slice(1, None)
         return found | {f"host {name}": np.concatenate([first[name], self.errors(sampler, theirs[name], rest)])

@@ -1,6 +1,6 @@
 """What the bundled schedules are worth where they were not learned, and beside published tables; docs/bundled.md."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ PAGE, PREFACE = "bundled.md", Path(__file__).parent / "bundled_page.md"
 HOST = "host "  # before a built-in's name
 TOGETHER = "all others together"  # where a schedule is from that several models were asked for
 PHOTOGRAPHS = "photographs"  # what is bundled for added noise is from
+USUAL = "simple"  # the host's schedule that rectified flows are mostly sampled with
 ITSELF, BUNDLED, SINGLE = "itself", "as bundled ones are, elsewhere", "any one other model"  # kinds of ours
 Results = Mapping[str, dict]  # place -> what was measured there
 
@@ -75,11 +76,30 @@ def tally(results: Results) -> list[list[str]]:
                         duels.append(against_strongest(column, source))
                         to_own.append(total(column[source]) / total(column[own]))
             if duels:
-                verdicts, ratios = [one.verdict for one in duels], [one.ratio for one in duels]
-                rows.append([sampler, word, *(str(verdicts.count(each)) for each in ("wins", "tied", "loses")),
-                             f"{mean_of(ratios):.3f}", f"{max(ratios):.3f}",
-                             f"{mean_of(to_own):.3f}"])
+                rows.append([sampler, word, *_summed(duels), f"{mean_of(to_own):.3f}"])
     return rows
+
+
+def flow_table(results: Results) -> list[list[str]]:
+    """What the bundled kind does on rectified flows, beside the host's usual schedule and beside the strongest."""
+    rows = [["sampler", "against", "wins", "tied", "loses", "mean ratio", "worst ratio"]]
+    found: dict[tuple[str, str], list[Duel]] = {}
+    for result in results.values():
+        for (sampler, _), column in _columns(result).items():
+            if TOGETHER in column:
+                for word, rival in ((USUAL, HOST + USUAL), ("the strongest", strongest(column))):
+                    duel = Duel.of(rival, column[TOGETHER], column[rival])
+                    found.setdefault((sampler, word), []).append(duel)
+    for (sampler, word), duels in found.items():
+        rows.append([sampler, word, *_summed(duels)])
+    return rows
+
+
+def _summed(duels: Sequence[Duel]) -> list[str]:
+    """Wins, ties, losses, mean and worst ratio."""
+    verdicts, ratios = [one.verdict for one in duels], [one.ratio for one in duels]
+    return [*(str(verdicts.count(each)) for each in ("wins", "tied", "loses")), f"{mean_of(ratios):.3f}",
+            f"{max(ratios):.3f}"]
 
 
 def _of_kind(word: str, column: Mapping[str, np.ndarray], own: str) -> list[str]:
@@ -162,6 +182,9 @@ def markdown(results: Results) -> str:
              "End error of ours over that of the strongest built-in schedule, RMS over held-out noises, with the 95 %"
              " interval of a paired bootstrap; bold where the interval lies below 1. A place is a model and a dress:"
              " SDXL's range of σ, EDM's, or a rectified flow with shift 3.", as_markdown(tally(results))]
+    if any(TOGETHER in column for result in results.values() for column in _columns(result).values()):
+        parts += [f"On the rectified flows alone, what bundled files hold, without the place's own model and beside"
+                  f" `{USUAL}`, which flows are mostly sampled with:", as_markdown(flow_table(results))]
     for sampler in dict.fromkeys(sampler for result in results.values() for sampler, _ in _columns(result)):
         parts += [f"### {sampler}", as_markdown(error_table(results, sampler))]
     parts += ["## The clock alone", "J/J* of the paper's clock on the place's own orbits, the worst of three seeds."
@@ -184,6 +207,7 @@ def write(results: Results, folder: Path, say=print) -> None:
     for sampler in dict.fromkeys(sampler for result in results.values() for sampler, _ in _columns(result)):
         say(f"\n{sampler}: end error over the strongest built-in's\n" + as_text(error_table(results, sampler)))
     say("\n" + as_text(tally(results)))
+    say(f"\nrectified flows, {TOGETHER}\n" + as_text(flow_table(results)))
     say("\nJ/J*\n" + as_text(cost_table(results)) + f"\n{this_machine()}")
     plot(bundled(), folder / "images" / "bundled-tables.png")
     (folder / PAGE).write_text(markdown(results), encoding="utf-8")

@@ -31,14 +31,15 @@ from benchmarks.latents import FAMILIES, Latents
 from benchmarks.make_bundled import DEFAULT, file_name
 from benchmarks.options import chosen
 from benchmarks.photo_model import load_network, photo_denoiser
-from benchmarks.pooled import FREEDOM, POWER, SHIFT, pooled_grids
+from benchmarks.pooled import FREEDOM, POWER, SHIFT, WAY, pooled_grids
 
 RECORDINGS, ORBITS = 4, 32
 OBJECTIVES = ("euler", "end:euler", "end:dpmpp_2m")
 POOLED = ("euler", "dpmpp_2m")  # samplers that rectified flows get grids for
 GROWTH = 0.0  # of errors, gamma of eq. (16)
 FITTED_TO = (f"the mean of the {POWER}th powers of end errors and one-step residuals, foretold on each of them, over "
-             f"those of the host's simple with shift {SHIFT:g}; ln step lengths of {FREEDOM} hat functions")
+             f"those of the host's simple with shift {SHIFT:g}; ln step lengths of {FREEDOM} hat functions; %g of the "
+             "way there from simple in ln sigma")
 NOT_ITS_OWN = "not learned on this checkpoint: run ART Train for that"
 
 
@@ -84,7 +85,7 @@ def with_pooled_grids(clock: Schedule, banks: Sequence[OrbitBank], sampler: str)
     grids, known = pooled_grids(banks, sampler), clock.provenance
     names = ", ".join(source.name for source in POOL)
     return dataclasses.replace(clock, grids=grids, provenance={
-        **known, "objective": f"end:{sampler}", "grids": list(grids), "fitted_to": FITTED_TO,
+        **known, "objective": f"end:{sampler}", "grids": list(grids), "fitted_to": FITTED_TO % WAY[sampler],
         "title": f"{BY_NAME[known['family']].title}, carried over from several models",
         "learned_on": f"{len(POOL)} models at once ({names}), the clock on photographs alone; {NOT_ITS_OWN}"})
 

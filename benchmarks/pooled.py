@@ -19,6 +19,9 @@ KINDS = ("end", "residual")  # how errors shrink on their way differs too, and w
 POWER = 8  # of the ratios whose mean is least: close to the largest of them, and smooth
 FREEDOM = 6  # hat functions that ln step lengths are made of: the finer turns of a best grid are one model's own
 SHIFT = 3.0  # Stable Diffusion 3's, of the plain schedule that grids are held against
+# How far to go, in ln sigma, from `simple` to the grid that is found: of a sampler that looks back less of what a
+# recording foretells holds on another model.
+WAY = {"euler": 1.0, "dpmpp_2m": 0.5}
 SUMMED = 16  # orbits that residuals are summed on: each orbit's are apart, where those of `end` go by the mean
 
 
@@ -62,10 +65,16 @@ class PooledRatio:
 
 def pooled_grids(banks: Sequence[OrbitBank], sampler: str, steps: Iterable[int] = REFINED_STEPS
                  ) -> dict[int, np.ndarray]:
-    """Number of steps -> the grid (K + 1,) that is best for a sampler in the worst case over banks of flows."""
+    """Number of steps -> the grid (K + 1,) that is best for one of WAY in the worst case over banks of flows."""
     error, grids = PooledRatio(banks, sampler), {}
     for count in sorted(steps):
         starts = [simple(count), *(best_grid(alone, count, freedom=FREEDOM) for alone in error.errors)]
         starts += [read_clock(grid, np.linspace(0, 1, count + 1)) for grid in list(grids.values())[-1:]]
         grids[count] = best_grid(error, count, starts, FREEDOM)
-    return grids
+    return {count: part_of_the_way(grid, WAY[sampler]) for count, grid in grids.items()}
+
+
+def part_of_the_way(grid: np.ndarray, way: float) -> np.ndarray:
+    """From `simple` to a grid (K + 1,) of a flow, by the geometric mean of their sigmas with the weight `way`."""
+    plain = simple(len(grid) - 1)
+    return np.append(plain[:-1] ** (1 - way) * grid[:-1] ** way, 0.0)

@@ -1,5 +1,7 @@
 """Carrying clocks to families whose weights are not here: each step against what is known in closed form."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,10 @@ from art_nodes.core.compare import euler
 from art_nodes.core.exact import gaussian, image_gaussian
 from art_nodes.host.families import ADDED, BY_NAME, SHARE, ModelFacts, cautions, schedule_meaning
 from benchmarks import carry_over, carrying
+from benchmarks.carry_sources import FINE, GAUSSIAN, POOL
 from benchmarks.latents import FAMILIES, SD, SDXL
+from benchmarks.make_bundled import file_name
+from benchmarks.pooled import WAY, pooled_grids
 
 HIGH, LOW = 14.6146, 0.0292
 
@@ -102,6 +107,9 @@ def test_a_family_from_recording_to_file(family, tmp_path, monkeypatch):
     monkeypatch.setattr(carry_over, "RECORDINGS", 1)
     monkeypatch.setattr(carry_over, "photo_denoiser", lambda network: image_gaussian(32))
     monkeypatch.setattr(carry_over, "with_grids", _with_few)
+    monkeypatch.setattr(carry_over, "POOLED", ("euler",))
+    monkeypatch.setattr(carry_over, "POOL", tuple(dataclasses.replace(one, orbits=4) for one in (GAUSSIAN, FINE)))
+    monkeypatch.setattr(carry_over, "pooled_grids", lambda banks, sampler: pooled_grids(banks, sampler, (4,)))
     carry_over.main(["--families", family, "--out", str(tmp_path)], network=lambda: torch.nn.Identity())
     latents, files = FAMILIES[family], sorted(tmp_path.iterdir())
     assert {path.stem for path in files} == {family, f"{family}-clock"}
@@ -113,17 +121,29 @@ def test_a_family_from_recording_to_file(family, tmp_path, monkeypatch):
         assert schedule_meaning(schedule) == BY_NAME[family].meaning
         facts = ModelFacts("flow" if latents.share else "eps", "ModelSamplingDiscrete", latents.high, latents.low)
         assert cautions(facts, schedule) == []
-    assert sorted(Schedule.load(tmp_path / f"{family}.safetensors").grids) == [4]
+    refined, clock = (Schedule.load(tmp_path / f"{name}.safetensors") for name in (family, f"{family}-clock"))
+    assert sorted(refined.grids) == refined.provenance["grids"] == [4]
+    assert clock.provenance["objective"] == "euler" and "fitted_to" not in clock.provenance
+    known = refined.provenance
+    assert ("2 models at once (64x64 Gaussian, 64x64 Gaussian of slope 1.5)" in known["learned_on"]) == latents.share
+    assert ("several models" in known["title"]) == ("fitted_to" in known) == latents.share
 
 
-def test_a_range_far_above_the_trained_one_and_flows_get_the_grids_of_what_eulers_steps_leave():
-    chosen = {name: carry_over.objectives(latents) for name, latents in FAMILIES.items()}
-    assert {name for name, objectives in chosen.items() if objectives["end:euler"] != "end:euler"} == {
-        "svd", "sd3", "flux", "flow"}
+def test_a_range_far_above_the_trained_one_gets_the_grids_of_what_eulers_steps_leave():
+    chosen = {name: carry_over.objectives(latents) for name, latents in FAMILIES.items() if not latents.share}
+    assert {name for name, objectives in chosen.items() if objectives["end:euler"] != "end:euler"} == {"svd"}
     assert all(objectives["end:dpmpp_2m"] == "end:dpmpp_2m" for objectives in chosen.values())
-    for name in ("svd", "flux"):
-        bundled = Schedule.load(carry_over.FOLDER / f"{name}.safetensors")
-        assert chosen[name]["end:euler"] == bundled.provenance["objective"] == "residual:euler"
+    bundled = Schedule.load(carry_over.FOLDER / "svd.safetensors")
+    assert chosen["svd"]["end:euler"] == bundled.provenance["objective"] == "residual:euler"
+
+
+@pytest.mark.parametrize("sampler", carry_over.POOLED)
+@pytest.mark.parametrize("family", sorted(name for name, latents in FAMILIES.items() if latents.share))
+def test_bundled_flows_say_what_they_were_learned_on(family, sampler):
+    known = Schedule.load(carry_over.FOLDER / file_name(family, f"end:{sampler}")).provenance
+    assert known["objective"] == f"end:{sampler}" and known["fitted_to"] == carry_over.FITTED_TO % WAY[sampler]
+    assert all(source.name in known["learned_on"] for source in POOL)
+    assert carry_over.NOT_ITS_OWN in known["learned_on"] and known["carried_over"].startswith("yes")
 
 
 def _with_few(schedule, bank, objective, growth):

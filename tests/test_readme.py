@@ -176,16 +176,20 @@ def test_what_is_told_of_flows_and_of_carried_schedules_is_that_of_their_pages()
     for word, row in zip(("Euler", "DPM++ 2M"), places, strict=True):
         wins, ratios = [counts.split(",")[0] for counts, _ in row], [ratio.strip() for _, ratio in row]
         assert f"{word} wins {wins[0]}, {wins[1]} and {wins[2]}" in measured and f"({', '.join(ratios)})" in measured
-    carried = {row[0]: row for row in rows(page("bundled.md"), "| sampler | learned") if row[1].startswith("photo")}
-    assert "in {} of 18 cells with Euler and lose {} (mean ratio {:.2f}), with Heun {} and {} ({:.2f}), with DPM++ " \
-           "2M {} and {} ({:.2f})".format(*(value for sampler in MAIN for value in (
-               carried[sampler][2], carried[sampler][4], float(carried[sampler][5])))) in readme
-    flows = [cell for sampler in MAIN for where, learned, *cells in rows(page("bundled.md"), f"### {sampler}\n")
-             if where.endswith("flow") and learned == "photographs" for cell in cells]
-    highs = [float(cell.split("–")[1].rstrip(")")) for cell in flows]
-    lows = [float(cell.split("(")[1].split("–")[0]) for cell in flows]
-    assert len(flows) == 18 and sum(low > 1 for low in lows) == 16 and sum(high <= 1 for high in highs) == 1
-    assert "As rectified flows they won one comparison of 18, with Euler, tied one, with Heun, and lost 16" in readme
+    tally = {(row[0], row[1]): row for row in rows(page("bundled.md"), "| sampler | learned")}
+    carried = [tally[sampler, "as bundled ones are, elsewhere"] for sampler in MAIN]
+    assert "in {} of 21 cells with Euler and lose {} (mean ratio {:.2f}), with Heun {} and {} ({:.2f}), with DPM++ " \
+           "2M {} and {} ({:.2f})".format(*(value for row in carried for value in (
+               row[2], row[4], float(row[5])))) in readme
+    wins = [tally[sampler, "itself"][2] for sampler in MAIN]
+    assert "wins {} of 27 with Euler, {} with Heun's clock and {} with DPM++ 2M".format(*wins) in readme
+    flows = rows(page("bundled.md"), "| sampler | against")
+    counts = [[int(count) for count in row[2:5]] for row in flows if row[1] == "the strongest"]
+    assert sum(map(sum, counts)) == 27
+    assert "As rectified flows they won {} comparisons of 27, tied {} and lost {}".format(
+        *(sum(column) for column in zip(*counts, strict=True))) in readme
+    assert "they have {:.2f} times its error with Euler, {:.2f} with Heun and {:.2f} with DPM++ 2M".format(
+        *(float(row[5]) for row in flows if row[1] == "simple")) in readme
     heun = [cell.split()[0] for where, learned, *cells in rows(page("bundled.md"), "### heun\n")
             if where.endswith("flow") and learned == "strongest built-in" for cell in cells]
     assert len(heun) == 9 and sum(name in ("beta", "beta57") for name in heun) == 6 and heun.count("simple") == 1

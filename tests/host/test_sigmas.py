@@ -321,6 +321,17 @@ def test_the_words_of_a_file_are_told_if_they_are_words(library):
     assert described(odd)[0] == f"Meant for: {'y' * 300}." and len(described(odd)) == 2
 
 
+def test_the_words_of_bundled_files_are_told_whole(models):
+    from art_nodes.host.library import BUNDLED
+    from art_nodes.host.sigmas import described
+
+    told = {path.stem: described(Schedule.load(path)) for path in BUNDLED.glob("*.safetensors")}
+    carried = {name: lines for name, lines in told.items() if not name.startswith("demo")}
+    assert len(carried) > 20
+    for name, lines in carried.items():
+        assert lines[0].startswith("Learned on: ") and lines[0].endswith("run ART Train for that."), name
+
+
 def test_what_a_file_says_of_its_model_is_told_in_short_and_in_any_character_set(models, caplog, monkeypatch):
     from art_nodes.host.sigmas import read_sigmas
 
