@@ -84,7 +84,7 @@ class Rounding:
 
     def _uniform(self, step: torch.Tensor) -> torch.Tensor:
         """Noise from -1/2 to 1/2 step."""
-        return step * (torch.rand(step.shape, generator=self.generator) - 0.5).to(step)
+        return step * (torch.rand(step.shape, generator=self.generator, device="cpu") - 0.5).to(step)
 
     def look(self, i: int, denoiser: Denoiser, x: torch.Tensor, sigma: torch.Tensor, denoised: torch.Tensor) -> None:
         """Look at the answer D(x, sigma) at node i, on the CPU, for what rounding does to it."""

@@ -353,11 +353,12 @@ def test_a_denoiser_may_use_its_input_and_one_buffer():
     np.testing.assert_array_equal(made.ends, expected.ends)
 
 
-def test_the_default_device_of_torch_does_not_count():
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+def test_the_default_device_of_torch_does_not_count(precision):
     noise = torch.randn(4, 4, 80, 80, generator=torch.Generator().manual_seed(0))  # more than is kept of a sample
 
     def denoiser(x, sigma):
-        return x / (1 + sigma.view(-1, 1, 1, 1) ** 2)
+        return (x / (1 + sigma.view(-1, 1, 1, 1) ** 2)).to(precision)
 
     expected = record_orbits(denoiser, noise, 3.0, 0.01, nodes=8)
     torch.set_default_device("meta")
