@@ -104,9 +104,9 @@ def two_trainings(first: str, second: str) -> dict:
     return graph(nodes, [*sampled(2), *sampled(4), (2, 3, 3, 0), (4, 3, 5, 0)], named_id(first + second))
 
 
-def automatic() -> dict:
+def automatic(steps: int = 10) -> dict:
     """Demo model, ART Sigmas that chooses for it, and a preview."""
-    return graph([demo_node(), sigmas_node(), preview_node(3)], [(1, 0, 2, 1), (2, 0, 3, 0)])
+    return graph([demo_node(), sigmas_node(steps=steps), preview_node(3)], [(1, 0, 2, 1), (2, 0, 3, 0)])
 
 
 def speaking(steps: int) -> dict:

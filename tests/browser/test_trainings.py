@@ -55,6 +55,18 @@ def test_reload_in_the_middle_of_a_training(tab, host):
     tab.plot_when(train, lambda plot: "stopped, nothing was saved" in plot["status"], "that it was stopped")
 
 
+def test_reload_after_auto_was_read(tab):
+    """The host keeps what ART Sigmas gave and does not tell it again: the tab knows it still."""
+    tab.open_graph(graphs.automatic(steps=13))
+    tab.run()
+    tab.plot_when(2, lambda plot: "of demo-sdxl" in plot["alt"], "what auto took")
+    tab.until("() => JSON.stringify(Object.entries({ ...sessionStorage, ...localStorage })).includes('ARTSigmas')")
+    tab.page.reload()
+    tab.ready()
+    tab.until("() => app.graph.nodes.some((node) => node.comfyClass === 'ARTSigmas')")
+    tab.plot_when(tab.nodes("ARTSigmas")[0], lambda plot: "of demo-sdxl" in plot["alt"], "what auto took, still")
+
+
 def test_two_tabs(tab, open_tab):
     """The tab that queued is told; the other keeps quiet, but its list has the schedule when it is opened."""
     ours, other = tab, open_tab()

@@ -65,6 +65,16 @@ test('a new run takes the place of the old one, an older one does not', () => {
   assert.equal(reduce(fresh, messages('5', 1000).at(-1)), fresh);
 });
 
+test('the result that a node gives now counts, though the host kept it of an older run, once all is over', () => {
+  const [older, newer] = [1000, 2000].map((run) => ({ ...messages('5', run).at(-1), phase: 'finished', name: `n${run}` }));
+  const known = reduce(null, newer);
+  assert.equal(reduce(known, older), known);
+  assert.equal(reduce(known, older, true).name, 'n1000');
+  assert.equal(reduce(known, { ...older, phase: 'learning' }, true), known);
+  const under = reduce(null, messages('5', 2000)[0]);
+  assert.equal(reduce(under, older, true), under);
+});
+
 test('nodes, also of subgraphs and of other workflows, are kept apart', () => {
   let states = {};
   for (const [node, run, workflow] of [['5', 1, 'a'], ['12:5', 2, 'a'], ['5', 3, 'b']]) {

@@ -107,6 +107,23 @@ test('ART Sigmas says what it took and warns, as long as it is asked for the sam
   assert.match(words(), /queue the workflow to read/);
 });
 
+test('what ran under another name than the node has by now is kept for that name', async () => {
+  const node = create('ARTSigmas', { ...NAMED, schedule_name: 'auto-clock' });
+  const words = () => plotOf(node).element.all('div').find((each) => each.attributes.class === 'art-told').textContent;
+  const choose = (name) => {
+    node.widgets[0].value = name;
+    node.widgets[0].callback(name);
+    return settle();
+  };
+  node.onExecuted({ art_sigmas: [{ name: 'mine', choice: 'auto', sigmas: SIGMAS, text: 'auto took mine.' }] });
+  await settle();
+  assert.match(words(), /queue the workflow to read/);
+  assert.match(status(node), /auto is drawn when/);
+  await choose('auto');
+  assert.equal(words(), 'auto took mine.');
+  assert.match(status(node), /^from 80/);
+});
+
 test('a workflow that is saved under a new id shows what the host kept of the first, which stays open', async () => {
   openAnother(app.graph);
   const [compare, train] = [create('ARTCompare'), create('ARTTrain')];

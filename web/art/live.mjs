@@ -41,24 +41,28 @@ export function readMessage(message) {
  * The newer of what is known of a node and what a message says.
  * @param {LiveState | null} known
  * @param {unknown} message
+ * @param {boolean} [used] whether the message is of the run whose result the node gives now: once all is over that one
+ *     counts, be it older, as the host may have kept it
  * @returns {LiveState | null} the very same object where the message changes nothing
  */
-export function reduce(known, message) {
+export function reduce(known, message, used = false) {
   const told = readMessage(message);
-  return told && isNewer(told, known) ? told : known;
+  const again = used && told && known && told.run !== known.run && isOver(told) && isOver(known);
+  return told && (again || isNewer(told, known)) ? told : known;
 }
 
 /**
  * What is known of all nodes after a message.
  * @param {Object<string, LiveState>} states by nodeKey
  * @param {unknown} message
+ * @param {boolean} [used] as for `reduce`
  * @returns {Object<string, LiveState>} the very same object where the message changes nothing
  */
-export function reduceAll(states, message) {
+export function reduceAll(states, message, used = false) {
   const told = readMessage(message);
   if (!told) return states;
   const key = nodeKey(told.workflow, told.node);
-  const next = reduce(states[key] ?? null, message);
+  const next = reduce(states[key] ?? null, message, used);
   if (next === states[key]) return states;
   const others = Object.entries(states).filter(([each]) => each !== key).slice(1 - MOST_NODES);
   return { ...Object.fromEntries(others), [key]: next };

@@ -1,6 +1,7 @@
 /**
  * What nodes told when they last ran. Undo and another workflow put new nodes in the place of old ones, so this is kept
- * for the page by workflow and place, as trainings are.
+ * for the page by workflow and place, as trainings are. The newest stay over a reload: the host does not tell again what
+ * it need not run again.
  */
 
 import { executionIds, isElsewhere, workflowId } from './host.mjs';
@@ -9,7 +10,10 @@ import { nodeKey } from './live.mjs';
 
 /** Beyond these the oldest is forgotten: a page may stay open for weeks. */
 const MOST = 200;
-const kept = new Map();
+/** So many stay over a reload, in the tab's own storage. */
+const STORED = 20;
+const STORE = 'ART.records';
+const kept = new Map(restored());
 const listeners = new Listeners();
 
 /** Call when nodes may have taken the place of others; returns what stops that. */
@@ -35,6 +39,20 @@ export function keepRecord(node, record) {
     kept.set(key, record);
   }
   while (kept.size > MOST) kept.delete(kept.keys().next().value);
+  try {
+    sessionStorage.setItem(STORE, JSON.stringify([...kept].slice(-STORED)));
+  } catch {
+    // Full or forbidden: then a reload forgets.
+  }
+}
+
+/** @returns {Array<[string, any]>} what this tab kept before it was loaded again */
+function restored() {
+  try {
+    return JSON.parse(sessionStorage.getItem(STORE)).filter(([key, record]) => typeof key === 'string' && record);
+  } catch {
+    return [];
+  }
 }
 
 /**

@@ -53,9 +53,13 @@ export function redrawTrainings() {
   listeners.call();
 }
 
-/** Take up a state without announcing it, as after a reload or from a node's output. */
-export function learn(message) {
-  const next = reduceAll(states, message);
+/**
+ * Take up a state without announcing it, as after a reload or from a node's output.
+ * @param {unknown} message
+ * @param {boolean} [used] whether it is of the run whose result the node gives now, be it an older one
+ */
+export function learn(message, used = false) {
+  const next = reduceAll(states, message, used);
   if (next === states) return false;
   states = next;
   redrawTrainings();
@@ -66,7 +70,7 @@ async function catchUp() {
   const [client, before] = [clientId(), Object.values(states)];
   const answer = client ? await getJson('/art/live', { client }) : null;
   if (Array.isArray(answer?.runs)) {
-    answer.runs.forEach(learn);
+    answer.runs.forEach((run) => learn(run));
     // What the server knows nothing of ended with the one that began it.
     before.filter((state) => !isOver(state) && !answer.runs.some((each) => each?.run === state.run))
       .forEach((state) => learn({ ...state, phase: 'failed' }));

@@ -151,7 +151,9 @@ function plotSigmas(node, plot) {
     if (trained !== before) soon();
   };
   after(node, 'onExecuted', (output) => readOutput(output?.art_sigmas, (record) => {
-    keepRecord(node, { ...record, asked: isElsewhere(record) ? null : asked(node) });
+    // The name may have been changed since the run was queued, or another workflow may be in front.
+    const other = !sourceOf(node, 'schedule_name') && typeof record.choice === 'string' && record.choice !== chosen(node);
+    keepRecord(node, { ...record, asked: other || isElsewhere(record) ? null : asked(node) });
   }));
   for (const method of ['onConfigure', 'onConnectionsChange', 'onExecuted']) after(node, method, soon);
   return () => {
@@ -176,7 +178,7 @@ function asked(node) {
 /** What the node told when it ran as it is wired now; null if it has not. */
 function lastRun(node) {
   const told = recordOf(node);
-  // Where another workflow was in front, the wires were not to be seen.
+  // Of another name or workflow than in front when it was told, the wires are not known.
   const same = told?.asked === null ? told.choice === chosen(node) : told?.asked === asked(node);
   return same ? told : null;
 }
@@ -240,7 +242,7 @@ function plotTraining(node, plot) {
     step(began);
   };
   after(node, 'onExecuted', (output) => readOutput(output?.art_train, (record) => learn(isElsewhere(record)
-    ? record : { ...record, node: executionIds(node)[0] ?? String(node.id), workflow: workflowId() })));
+    ? record : { ...record, node: executionIds(node)[0] ?? String(node.id), workflow: workflowId() }, true)));
   return () => {
     const stop = onTrainings(draw);
     draw();
