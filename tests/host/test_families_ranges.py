@@ -1,7 +1,9 @@
 """The ranges of sigma that bundled schedules were carried to, against the host's own classes."""
 
+import numpy as np
 import pytest
 
+from benchmarks import pooled
 from benchmarks.latents import FAMILIES
 
 pytestmark = pytest.mark.host
@@ -32,3 +34,11 @@ def test_ranges_are_those_of_the_host(comfy):
     assert FAMILIES["sdxl-refiner"].high == pytest.approx(float(table.sigmas[199]), rel=5e-3)
 
 
+
+
+def test_what_grids_of_several_flows_are_held_against_is_the_hosts_simple(comfy):
+    from benchmarks.bundled_places import FLOW, built_in
+
+    for steps in (3, 10, 25):
+        np.testing.assert_allclose(built_in(FLOW, "euler", steps)["simple"], pooled.simple(steps), rtol=3e-3)
+    assert np.abs(built_in(FLOW, "euler", 10)["beta"] - pooled.simple(10)).max() > 0.05, "another one is not"
