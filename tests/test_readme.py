@@ -172,10 +172,20 @@ def test_what_is_told_of_flows_and_of_carried_schedules_is_that_of_their_pages()
     euler, dpmpp = rows(page("results-flow.md"), "## Who wins")
     assert "{} won, {} tied and {} lost with Euler ({:.2f}), and {}, {} and {} with DPM++ 2M ({:.2f})".format(
         *euler[2:5], float(euler[5]), *dpmpp[2:5], float(dpmpp[5])) in readme
-    places = [[cell.split(";") for cell in row] for _, *row in rows(page("results-flow.md"), "## Place by place")]
-    for word, row in zip(("Euler", "DPM++ 2M"), places, strict=True):
-        wins, ratios = [counts.split(",")[0] for counts, _ in row], [ratio.strip() for _, ratio in row]
-        assert f"{word} wins {wins[0]}, {wins[1]} and {wins[2]}" in measured and f"({', '.join(ratios)})" in measured
+    others = {row[0]: row[2:] for row in rows(page("results-flow-others.md"), "## Who wins")}
+    assert "{} with DEIS ({}), {} with RES multistep ({}), {} with UniPC ({}), but {} with Heun ({}).".format(
+        *(part for sampler in ("deis", "res_multistep", "uni_pc", "heun") for part in (
+            "{}, {} and {}".format(*others[sampler]), f"{float(others[sampler][3]):.2f}"))) in readme
+    words = {"euler": "Euler wins", "dpmpp_2m": "DPM++ 2M wins", "deis": "DEIS wins", "res_multistep": "RES multistep",
+             "uni_pc": "UniPC", "heun": "Heun"}
+    for sampler, *row in (row for name in ("results-flow.md", "results-flow-others.md")
+                          for row in rows(page(name), "## Place by place")):
+        one, two, three = (cell.split(",")[0] for cell in row)
+        ratios = [cell.split(";")[1].strip() for cell in row]
+        assert re.search(rf"{re.escape(words[sampler])} {one}, {two} and {three} (of 8 )?(columns )?"
+                         rf"\({', '.join(ratios)}\)", measured)
+    lost = [row for row in rows(page("results-flow-others.md"), "## Where ours") if row[5] == "loses"]
+    assert {row[0] for row in lost} == {"heun"} and all(row[3].split()[0] in measured for row in lost)
     tally = {(row[0], row[1]): row for row in rows(page("bundled.md"), "| sampler | learned")}
     carried = [tally[sampler, "as bundled ones are, elsewhere"] for sampler in MAIN]
     assert "in {} of 21 cells with Euler and lose {} (mean ratio {:.2f}), with Heun {} and {} ({:.2f}), with DPM++ " \
