@@ -26,7 +26,16 @@ from .comparing_results import Cell, Measured, comparison_record, end_errors, fi
 from .comparing_samplers import check_sampler, count_calls, sample
 from .comparing_sheet import check_vae, no_pictures, try_sheet
 from .comparing_text import cost_text, counted, table_text
-from .recording import batch_seed, describe_model, empty_like, flat, gaussian, is_share, recording_nodes
+from .recording import (
+    batch_seed,
+    describe_model,
+    empty_like,
+    flat,
+    gaussian,
+    is_share,
+    is_video_batch,
+    recording_nodes,
+)
 
 # Tried with 100 model calls on the demo model as EDM and as SDXL: this pair ends within 0.1 % of the solution (RMS, of
 # that of the latent). uni_pc, ipndm and deis on karras are about as good, and so is exponential; heun and dpm_2 are ten
@@ -192,7 +201,8 @@ def measure(model, positive, negative, latent_image: dict, plan: Plan, *, cfg: f
     if seeds < 1:
         raise ValueError(f"seeds must be at least 1; got {seeds}; each is one batch of noise")
     latent = empty_like(model, latent_image)
-    batch = first_part(latent).shape[0]
+    # The frames of a video are no cases of their own.
+    batch, video = first_part(latent).shape[0], is_video_batch(model)
     drawn = min(shown, batch) * (1 + len(plan.jobs))
     meter = Meter(plan.calls(seeds), cost_text(plan.calls(seeds), batch, seeds, drawn), tell)
     run = _Run(model, positive, negative, cfg, latent, meter)
@@ -205,13 +215,15 @@ def measure(model, positive, negative, latent_image: dict, plan: Plan, *, cfg: f
             kept = {None: _first(truth, shown)}
         for job in plan.jobs:
             end = run.end(plan.sampler_name, job.sigmas)
-            errors[job.name, job.steps].append(end_errors(end, truth))
+            errors[job.name, job.steps].append(end_errors(end, truth) if not video else
+                                               np.array([total(end_errors(end, truth))]))
             if i == 0:
                 kept[job.name, job.steps] = _first(end, shown)
                 calls[job.name, job.steps] = run.calls
     cells = tuple(Cell(job.name, job.steps, len(job.sigmas) - 1, calls[job.name, job.steps],
                        np.concatenate(errors[job.name, job.steps])) for job in plan.jobs)
-    return Measured(plan.steps, plan.names, cells, seeds * batch, drift, meter.done, meter.finish(), kept)
+    noises = seeds * (1 if video else batch)
+    return Measured(plan.steps, plan.names, cells, noises, drift, meter.done, meter.finish(), kept)
 
 
 class _Run:

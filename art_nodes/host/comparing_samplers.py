@@ -53,6 +53,7 @@ def sample(model, positive, negative, cfg: float, noise, latent, sampler_name: s
     guider.set_conds(positive, negative)
     guider.set_cfg(cfg)
     sampler = comfy.samplers.sampler_object(sampler_name)
+    torch.manual_seed(seed)  # some patches draw numbers while it samples, as token merging does
     try:  # with a copy of the sigmas: uni_pc writes into those it is given
         return guider.sample(noise, latent, sampler, sigmas.clone(), disable_pbar=True,
                              seed=(seed + NOISE_APART) & LARGEST_SEED)

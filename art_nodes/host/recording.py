@@ -6,8 +6,10 @@ estimates are then all the host's, as when the model is sampled.
 
 import dataclasses
 import inspect
+import itertools
 from collections.abc import Callable
 
+import comfy.model_base
 import comfy.sample
 import comfy.samplers
 import numpy as np
@@ -46,6 +48,7 @@ def record(model, positive, negative, latent_image: dict, *, cfg: float, seed: i
     cfg = true_cfg(model, positive, negative, cfg)
     grid = recording_nodes(model.get_model_object("model_sampling"), nodes)
     latent = empty_like(model, latent_image)
+    orbits = whole_videos(model, orbits, latent.shape[0])
     check_room(orbits, nodes, latent)
     sizes = batch_sizes(orbits, latent.shape[0])
     precision, banks = computed_in(model), []
@@ -69,10 +72,19 @@ def _record_batch(guider, latent, seed: int, grid: np.ndarray, progress, half: d
     torch.manual_seed(seed)  # as the host does before it samples: some patches draw numbers while it does
 
     def follow(denoise, x, sigmas, extra_args=None, callback=None, disable=None):
-        def denoiser(x, sigma):
-            return denoise(x, sigma, **(extra_args or {}))
+        latest, steps = {}, itertools.count()
 
-        banks.append(record_orbits(denoiser, x, grid[0], grid[-1], progress=progress, sigmas=grid, **half))
+        def denoiser(x, sigma):
+            latest.update(x=x, sigma=sigma, sigma_hat=sigma, denoised=denoise(x, sigma, **(extra_args or {})))
+            return latest["denoised"]
+
+        def told(done, total):
+            if callback is not None:  # of a wrapper that counts steps, as packs with windows over frames do
+                callback({"i": next(steps), **latest})
+            if progress is not None:
+                progress(done, total)
+
+        banks.append(record_orbits(denoiser, x, grid[0], grid[-1], progress=told, sigmas=grid, **half))
         return torch.from_numpy(banks[-1].ends).reshape(x.shape).to(x)
 
     sigmas = torch.tensor([*grid, 0.0], dtype=torch.float32)
@@ -151,6 +163,16 @@ def batch_seed(seed: int, batch: int) -> int:
 def batch_sizes(orbits: int, batch: int) -> list[int]:
     """Sizes of the batches that make up `orbits`; only the last may be smaller than `batch`."""
     return [min(batch, orbits - start) for start in range(0, orbits, batch)]
+
+
+def is_video_batch(model) -> bool:
+    """Whether the batch of a MODEL's latents is one video, of which each sample is a frame that sees the others."""
+    return isinstance(model.model, comfy.model_base.SVD_img2vid)
+
+
+def whole_videos(model, orbits: int, batch: int) -> int:
+    """`orbits`, or as many more as it takes to follow whole batches where a batch is one video."""
+    return -(-orbits // batch) * batch if is_video_batch(model) else orbits
 
 
 def _offset(progress, before: int, total: int):

@@ -65,6 +65,12 @@ def prompts_lines(positive, orbits: int, batch_size: int) -> list[str]:
             f"latent_image to {given}"]
 
 
+def video_lines(asked: int, orbits: int, batch_size: int) -> list[str]:
+    """That more orbits were recorded than asked for, as frames of one video are followed together."""
+    return [] if asked == orbits else [f"{orbits} orbits instead of {asked}: the {batch_size} latents of a batch are "
+                                       "the frames of one video, which this model sees together"]
+
+
 def mask_lines(model, latent_image: dict) -> list[str]:
     """That a mask was left out, if there was one, and what shows it to a model made for inpainting."""
     if "noise_mask" not in latent_image:
@@ -118,13 +124,15 @@ def fitting_lines(schedule: Schedule, seconds: float) -> list[str]:
             f"{seconds:.1f} s, no model call"]
 
 
-def trial_lines(tried: Tried | None, sampler: str, steps: int, seconds: float) -> list[str]:
-    """What a trial on the model found, if there was one."""
+def trial_lines(tried: Tried | None, sampler: str, steps: int, seconds: float, improves: bool = True) -> list[str]:
+    """What a trial on the model found, if there was one; improves: whether it had orbits to judge an improvement by."""
     if tried is None:
         return []
     if not tried.sample_calls:
         return [f"tried nothing: trial_calls or orbits are too few to compare two grids of {steps} steps; raise them"]
     better = f", improved to {tried.ratio:.3f} times its error" if tried.ratio < 1 else ""
+    if not improves:
+        better = "; it could not be improved: set orbits to three times the batch size of latent_image, or more"
     return [f"tried with {sampler} on the model at {steps} steps: {tried.sample_calls} model calls counted per sample, "
             f"{seconds:.1f} s; the best was {tried.name}{better}"]
 

@@ -27,7 +27,7 @@ from .events import TrainingEvents
 from .library import check_name, folder_to_save_in, save_schedule, saved_line
 from .plot import draw_plot
 from .progress import check_interrupt
-from .recording import empty_like, record
+from .recording import empty_like, record, whole_videos
 from .report import (
     bank_lines,
     comparison_lines,
@@ -39,6 +39,7 @@ from .report import (
     mask_lines,
     prompts_lines,
     trial_lines,
+    video_lines,
 )
 from .training_progress import TOTAL, TrainingProgress
 from .trials import HostRuns, try_steps
@@ -105,8 +106,10 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     progress = TrainingProgress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
                                 trial_calls, events)
 
+    batch = batch_size(latent_image)
+    asked, orbits = orbits, whole_videos(model, orbits, batch)
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
-                  progress=lambda done, total: progress.recorded(done, total, min(orbits, batch_size(latent_image))))
+                  progress=lambda done, total: progress.recorded(done, total, min(orbits, batch)))
     if references is not None:
         bank = bank.aiming_at(in_model_units(model, references))
         bank.metadata["references"] = len(references["samples"])
@@ -124,7 +127,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
                 runs = HostRuns(model, positive, negative, latent_image, bank, cfg=cfg, seed=seed, objective=objective,
                                 on_call=progress.tried)
                 schedule, tried = try_steps(schedule, bank, runs, objective, steps, trial_calls)
-    trying_seconds = progress.phase_seconds()
+    trying_seconds, improves = progress.phase_seconds(), kind == "spectrum" or orbits > batch
 
     # The last chance to stop: what was saved is never reported as interrupted, and is not lost if what follows fails.
     progress.show(TOTAL)
@@ -137,10 +140,10 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     plot = draw_plot(schedule, steps, plotted, costs, bank.sigma_min)
     lines = [
         *bank_lines(bank, recording_seconds), *guidance_lines(bank, cfg),
-        *prompts_lines(positive, orbits, batch_size(latent_image)), *mask_lines(model, latent_image),
+        *video_lines(asked, orbits, batch), *prompts_lines(positive, orbits, batch), *mask_lines(model, latent_image),
         *flow_lines(bank, objective),
         *learning_lines(schedule, costs, bank, learning_seconds),
-        *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds),
+        *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds, improves),
         *(comparison_lines(bank, sigmas, grids, steps, objective) if compared else [NOT_COMPARED]),
     ]
     events.finished(saved, schedule, steps)

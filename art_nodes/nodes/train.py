@@ -61,8 +61,9 @@ def main_inputs() -> list:
     return [
         io.Model.Input("model", tooltip="The model to learn on, with its LoRAs, shift and other patches."),
         io.Conditioning.Input("positive", tooltip="A prompt like those you will use. Better a batch of prompts, with a "
-                                                  "latent_image of the same batch size and as many orbits: a model "
-                                                  "call takes as many prompts as it has latents."),
+                                                  "latent_image of the same batch size and as many orbits, for trials "
+                                                  "three times as many: a model call takes as many prompts as it has "
+                                                  "latents."),
         io.Conditioning.Input("negative", tooltip="The negative prompt; to a model that takes none connect the "
                                                   "positive again."),
         io.Latent.Input("latent_image", tooltip="Only its size counts, and its batch size: so many pictures go into "

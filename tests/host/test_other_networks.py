@@ -112,6 +112,7 @@ def test_learns_saves_and_compares(comfy, library, tmp_path, monkeypatch, name, 
     assert len(sigmas) == 6 and sigmas[-1] == 0 and bool((sigmas.diff() < 0).all())
     assert float(sigmas[0]) == pytest.approx(float(inputs[0].get_model_object("model_sampling").sigma_max), rel=1e-5)
     assert "tried with euler on the model at 5 steps" in trained.report
+    assert "could not be improved" not in trained.report, "there is a batch to judge by"
     names = [cell.name for cell in compared.measured.cells]
     assert names == ["ART (connected)", "karras", FAMILIES[name]]
     assert all(np.isfinite(cell.rms) for cell in compared.measured.cells)
@@ -160,3 +161,60 @@ def test_the_demo_models_clock_in_bfloat16_is_near_that_of_float32(comfy, record
     # What is left are the ripples of this model in sigma, over which secants reach that are wide enough for the noise.
     assert told < 0.12
     assert plain > 0.17  # control: taken for float32, rounding passes for stiffness
+
+
+def test_the_frames_of_a_video_are_followed_together(comfy, recording, library):
+    """SVD's network sees a batch as one video: fewer frames would be another one."""
+    from art_nodes.host import comparing, training
+
+    inputs, seen = networks.inputs("SVD", batch=6), []
+    model = inputs[0].clone()
+
+    def watch(apply_model, args):
+        seen.append((len(args["input"]) // len(args["cond_or_uncond"]), args["c"]["num_video_frames"]))
+        return apply_model(args["input"], args["timestep"], **args["c"])
+
+    model.set_model_unet_function_wrapper(watch)
+    with torch.inference_mode():
+        trained = training.train(model, *inputs[1:], cfg=CFG, seed=SEED, steps=4, name="video", trial_calls=192,
+                                 **{**schedules.QUICK, "orbits": 4, "nodes": 8, "objective": "end:euler"})
+        compared = comparing.compare(model, *inputs[1:], cfg=CFG, seed=SEED, seeds=2, sampler_name="euler", steps="4",
+                                     schedules="karras, simple", reference_steps=20)
+        bank = recording.record(networks.inputs("SDXL", batch=6)[0], *networks.inputs("SDXL", batch=6)[1:], cfg=CFG,
+                                seed=SEED, orbits=4, nodes=8)
+    assert set(seen) == {(6, 6)}
+    assert "recording: 6 orbits x 8 nodes" in trained.report
+    assert "6 orbits instead of 4: the 6 latents of a batch are the frames of one video" in trained.report
+    assert "it could not be improved: set orbits to three times the batch size" in trained.report
+    assert compared.measured.noises == 2 and all(len(cell.errors) == 2 for cell in compared.measured.cells)
+    assert len(bank.stiffness) == 4, "pictures are followed one by one"
+
+
+def test_a_patch_that_draws_numbers_draws_the_same_ones_again(sdxl, recording):
+    """As token merging does, of the generator that all share."""
+    from art_nodes.host.comparing_samplers import sample
+
+    model, noise = sdxl[0].clone(), recording.gaussian(sdxl[3]["samples"], SEED)
+    model.set_model_sampler_post_cfg_function(lambda args: args["denoised"] + 0.1 * torch.randn(args["denoised"].shape))
+    with torch.inference_mode():
+        first, again, other = (sample(model, *sdxl[1:3], CFG, noise, sdxl[3]["samples"], "euler",
+                                      torch.tensor([14.0, 1.0, 0.0]), seed, lambda _: None) for seed in (1, 1, 2))
+    assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_a_wrapper_that_counts_steps_is_told_each_node(sdxl, recording):
+    """As packs with windows over frames place these by the step that the sampler tells."""
+    import comfy.patcher_extension as extension
+
+    model, told = sdxl[0].clone(), []
+
+    def outer(executor, *args, **more):
+        args = list(args)
+        args[5] = lambda step, denoised, x, total: told.append((step, tuple(denoised.shape), tuple(x.shape), total))
+        return executor(*args, **more)
+
+    model.add_wrapper(extension.WrappersMP.OUTER_SAMPLE, outer)
+    with torch.inference_mode():
+        recording.record(model, *sdxl[1:], cfg=CFG, seed=SEED, orbits=1, nodes=8)
+    shape = tuple(sdxl[3]["samples"].shape)
+    assert told == [(step, shape, shape, 8) for step in range(8)]
