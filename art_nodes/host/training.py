@@ -106,10 +106,10 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     progress = TrainingProgress(estimate_learning_seconds(config) if learns else 0.0, FITTING_SECONDS if fits else 0.0,
                                 trial_calls, events)
 
-    batch = batch_size(latent_image)
-    asked, orbits = orbits, whole_videos(model, orbits, batch)
     bank = record(model, positive, negative, latent_image, cfg=cfg, seed=seed, orbits=orbits, nodes=nodes,
-                  progress=lambda done, total: progress.recorded(done, total, min(orbits, batch)))
+                  progress=lambda done, total: progress.recorded(
+                      done, total, samples_of_a_call(model, orbits, latent_image)))
+    followed, batch = len(bank.stiffness), batch_size(latent_image)
     if references is not None:
         bank = bank.aiming_at(in_model_units(model, references))
         bank.metadata["references"] = len(references["samples"])
@@ -127,7 +127,7 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
                 runs = HostRuns(model, positive, negative, latent_image, bank, cfg=cfg, seed=seed, objective=objective,
                                 on_call=progress.tried)
                 schedule, tried = try_steps(schedule, bank, runs, objective, steps, trial_calls)
-    trying_seconds, improves = progress.phase_seconds(), kind == "spectrum" or orbits > batch
+    trying_seconds, improves = progress.phase_seconds(), kind == "spectrum" or followed > batch
 
     # The last chance to stop: what was saved is never reported as interrupted, and is not lost if what follows fails.
     progress.show(TOTAL)
@@ -140,7 +140,8 @@ def train(model, positive, negative, latent_image, cfg: float, seed: int, orbits
     plot = draw_plot(schedule, steps, plotted, costs, bank.sigma_min)
     lines = [
         *bank_lines(bank, recording_seconds), *guidance_lines(bank, cfg),
-        *video_lines(asked, orbits, batch), *prompts_lines(positive, orbits, batch), *mask_lines(model, latent_image),
+        *video_lines(orbits, followed, batch), *prompts_lines(positive, followed, batch),
+        *mask_lines(model, latent_image),
         *flow_lines(bank, objective),
         *learning_lines(schedule, costs, bank, learning_seconds),
         *fitting_lines(schedule, fitting_seconds), *trial_lines(tried, sampler, steps, trying_seconds, improves),
@@ -190,8 +191,14 @@ def check_memory(config: TrainConfig) -> None:
 
 
 def batch_size(latent_image: dict) -> int:
-    """Samples of a model call."""
+    """Latents in a batch, which a model call takes together."""
     return latent_image["samples"].shape[0]
+
+
+def samples_of_a_call(model, orbits: int, latent_image: dict) -> int:
+    """Samples of a model call while so many orbits are asked for."""
+    batch = batch_size(latent_image)
+    return min(whole_videos(model, orbits, batch), batch)
 
 
 def check_trial(trial_calls: int, objective: str, steps: int) -> None:

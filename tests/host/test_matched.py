@@ -193,7 +193,7 @@ def test_the_reference_of_a_flow_sees_what_is_widest_in_a_large_picture(comfy, m
     variance[0, 0, 0] = 60.0**2
     wide = other_models.Other((1, 28, 28), lambda _device: gaussian(variance))
     monkeypatch.setitem(other_models.OTHERS, "gaussian", wide)
-    monkeypatch.setattr("benchmarks.carry_over.TRAINED_UP_TO", 1e4)  # exact at all noise levels
+    monkeypatch.setattr("benchmarks.carrying.TRAINED_UP_TO", 1e4)  # exact at all noise levels
     stage = Stage(Place("flow", model="gaussian"), batch=4)
 
     def off(sigmas):
