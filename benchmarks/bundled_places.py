@@ -11,8 +11,7 @@ from benchmarks import carrying
 from benchmarks.carry_sources import DEMO, DIGITS, DRESSES, FLOW, GAUSSIAN, PHOTOS, SDXL, Dress, Source
 from benchmarks.comfy.inprocess import import_host
 from benchmarks.matched_cells import DEMO_PLACES, Stage, host_grids
-
-FLOW_SHIFT = 3.0  # Stable Diffusion 3's
+from benchmarks.pooled import SHIFT
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def _sampling(dress: Dress):
         """As the host builds it for Stable Diffusion 3."""
 
     sampling = Flow()
-    sampling.set_parameters(shift=FLOW_SHIFT)
+    sampling.set_parameters(shift=SHIFT)
     return sampling
 
 

@@ -177,7 +177,7 @@ def test_what_is_told_of_flows_and_of_carried_schedules_is_that_of_their_pages()
         *(part for sampler in ("deis", "res_multistep", "uni_pc", "heun") for part in (
             "{}, {} and {}".format(*others[sampler]), f"{float(others[sampler][3]):.2f}"))) in readme
     words = {"euler": "Euler wins", "dpmpp_2m": "DPM++ 2M wins", "deis": "DEIS wins", "res_multistep": "RES multistep",
-             "uni_pc": "UniPC", "heun": "Heun"}
+             "uni_pc": "UniPC", "heun": "Heun wins"}
     for sampler, *row in (row for name in ("results-flow.md", "results-flow-others.md")
                           for row in rows(page(name), "## Place by place")):
         one, two, three = (cell.split(",")[0] for cell in row)
